@@ -1,0 +1,103 @@
+"""The engine, written in Rust: HTTP and WebSocket inside an asyncio loop, behind one file descriptor."""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, final
+
+__version__: str
+
+@final
+class EngineSettings:
+    """What an `Engine` needs to know, checked once and never changed afterwards.
+
+    Times are in seconds, sizes in bytes. A value that makes no sense raises `ValueError` and names the setting.
+    """
+
+    def __new__(
+        cls,
+        *,
+        root_path: str = "",
+        headers: list[tuple[bytes, bytes]] = ...,
+        date_header: bool = True,
+        trusted_proxies: list[str] | None = None,
+        limit_concurrency: int | None = None,
+        limit_connections: int | None = None,
+        limit_max_requests: int | None = None,
+        timeout_keep_alive: float = 5.0,
+        timeout_header_read: float = 30.0,
+        max_header_size: int = 65536,
+        max_headers: int = 100,
+        access_log: bool = True,
+        reset_contextvars: bool = False,
+        ws_max_size: int = 16777216,
+        ws_max_queue: int = 32,
+        ws_ping_interval: float | None = 20.0,
+        ws_ping_timeout: float | None = 20.0,
+        ws_per_message_deflate: bool = True,
+    ) -> EngineSettings:
+        """
+        root_path: prefix put before the path in every scope, as uvicorn's `--root-path`.
+        headers: added to every response, `server` among them; names in lower case.
+        trusted_proxies: addresses, networks ("10.0.0.0/8"), literals or "*" whose `X-Forwarded-For` and
+            `X-Forwarded-Proto` are believed; None: these headers are never looked at.
+        limit_concurrency: open connections or running requests from which on the answer is 503.
+        limit_connections: open connections from which on nothing more is accepted (they wait in the backlog).
+        limit_max_requests: calls `on_request_limit` once, after this many answered requests.
+        ws_ping_interval, ws_ping_timeout: None turns the pings, or the wait for their answer, off.
+        """
+
+@final
+class Engine:
+    """Serves one ASGI application on one running asyncio loop. Everything but `wake()` belongs to the loop's thread."""
+
+    def __new__(
+        cls,
+        app: Callable[..., Any],
+        loop: asyncio.AbstractEventLoop,
+        settings: EngineSettings,
+        *,
+        context: Context,
+        state: dict[str, Any] | None = None,
+        on_request_limit: Callable[[], object] | None = None,
+    ) -> Engine:
+        """
+        app: an ASGI 3 callable.
+        context: every request runs in a fresh copy of it.
+        state: the lifespan state; each scope gets a shallow copy. None: scopes have no "state".
+        """
+
+    def attach(self) -> None:
+        """Registers the engine with its loop. Must be called once, inside the running loop."""
+
+    def fileno(self) -> int:
+        """The one descriptor behind which everything happens; readable when the engine has work."""
+
+    def listen(self, fd: int) -> None:
+        """Accepts connections on a bound and listening TCP or Unix socket. The engine works on a duplicate of `fd`."""
+
+    def share(self, fd: int, slot: int, slots: int) -> None:
+        """Joins the workers that share a listener: `fd` is a file of at least `8 * slots` bytes mapped by all of them,
+        `slot` this worker's place. A worker with more than its share of connections leaves new ones to the others."""
+
+    def drain(self) -> asyncio.Future[None]:
+        """Stops accepting, closes idle connections, lets each running request finish and then closes its connection;
+        WebSockets are closed with 1012. The future is done when nothing is left, neither connections nor tasks."""
+
+    def cancel(self, message: str) -> int:
+        """Cancels the running requests, as the end of a grace period does. Returns how many there were."""
+
+    def close(self) -> None:
+        """Closes every connection at once and leaves the loop. Harmless when repeated."""
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+
+    @property
+    def tasks(self) -> int:
+        """Requests whose application coroutine has not ended."""
+
+    @property
+    def total_requests(self) -> int:
+        """Requests answered since the start."""
