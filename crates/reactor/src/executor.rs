@@ -1,0 +1,256 @@
+//! Tasks and the run queue.
+//!
+//! Invariants, kept here and nowhere else:
+//! * `Header::queued` is true exactly while the task's key stands in a queue (local or remote). It is cleared before the
+//!   task is polled, so that a wake during the poll queues it again.
+//! * A task's future is absent from its slot while it is being polled. A nested `run` that meets such a task leaves it
+//!   alone and notes the wake (`missed`), for the outer poll to queue again.
+//! * Whenever the local queue is not empty, a run has been asked for (`LocalQueue::scheduled`) or is about to look there.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+pub(crate) struct Executor {
+    tasks: RefCell<Slab<Task>>,
+    local: Rc<LocalQueue>,
+    remote: Arc<RemoteQueue>,
+    /// The clock as of the last task poll; reading it costs nothing.
+    now: Rc<Cell<Instant>>,
+    on_panic: RefCell<Option<PanicHook>>,
+}
+
+type PanicHook = Rc<dyn Fn(Box<dyn Any + Send>)>;
+
+struct Task {
+    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    header: Arc<Header>,
+    waker: Waker,
+    missed: bool,
+}
+
+impl Executor {
+    pub(crate) fn new(waker: mio::Waker, now: Rc<Cell<Instant>>) -> Executor {
+        let local = Rc::new(LocalQueue::default());
+        let id = NEXT_REACTOR.fetch_add(1, Ordering::Relaxed);
+        let slot = QUEUES.with_borrow_mut(|queues| queues.insert((id, local.clone())));
+        let remote = Arc::new(RemoteQueue { id, slot, woken: Mutex::new(Vec::new()), waker });
+        Executor { tasks: RefCell::default(), local, remote, now, on_panic: RefCell::default() }
+    }
+
+    pub(crate) fn set_schedule(&self, hook: Rc<dyn Fn()>) {
+        *self.local.schedule.borrow_mut() = Some(hook);
+    }
+
+    pub(crate) fn set_on_panic(&self, hook: PanicHook) {
+        *self.on_panic.borrow_mut() = Some(hook);
+    }
+
+    pub(crate) fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) {
+        let mut tasks = self.tasks.borrow_mut();
+        let entry = tasks.vacant_entry();
+        let header =
+            Arc::new(Header { task: entry.key(), queued: AtomicBool::new(false), remote: self.remote.clone() });
+        let waker = Waker::from(header.clone());
+        entry.insert(Task { future: Some(future), header, waker: waker.clone(), missed: false });
+        drop(tasks);
+        waker.wake();
+    }
+
+    /// Moves what other threads woke into the local queue.
+    pub(crate) fn collect_remote(&self) {
+        let woken = std::mem::take(&mut *self.remote.woken.lock().expect("no code panics while holding it"));
+        for task in woken {
+            self.local.push(task);
+        }
+    }
+
+    /// Polls queued tasks until none is left or `budget` is used up; asks for another run if any is left.
+    pub(crate) fn run(&self, budget: Duration) {
+        self.local.scheduled.set(false);
+        let start = Instant::now();
+        self.now.set(start);
+        loop {
+            // A statement of its own: the borrow must end before the task is polled.
+            let next = self.local.keys.borrow_mut().pop_front();
+            let Some(key) = next else { break };
+            self.poll_task(key);
+            let now = Instant::now();
+            self.now.set(now);
+            if now.duration_since(start) >= budget {
+                break;
+            }
+        }
+        if self.has_queued() {
+            self.local.request();
+        }
+    }
+
+    /// Asks for a run, unless one was asked for already.
+    pub(crate) fn request_run(&self) {
+        self.local.request();
+    }
+
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.local.keys.borrow().is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.tasks.borrow().len()
+    }
+
+    /// Drops every task. Their destructors may wake and spawn; what they spawn is dropped, too.
+    pub(crate) fn clear(&self) {
+        loop {
+            let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+            if tasks.is_empty() {
+                break;
+            }
+            drop(tasks);
+        }
+        self.local.keys.borrow_mut().clear();
+    }
+
+    fn poll_task(&self, key: usize) {
+        let (mut future, waker) = {
+            let mut tasks = self.tasks.borrow_mut();
+            let Some(task) = tasks.get_mut(key) else { return };
+            task.header.queued.store(false, Ordering::Release);
+            let Some(future) = task.future.take() else {
+                task.missed = true;
+                return;
+            };
+            (future, task.waker.clone())
+        };
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
+        match polled {
+            Ok(Poll::Pending) => {
+                let mut tasks = self.tasks.borrow_mut();
+                // Absent after `clear` in the middle of the poll: then the future goes, as the others did.
+                let Some(task) = tasks.get_mut(key) else { return };
+                task.future = Some(future);
+                if std::mem::take(&mut task.missed) {
+                    drop(tasks);
+                    waker.wake();
+                }
+            }
+            Ok(Poll::Ready(())) => self.forget(key),
+            Err(panic) => {
+                self.forget(key);
+                let hook = self.on_panic.borrow().clone();
+                if let Some(hook) = hook {
+                    hook(panic);
+                }
+            }
+        }
+    }
+
+    fn forget(&self, key: usize) {
+        let task = self.tasks.borrow_mut().try_remove(key);
+        drop(task);
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.clear();
+        let slot = self.remote.slot;
+        // The thread's storage may be gone already when the reactor is dropped at its end.
+        let _ = QUEUES.try_with(|queues| queues.borrow_mut().try_remove(slot));
+    }
+}
+
+/// What a waker points to.
+struct Header {
+    task: usize,
+    queued: AtomicBool,
+    remote: Arc<RemoteQueue>,
+}
+
+impl Wake for Header {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.queued.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let local = QUEUES
+            .try_with(|queues| {
+                let queues = queues.borrow();
+                queues.get(self.remote.slot).filter(|(id, _)| *id == self.remote.id).map(|(_, queue)| queue.clone())
+            })
+            .ok()
+            .flatten();
+        match local {
+            Some(queue) => queue.push(self.task),
+            None => self.remote.push(self.task),
+        }
+    }
+}
+
+/// The run queue as the reactor's own thread sees it.
+#[derive(Default)]
+struct LocalQueue {
+    keys: RefCell<VecDeque<usize>>,
+    schedule: RefCell<Option<Rc<dyn Fn()>>>,
+    scheduled: Cell<bool>,
+}
+
+impl LocalQueue {
+    fn push(&self, key: usize) {
+        self.keys.borrow_mut().push_back(key);
+        // Also while a run is under way: its task may be running a nested loop, which waits for what is queued here.
+        self.request();
+    }
+
+    fn request(&self) {
+        if !self.scheduled.replace(true) {
+            let hook = self.schedule.borrow().clone();
+            if let Some(hook) = hook {
+                hook();
+            }
+        }
+    }
+}
+
+/// The run queue as other threads see it.
+struct RemoteQueue {
+    /// Never used twice in a process, unlike `slot`.
+    id: u64,
+    slot: usize,
+    woken: Mutex<Vec<usize>>,
+    waker: mio::Waker,
+}
+
+impl RemoteQueue {
+    fn push(&self, task: usize) {
+        let was_empty = {
+            let mut woken = self.woken.lock().expect("no code panics while holding it");
+            woken.push(task);
+            woken.len() == 1
+        };
+        if was_empty {
+            // It fails only when the reactor is gone, and then there is nobody to wake.
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+static NEXT_REACTOR: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// The queues of the reactors of this thread: how a waker finds out that it is used at home.
+    static QUEUES: RefCell<Slab<(u64, Rc<LocalQueue>)>> = const { RefCell::new(Slab::new()) };
+}

@@ -1,0 +1,194 @@
+//! The reactor itself: one descriptor, `harvest` and `run`.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll};
+
+use crate::executor::Executor;
+use crate::io::{Driver, WAKER};
+use crate::listener::Listener;
+use crate::timer::{Sleep, Timers};
+
+/// A reactor and its tasks; see the [crate] for how a host drives it. Dropping it drops all its tasks.
+pub struct Reactor {
+    poll: RefCell<Poll>,
+    events: RefCell<Events>,
+    driver: Rc<Driver>,
+    timers: Rc<Timers>,
+    executor: Rc<Executor>,
+    now: Rc<Cell<Instant>>,
+}
+
+impl Reactor {
+    /// A reactor for this thread. It fails when the process has no descriptors left.
+    pub fn new() -> io::Result<Reactor> {
+        let poll = Poll::new()?;
+        let waker = mio::Waker::new(poll.registry(), WAKER)?;
+        let driver = Rc::new(Driver::new(poll.registry().try_clone()?));
+        let now = Rc::new(Cell::new(Instant::now()));
+        Ok(Reactor {
+            poll: RefCell::new(poll),
+            events: RefCell::new(Events::with_capacity(EVENTS)),
+            driver,
+            timers: Rc::default(),
+            executor: Rc::new(Executor::new(waker, now.clone())),
+            now,
+        })
+    }
+
+    /// What tasks use to spawn, sleep and listen.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            driver: self.driver.clone(),
+            timers: self.timers.clone(),
+            executor: Rc::downgrade(&self.executor),
+            now: self.now.clone(),
+        }
+    }
+
+    /// Sets what is called when a [`Reactor::run`] is needed: at most once before each run, always on this thread.
+    pub fn on_schedule(&self, hook: impl Fn() + 'static) {
+        self.executor.set_schedule(Rc::new(hook));
+        if self.executor.has_queued() {
+            self.executor.request_run();
+        }
+    }
+
+    /// Sets what is told when a task panics. The task is gone, the others go on.
+    pub fn on_panic(&self, hook: impl Fn(Box<dyn Any + Send>) + 'static) {
+        self.executor.set_on_panic(Rc::new(hook));
+    }
+
+    /// Collects readiness from the kernel and queues the tasks that waited for it. Runs no task, never blocks.
+    pub fn harvest(&self) -> io::Result<()> {
+        self.wait(Some(Duration::ZERO))
+    }
+
+    /// Polls the tasks that are due until none is left or `budget` is over (it is looked at between two tasks).
+    pub fn run(&self, budget: Duration) {
+        if self.driver.is_forked_child() {
+            return;
+        }
+        self.timers.fire(Instant::now());
+        self.executor.run(budget);
+    }
+
+    /// When [`Reactor::run`] should be called although nothing has happened. May change with every run.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next_deadline()
+    }
+
+    /// Tasks that have not ended.
+    pub fn tasks(&self) -> usize {
+        self.executor.len()
+    }
+
+    /// Drops every task, and with them their streams and listeners.
+    pub fn clear(&self) {
+        self.executor.clear();
+    }
+
+    /// Drives the reactor on this thread, without a host, until `future` is done.
+    pub fn block_on<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> T {
+        let result = Rc::new(Cell::new(None));
+        let slot = result.clone();
+        self.executor.spawn(Box::pin(async move { slot.set(Some(future.await)) }));
+        loop {
+            self.run(Duration::from_millis(1));
+            if let Some(value) = result.take() {
+                return value;
+            }
+            let timeout = if self.executor.has_queued() {
+                Some(Duration::ZERO)
+            } else {
+                self.next_deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+            };
+            self.wait(timeout).expect("the kernel's poll fails only for reasons that no caller can mend");
+        }
+    }
+
+    fn wait(&self, mut timeout: Option<Duration>) -> io::Result<()> {
+        if self.driver.is_forked_child() {
+            return Ok(());
+        }
+        // Borrowed already: the schedule hook harvests. The outer call goes on with that as soon as the hook returns.
+        let Ok(mut events) = self.events.try_borrow_mut() else { return Ok(()) };
+        loop {
+            match self.poll.borrow_mut().poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            let mut count = 0;
+            for event in &*events {
+                count += 1;
+                if event.token() == WAKER {
+                    self.executor.collect_remote();
+                } else {
+                    self.driver.dispatch(event);
+                }
+            }
+            if count < EVENTS {
+                return Ok(());
+            }
+            timeout = Some(Duration::ZERO);
+        }
+    }
+}
+
+impl AsRawFd for Reactor {
+    /// The descriptor a host watches for reading.
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.borrow().as_raw_fd()
+    }
+}
+
+/// A task's access to its reactor. Outliving the reactor is harmless: what it spawns is dropped.
+#[derive(Clone)]
+pub struct Handle {
+    driver: Rc<Driver>,
+    timers: Rc<Timers>,
+    executor: Weak<Executor>,
+    now: Rc<Cell<Instant>>,
+}
+
+impl Handle {
+    /// Runs `future` as a task of its own, from the next run on.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        if let Some(executor) = self.executor.upgrade() {
+            executor.spawn(Box::pin(future));
+        }
+    }
+
+    /// Ready after `duration`.
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        self.sleep_until(Instant::now() + duration)
+    }
+
+    /// Ready at `deadline`.
+    pub fn sleep_until(&self, deadline: Instant) -> Sleep {
+        Sleep::new(self.timers.clone(), self.now.clone(), deadline)
+    }
+
+    /// The time when the running task's poll began: cheap, and exact enough for timeouts.
+    pub fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// Accepts connections on a listening socket that somebody else has bound. Works on a duplicate of `fd`.
+    pub fn listen(&self, fd: impl AsFd) -> io::Result<Listener> {
+        Listener::new(&self.driver, fd)
+    }
+
+    /// Takes over a connected TCP socket.
+    pub fn connect(&self, socket: std::net::TcpStream) -> io::Result<crate::Stream> {
+        crate::Stream::new(&self.driver, socket.into(), true)
+    }
+}
+
+const EVENTS: usize = 1024;
