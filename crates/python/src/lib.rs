@@ -1,1 +1,17 @@
-//! .
+//! The Python module `overdrive._overdrive`; `_overdrive.pyi` describes its face.
+
+mod asgi;
+mod engine;
+mod host;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _overdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    host::awaitable::register(py)?;
+    host::coroutine::register(py)?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<engine::Engine>()?;
+    module.add_class::<asgi::settings::EngineSettings>()
+}

@@ -124,7 +124,9 @@ impl Executor {
     fn poll_task(&self, key: usize) {
         let (mut future, waker) = {
             let mut tasks = self.tasks.borrow_mut();
-            let Some(task) = tasks.get_mut(key) else { return };
+            let Some(task) = tasks.get_mut(key) else {
+                return;
+            };
             task.header.queued.store(false, Ordering::Release);
             let Some(future) = task.future.take() else {
                 task.missed = true;
@@ -137,7 +139,9 @@ impl Executor {
             Ok(Poll::Pending) => {
                 let mut tasks = self.tasks.borrow_mut();
                 // Absent after `clear` in the middle of the poll: then the future goes, as the others did.
-                let Some(task) = tasks.get_mut(key) else { return };
+                let Some(task) = tasks.get_mut(key) else {
+                    return;
+                };
                 task.future = Some(future);
                 if std::mem::take(&mut task.missed) {
                     drop(tasks);

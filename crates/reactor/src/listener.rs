@@ -54,6 +54,11 @@ impl Listener {
         }
     }
 
+    /// Ready when a connection may be waiting.
+    pub fn poll_acceptable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.registration.source().poll_readable(cx)
+    }
+
     /// Where it listens.
     pub fn local_address(&self) -> io::Result<Address> {
         Ok(Address::new(&self.socket.local_addr()?))

@@ -118,7 +118,9 @@ impl Reactor {
             return Ok(());
         }
         // Borrowed already: the schedule hook harvests. The outer call goes on with that as soon as the hook returns.
-        let Ok(mut events) = self.events.try_borrow_mut() else { return Ok(()) };
+        let Ok(mut events) = self.events.try_borrow_mut() else {
+            return Ok(());
+        };
         loop {
             match self.poll.borrow_mut().poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -173,6 +175,19 @@ impl Handle {
     /// Ready at `deadline`.
     pub fn sleep_until(&self, deadline: Instant) -> Sleep {
         Sleep::new(self.timers.clone(), self.now.clone(), deadline)
+    }
+
+    /// Lets the other queued tasks go first.
+    pub async fn yield_now(&self) {
+        let mut yielded = false;
+        std::future::poll_fn(|cx| {
+            if std::mem::replace(&mut yielded, true) {
+                return std::task::Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            std::task::Poll::Pending
+        })
+        .await;
     }
 
     /// The time when the running task's poll began: cheap, and exact enough for timeouts.

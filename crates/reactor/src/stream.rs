@@ -1,4 +1,4 @@
-//! Connected sockets, TCP and Unix alike.
+//! Connected sockets, TCP and Unix alike. `unsafe` for naming the part of a buffer that the kernel has filled.
 
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
@@ -53,8 +53,7 @@ impl Stream {
             // It fails on a connection that is already reset, which the first read tells better.
             let _ = socket.set_tcp_nodelay(true);
         }
-        let registration =
-            Registration::new(driver, socket.as_raw_fd(), Interest::READABLE.add(Interest::WRITABLE))?;
+        let registration = Registration::new(driver, socket.as_raw_fd(), Interest::READABLE.add(Interest::WRITABLE))?;
         Ok(Stream { registration, socket })
     }
 
@@ -74,6 +73,23 @@ impl Stream {
                 None => {}
             }
         }
+    }
+
+    /// As [`Stream::poll_read`]; gives what was read.
+    pub fn poll_read_slice<'a>(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &'a mut [MaybeUninit<u8>],
+    ) -> Poll<io::Result<&'a [u8]>> {
+        let read = ready!(self.poll_read(cx, buffer))?;
+        let filled = &buffer[..read];
+        // SAFETY: `recv` has initialized the first `read` bytes.
+        Poll::Ready(Ok(unsafe { &*(std::ptr::from_ref(filled) as *const [u8]) }))
+    }
+
+    /// Ready when the socket may take bytes.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.registration.source().poll_writable(cx)
     }
 
     /// Writes the front of `bytes` and returns how much was taken.

@@ -44,19 +44,9 @@ impl Timers {
     fn remove(&self, key: &(Instant, u64)) {
         self.waiting.borrow_mut().remove(key);
     }
-
-    fn refresh(&self, key: &(Instant, u64), waker: &Waker) -> bool {
-        match self.waiting.borrow_mut().get_mut(key) {
-            Some(old) => {
-                old.clone_from(waker);
-                true
-            }
-            None => false,
-        }
-    }
 }
 
-/// A future that is ready when its deadline has passed.
+/// A future that is ready when its deadline has passed. It belongs to the task that polls it first.
 pub struct Sleep {
     timers: Rc<Timers>,
     now: Rc<Cell<Instant>>,
@@ -98,8 +88,11 @@ impl Future for Sleep {
             }
             return Poll::Ready(());
         }
-        let still_armed = self.armed.is_some_and(|armed| self.timers.refresh(&armed, cx.waker()));
-        if !still_armed {
+        // An armed timer whose instant lies ahead has not fired, and will wake the same task.
+        if self.armed.is_none_or(|armed| armed.0 <= self.now.get()) {
+            if let Some(armed) = self.armed {
+                self.timers.remove(&armed);
+            }
             self.armed = Some(self.timers.insert(self.deadline, cx.waker().clone()));
         }
         Poll::Pending

@@ -1,0 +1,326 @@
+//! The ASGI application behind the engine's `Application` trait.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::{HeaderMap, Request, StatusCode};
+use overdrive_http::{Address, Application, ConnectionCount, Report, RequestBody, Upgrade};
+use pyo3::exceptions::asyncio::CancelledError;
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::access::{AccessLog, Entry, quoted};
+use super::http::{Answer, Exchange, HttpRequestCall, RequestLine, request_line};
+use super::scope::{Head, ScopeTemplates, address_object, forwarded, full_path};
+use super::settings::EngineSettings;
+use super::websocket::{Session, WebSocketCall};
+use crate::host::Host;
+use crate::host::coroutine;
+
+/// What all requests of an engine share.
+pub(crate) struct Bridge {
+    pub(crate) host: Rc<Host>,
+    pub(crate) app: Py<PyAny>,
+    settings: Py<EngineSettings>,
+    scopes: ScopeTemplates,
+    access: Option<AccessLog>,
+    error_logger: Py<PyAny>,
+    total_requests: Cell<u64>,
+    /// `Engine.cancel` was called: cancellations are no news.
+    cancelling: Cell<bool>,
+    /// Open connections, as the server counts them.
+    connections: OnceCell<ConnectionCount>,
+}
+
+impl Bridge {
+    pub(crate) fn new(
+        py: Python<'_>,
+        host: Rc<Host>,
+        app: Py<PyAny>,
+        settings: &Bound<'_, EngineSettings>,
+        state: Option<Py<PyDict>>,
+    ) -> PyResult<Rc<Bridge>> {
+        let scopes = ScopeTemplates::new(py, &host.names, &settings.get().root_path, state)?;
+        let access = settings.get().access_log.then(|| AccessLog::new(py)).transpose()?;
+        let error_logger = py.import("logging")?.call_method1("getLogger", ("overdrive.error",))?.unbind();
+        Ok(Rc::new(Bridge {
+            host,
+            app,
+            settings: settings.clone().unbind(),
+            scopes,
+            access,
+            error_logger,
+            total_requests: Cell::new(0),
+            cancelling: Cell::new(false),
+            connections: OnceCell::new(),
+        }))
+    }
+
+    pub(crate) fn settings(&self) -> &EngineSettings {
+        self.settings.get()
+    }
+
+    pub(crate) fn set_connections(&self, count: ConnectionCount) {
+        let _ = self.connections.set(count);
+    }
+
+    pub(crate) fn total_requests(&self) -> u64 {
+        self.total_requests.get()
+    }
+
+    pub(crate) fn set_cancelling(&self) {
+        self.cancelling.set(true);
+    }
+
+    pub(crate) fn close(&self) {
+        if let Some(access) = &self.access {
+            access.close();
+        }
+    }
+
+    pub(super) fn request_answered(&self) {
+        self.total_requests.set(self.total_requests.get() + 1);
+    }
+
+    /// The headers that every response gets.
+    pub(super) fn default_headers(&self) -> HeaderMap {
+        self.settings().headers.iter().cloned().collect()
+    }
+
+    /// Logs how an application ended, and gives what its task has to know: that it was cancelled, or that it wants the loop
+    /// to end.
+    pub(super) fn outcome(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
+        let Err(error) = outcome else { return Ok(()) };
+        let is_cancelled = error.is_instance_of::<CancelledError>(py);
+        if !(is_cancelled && self.cancelling.get()) {
+            self.log_error(py, "Exception in ASGI application\n", Some(&error));
+        }
+        let passed_on =
+            is_cancelled || error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py);
+        if passed_on { Err(error) } else { Ok(()) }
+    }
+
+    pub(super) fn log_websocket(&self, py: Python<'_>, line: &RequestLine, outcome: &str) {
+        let path = full_path(&self.settings().root_path, &line.uri);
+        let query = line.uri.query().filter(|query| !query.is_empty());
+        let path = match query {
+            Some(query) => format!("{}?{query}", quoted(&path)),
+            None => quoted(&path).to_string(),
+        };
+        self.log(py, "info", &format!("{} - \"WebSocket {path}\" {outcome}", line.client), None);
+    }
+
+    pub(super) fn log_access(&self, line: &RequestLine, status: StatusCode) {
+        let Some(access) = &self.access else { return };
+        let path = full_path(&self.settings().root_path, &line.uri);
+        let entry = Entry {
+            client: &line.client,
+            method: line.method.as_str(),
+            path: &path,
+            query: line.uri.query(),
+            version: line.version_number(),
+            status,
+        };
+        Python::attach(|py| access.log(py, &entry, Instant::now()));
+    }
+
+    /// Logs on `overdrive.error`, with the traceback of `error`.
+    pub(super) fn log_error(&self, py: Python<'_>, message: &str, error: Option<&PyErr>) {
+        self.log(py, "error", message, error);
+    }
+
+    fn log(&self, py: Python<'_>, level: &str, message: &str, error: Option<&PyErr>) {
+        let keywords = PyDict::new(py);
+        let logged = (|| {
+            if let Some(error) = error {
+                keywords.set_item("exc_info", error.value(py))?;
+            }
+            self.error_logger.bind(py).call_method(level, ("%s", message), Some(&keywords))
+        })();
+        if let Err(failure) = logged {
+            failure.write_unraisable(py, Some(self.error_logger.bind(py)));
+        }
+    }
+
+    /// `--limit-concurrency`: more connections or running requests than allowed, this one included.
+    fn is_over_limit(&self) -> bool {
+        let Some(limit) = self.settings().limit_concurrency else {
+            return false;
+        };
+        let connections = self.connections.get().map_or(0, ConnectionCount::get);
+        connections > limit || self.host.running() >= limit
+    }
+
+    fn serve_http(
+        self: &Rc<Self>,
+        py: Python<'_>,
+        connection: &Connection,
+        request: Request<RequestBody>,
+    ) -> Rc<Exchange> {
+        let peer = self.peer(py, connection, request.headers());
+        let (parts, body) = request.into_parts();
+        let head = Head {
+            version: parts.version,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            scheme: peer.scheme,
+            client: peer.client.as_ref().unwrap_or(&connection.client),
+            server: &connection.server,
+        };
+        let scope = self.scopes.http(py, &self.host.names, &head, parts.method.as_str());
+        let line = RequestLine { method: parts.method, uri: parts.uri, version: parts.version, client: peer.text };
+        let exchange = Exchange::new(self.clone(), line, body);
+        if self.is_over_limit() {
+            self.log(py, "warning", "Exceeded concurrency limit.", None);
+            exchange.answer_now(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+            return exchange;
+        }
+        connection.current.replace(Current::Http(exchange.clone()));
+        self.spawn(py, scope.map(|scope| Box::new(HttpRequestCall::new(&exchange, scope)) as _));
+        exchange
+    }
+
+    fn serve_websocket(
+        self: &Rc<Self>,
+        py: Python<'_>,
+        connection: &Connection,
+        request: Request<()>,
+        upgrade: Upgrade,
+    ) -> Rc<Session> {
+        let peer = self.peer(py, connection, request.headers());
+        let head = Head {
+            version: request.version(),
+            uri: request.uri(),
+            headers: request.headers(),
+            scheme: peer.scheme,
+            client: peer.client.as_ref().unwrap_or(&connection.client),
+            server: &connection.server,
+        };
+        let scope = self.scopes.websocket(py, &self.host.names, &head, upgrade.subprotocols().to_vec());
+        let session = Session::new(self.clone(), request_line(&request, peer.text), upgrade);
+        if self.is_over_limit() {
+            self.log(py, "warning", "Exceeded concurrency limit.", None);
+            session.refuse(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+            return session;
+        }
+        connection.current.replace(Current::WebSocket(session.clone()));
+        self.spawn(py, scope.map(|scope| Box::new(WebSocketCall::new(&session, scope)) as _));
+        session
+    }
+
+    fn spawn(&self, py: Python<'_>, request: PyResult<Box<dyn coroutine::Request>>) {
+        // A task that raises in its first step (SystemExit, KeyboardInterrupt) has told its request already; one that could
+        // not even be made leaves the request unanswered, which its connection's end clears up.
+        if let Err(error) = request.and_then(|request| self.host.spawn(py, request)) {
+            self.host.raise_from_run(error);
+        }
+    }
+
+    fn peer(&self, py: Python<'_>, connection: &Connection, headers: &HeaderMap) -> Peer {
+        let mut peer = Peer { client: None, scheme: None, text: connection.client_text.clone() };
+        let Some(trusted) = &self.settings().trusted_proxies else {
+            return peer;
+        };
+        if !headers.contains_key("x-forwarded-for") && !headers.contains_key("x-forwarded-proto") {
+            return peer;
+        }
+        if !trusted.contains(connection.host.as_deref()) {
+            return peer;
+        }
+        let (client, scheme) = forwarded(trusted, headers);
+        peer.scheme = scheme;
+        if let Some((host, port)) = client {
+            peer.text = format!("{host}:{port}").into();
+            peer.client = (host, port).into_pyobject(py).ok().map(|tuple| tuple.into_any().unbind());
+        }
+        peer
+    }
+}
+
+/// Who made a request, after what a trusted proxy says.
+struct Peer {
+    client: Option<Py<PyAny>>,
+    scheme: Option<&'static str>,
+    text: Rc<str>,
+}
+
+/// What is kept for each connection.
+pub(crate) struct Connection {
+    client: Py<PyAny>,
+    server: Py<PyAny>,
+    /// The peer's address or path, as trust is decided on.
+    host: Option<String>,
+    /// For the access log.
+    client_text: Rc<str>,
+    current: RefCell<Current>,
+}
+
+/// The request that a connection is busy with.
+#[derive(Clone)]
+enum Current {
+    None,
+    Http(Rc<Exchange>),
+    WebSocket(Rc<Session>),
+}
+
+/// The bridge as the HTTP crate sees it.
+pub(crate) struct AsgiApplication(pub(crate) Rc<Bridge>);
+
+impl Application for AsgiApplication {
+    type Connection = Connection;
+    type Answer = Answer;
+
+    fn connected(&self, peer: Address, local: Address) -> Connection {
+        Python::attach(|py| {
+            let object = |address: &Address| address_object(py, address).unwrap_or_else(|_| py.None());
+            let host = match &peer {
+                Address::Ip(ip) => Some(ip.ip().to_string()),
+                Address::Unix(path) if path.as_os_str().is_empty() => None,
+                Address::Unix(path) => Some(path.to_string_lossy().into_owned()),
+            };
+            let client_text = match &peer {
+                Address::Ip(ip) => format!("{}:{}", ip.ip(), ip.port()).into(),
+                Address::Unix(_) => "".into(),
+            };
+            Connection {
+                client: object(&peer),
+                server: object(&local),
+                host,
+                client_text,
+                current: RefCell::new(Current::None),
+            }
+        })
+    }
+
+    fn request(&self, connection: &Connection, request: Request<RequestBody>) -> Answer {
+        Python::attach(|py| Answer::Http(self.0.serve_http(py, connection, request)))
+    }
+
+    fn websocket(&self, connection: &Connection, request: Request<()>, upgrade: Upgrade) -> Answer {
+        Python::attach(|py| Answer::WebSocket(self.0.serve_websocket(py, connection, request, upgrade)))
+    }
+
+    fn progress(&self, connection: &Connection, gone: bool) {
+        let current = connection.current.borrow().clone();
+        let finished = match current {
+            Current::None => return,
+            Current::Http(exchange) => Python::attach(|py| exchange.progress(py, gone)),
+            Current::WebSocket(session) => Python::attach(|py| session.progress(py, gone)),
+        };
+        if finished {
+            // Nothing of a finished request is kept while its connection is idle.
+            let finished = connection.current.replace(Current::None);
+            drop(finished);
+        }
+    }
+
+    fn report(&self, report: Report<'_>) {
+        let level = match report {
+            Report::InvalidRequest(_) => "warning",
+            _ => "error",
+        };
+        Python::attach(|py| self.0.log(py, level, &report.to_string(), None));
+    }
+}

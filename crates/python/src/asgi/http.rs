@@ -1,0 +1,545 @@
+//! One HTTP request: `receive()`, `send()`, and the end of the application's coroutine (ASGI HTTP specification).
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response, StatusCode, Uri, Version};
+use overdrive_http::{BodySender, RequestBody, ResponseBody};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use super::app::Bridge;
+use super::message::{Message, too_late, unexpected};
+use super::websocket::Session;
+use crate::host::Waiters;
+use crate::host::awaitable::{Operation, awaitable, nothing};
+use crate::host::coroutine::Request;
+use crate::host::loop_bound::LoopBound;
+
+/// The state of one request, shared by its coroutine, its `receive` and `send`, and its connection.
+pub(crate) struct Exchange {
+    bridge: Rc<Bridge>,
+    /// What the scope and the access log need of the head.
+    pub(crate) line: RequestLine,
+    /// `None` once the response is complete: the connection then drops what is left of the body.
+    body: RefCell<Option<RequestBody>>,
+    /// Read from the body and not yet received by the application.
+    peeked: RefCell<Option<Option<Bytes>>>,
+    body_received: Cell<bool>,
+    stage: Cell<Stage>,
+    head: RefCell<Option<ResponseHead>>,
+    sender: RefCell<Option<BodySender>>,
+    trailers_follow: Cell<bool>,
+    trailers: RefCell<Option<HeaderMap>>,
+    /// Bytes of the body that `content-length` still promises.
+    promised: Cell<Option<u64>>,
+    answer: AnswerSlot,
+    /// The connection has dropped the answer, or ended: whatever is sent goes nowhere.
+    disconnected: Cell<bool>,
+    receivers: Waiters,
+    senders: Waiters,
+}
+
+/// What is kept of a request's first line and addresses.
+pub(crate) struct RequestLine {
+    pub(crate) method: http::Method,
+    pub(crate) uri: Uri,
+    pub(crate) version: Version,
+    /// `host:port` for the access log.
+    pub(crate) client: Rc<str>,
+}
+
+/// Where the response is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Waiting for `http.response.start`.
+    Start,
+    /// Waiting for the first `http.response.body`; nothing was sent yet.
+    FirstBody,
+    /// The head is out, waiting for more of the body.
+    Body,
+    /// Waiting for `http.response.trailers`.
+    Trailers,
+    Complete,
+}
+
+struct ResponseHead {
+    status: StatusCode,
+    headers: HeaderMap,
+    trailers: bool,
+}
+
+impl Exchange {
+    pub(crate) fn new(bridge: Rc<Bridge>, line: RequestLine, body: RequestBody) -> Rc<Exchange> {
+        Rc::new(Exchange {
+            bridge,
+            line,
+            body: RefCell::new(Some(body)),
+            peeked: RefCell::default(),
+            body_received: Cell::new(false),
+            stage: Cell::new(Stage::Start),
+            head: RefCell::default(),
+            sender: RefCell::default(),
+            trailers_follow: Cell::new(false),
+            trailers: RefCell::default(),
+            promised: Cell::new(None),
+            answer: AnswerSlot::default(),
+            disconnected: Cell::new(false),
+            receivers: Waiters::default(),
+            senders: Waiters::default(),
+        })
+    }
+
+    /// Answers without the application.
+    pub(crate) fn answer_now(&self, status: StatusCode, text: &'static str) {
+        let mut headers = self.bridge.default_headers();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if self.stage.get() == Stage::Start {
+            self.log_access(status);
+        }
+        self.respond(ResponseHead { status, headers, trailers: false }, ResponseBody::full(text));
+        self.complete();
+    }
+
+    /// The connection has moved on, or is over (`gone`): wakes those who waited for that. True when nothing is left to do.
+    pub(crate) fn progress(&self, py: Python<'_>, gone: bool) -> bool {
+        if gone {
+            self.disconnected.set(true);
+        }
+        if !self.receivers.is_empty() && self.peek() {
+            self.receivers.wake(py);
+        }
+        if !self.senders.is_empty() && self.is_drained() {
+            self.senders.wake(py);
+        }
+        gone || (self.stage.get() == Stage::Complete && self.answer.is_empty() && self.senders.is_empty())
+    }
+
+    fn poll_receive(&self, py: Python<'_>) -> Poll<PyResult<Option<Py<PyAny>>>> {
+        if !self.peek() {
+            return Poll::Pending;
+        }
+        let names = &self.bridge.host.names;
+        let message = PyDict::new(py);
+        let filled = (|| {
+            if !self.body_received.get()
+                && let Some(data) = self.peeked.take()
+            {
+                let more = data.is_some() && self.body.borrow().as_ref().is_some_and(|body| !body.is_ended());
+                self.body_received.set(!more);
+                message.set_item(&names.type_, &names.http_request)?;
+                message.set_item(&names.body, PyBytes::new(py, data.as_deref().unwrap_or_default()))?;
+                return message.set_item(&names.more_body, more);
+            }
+            message.set_item(&names.type_, &names.http_disconnect)
+        })();
+        Poll::Ready(filled.map(|()| Some(message.into_any().unbind())))
+    }
+
+    /// Whether `receive()` has something to give; reads ahead for that.
+    fn peek(&self) -> bool {
+        if self.disconnected.get() || self.stage.get() == Stage::Complete || self.peeked.borrow().is_some() {
+            return true;
+        }
+        let mut body = self.body.borrow_mut();
+        let Some(body) = &mut *body else { return true };
+        if self.body_received.get() {
+            return body.is_disconnected();
+        }
+        // Whatever makes it ready happens in the connection's own task, which then calls `progress`: no waker is needed.
+        match body.poll_data(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(data)) => *self.peeked.borrow_mut() = Some(Some(data)),
+            Poll::Ready(None) if body.is_complete() => *self.peeked.borrow_mut() = Some(None),
+            Poll::Ready(None) => {}
+            Poll::Pending => return false,
+        }
+        true
+    }
+
+    fn is_drained(&self) -> bool {
+        self.disconnected.get()
+            || self.sender.borrow().as_ref().is_none_or(|sender| sender.buffered() <= LOW_WATER || sender.is_closed())
+    }
+
+    /// Takes a message of the application.
+    fn accept(&self, message: &Message<'_>) -> PyResult<()> {
+        let names = &self.bridge.host.names;
+        let kind = message.kind(&names.type_)?;
+        match (self.stage.get(), kind.to_str()?) {
+            (Stage::Start, "http.response.start") => self.start(message),
+            (Stage::Start, "http.response.early_hint") => self.early_hint(message),
+            (Stage::Start, _) => Err(unexpected("'http.response.start'", &kind)),
+            (Stage::FirstBody | Stage::Body, "http.response.body") => self.send_body(message),
+            (Stage::FirstBody, "http.response.pathsend") => self.send_path(message),
+            (Stage::FirstBody | Stage::Body, _) => Err(unexpected("'http.response.body'", &kind)),
+            (Stage::Trailers, "http.response.trailers") => self.send_trailers(message),
+            (Stage::Trailers, _) => Err(unexpected("'http.response.trailers'", &kind)),
+            (Stage::Complete, _) => Err(too_late(&kind, "response already completed")),
+        }
+    }
+
+    fn start(&self, message: &Message<'_>) -> PyResult<()> {
+        let names = &self.bridge.host.names;
+        let status = message.required(&names.status)?;
+        let status: u16 = status
+            .extract()
+            .map_err(|_| PyTypeError::new_err("'status' of 'http.response.start' must be an int of three digits"))?;
+        let status = StatusCode::from_u16(status)
+            .ok()
+            .filter(|status| !status.is_informational())
+            .ok_or_else(|| PyValueError::new_err(format!("{status} is not the status of a final response")))?;
+        let mut headers = message.headers(&names.headers)?;
+        let length = headers.get(CONTENT_LENGTH).map(content_length).transpose()?;
+        for (name, value) in &self.bridge.settings().headers {
+            if !headers.contains_key(name) {
+                headers.append(name, value.clone());
+            }
+        }
+        self.promised.set(length.filter(|_| self.has_body(status)));
+        self.log_access(status);
+        *self.head.borrow_mut() = Some(ResponseHead { status, headers, trailers: message.flag(&names.trailers)? });
+        self.stage.set(Stage::FirstBody);
+        Ok(())
+    }
+
+    fn send_body(&self, message: &Message<'_>) -> PyResult<()> {
+        let names = &self.bridge.host.names;
+        let data = message.bytes(&names.body)?;
+        let more = message.flag(&names.more_body)?;
+        if let Some(promised) = self.promised.get() {
+            let left = promised
+                .checked_sub(data.len() as u64)
+                .ok_or_else(|| PyRuntimeError::new_err("Response content longer than Content-Length"))?;
+            if left > 0 && !more {
+                self.abort();
+                return Err(PyRuntimeError::new_err("Response content shorter than Content-Length"));
+            }
+            self.promised.set(Some(left));
+        }
+        let head = self.head.take();
+        if let Some(head) = head {
+            if !more && !head.trailers {
+                // Whole: no need of a channel.
+                let bodyless = !self.has_body(head.status);
+                self.respond(head, if bodyless { ResponseBody::empty() } else { ResponseBody::full(data) });
+                self.complete();
+                return Ok(());
+            }
+            let (sender, body) = ResponseBody::channel();
+            self.stage.set(Stage::Body);
+            self.trailers_follow.set(head.trailers);
+            self.respond(head, body);
+            *self.sender.borrow_mut() = Some(sender);
+        }
+        if let Some(sender) = &*self.sender.borrow() {
+            sender.push(data);
+        }
+        if !more {
+            if self.trailers_follow.get() {
+                self.stage.set(Stage::Trailers);
+            } else {
+                self.finish(None);
+            }
+        }
+        Ok(())
+    }
+
+    /// ASGI extension "Path Send": a file of ours goes out without passing through Python.
+    fn send_path(&self, message: &Message<'_>) -> PyResult<()> {
+        let path: std::path::PathBuf = message.required(&self.bridge.host.names.path)?.extract()?;
+        if !path.is_absolute() {
+            return Err(PyValueError::new_err(format!(
+                "'path' of 'http.response.pathsend' must be absolute: {path:?}"
+            )));
+        }
+        let file = File::open(&path)?;
+        if file.metadata()?.is_dir() {
+            return Err(PyValueError::new_err(format!("'path' of 'http.response.pathsend' is a directory: {path:?}")));
+        }
+        let head = self.head.take().expect("the stage says that it is there");
+        let bodyless = !self.has_body(head.status);
+        self.respond(head, if bodyless { ResponseBody::empty() } else { ResponseBody::file(file) });
+        self.complete();
+        Ok(())
+    }
+
+    /// ASGI extension "Early Hint": a 103 before the response.
+    fn early_hint(&self, message: &Message<'_>) -> PyResult<()> {
+        let mut hint = Vec::from(&b"HTTP/1.1 103 Early Hints\r\n"[..]);
+        let links = message.required(&self.bridge.host.names.links)?;
+        for link in links.try_iter()? {
+            let link = link?;
+            let link = link
+                .cast::<PyBytes>()
+                .map_err(|_| PyTypeError::new_err("'links' of 'http.response.early_hint' must be byte strings"))?;
+            let (_, value) = super::settings::header(b"link", link.as_bytes())?;
+            hint.extend_from_slice(b"link: ");
+            hint.extend_from_slice(value.as_bytes());
+            hint.extend_from_slice(b"\r\n");
+        }
+        hint.extend_from_slice(b"\r\n");
+        // RFC 9110 section 15.2: no 1xx to a client of HTTP/1.0.
+        if self.line.version >= Version::HTTP_11
+            && let Some(body) = &*self.body.borrow()
+        {
+            body.send_informational(&hint);
+        }
+        Ok(())
+    }
+
+    /// ASGI extension "HTTP Trailers".
+    fn send_trailers(&self, message: &Message<'_>) -> PyResult<()> {
+        let names = &self.bridge.host.names;
+        let mut trailers = self.trailers.take().unwrap_or_default();
+        message.each_header(&names.headers, |name, value| {
+            trailers.append(name, value);
+            Ok(())
+        })?;
+        if message.flag(&names.more_trailers)? {
+            *self.trailers.borrow_mut() = Some(trailers);
+        } else {
+            self.finish(Some(trailers));
+        }
+        Ok(())
+    }
+
+    /// Whether a response of this status to this request has a body (RFC 9110 section 6.4.1).
+    fn has_body(&self, status: StatusCode) -> bool {
+        self.line.method != http::Method::HEAD && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
+    }
+
+    fn respond(&self, head: ResponseHead, body: ResponseBody) {
+        let mut response = Response::new(body);
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        self.answer.put(response);
+    }
+
+    fn finish(&self, trailers: Option<HeaderMap>) {
+        if let Some(sender) = self.sender.take() {
+            sender.finish(trailers);
+        }
+        self.complete();
+    }
+
+    /// Nothing more is sent, and `receive()` has nothing more to tell than that.
+    fn complete(&self) {
+        self.stage.set(Stage::Complete);
+        self.body.take();
+        self.bridge.request_answered();
+        if !self.receivers.is_empty() {
+            Python::attach(|py| self.receivers.wake(py));
+        }
+    }
+
+    /// Breaks the response off, so that the client notices.
+    fn abort(&self) {
+        let head = self.head.take();
+        if let Some(head) = head {
+            // A channel without a sender ends as broken.
+            self.respond(head, ResponseBody::channel().1);
+        }
+        self.sender.take();
+        self.complete();
+    }
+
+    fn log_access(&self, status: StatusCode) {
+        self.bridge.log_access(&self.line, status);
+    }
+}
+
+/// What the connection waits for.
+pub(crate) enum Answer {
+    Http(Rc<Exchange>),
+    WebSocket(Rc<Session>),
+}
+
+impl Future for Answer {
+    type Output = Response<ResponseBody>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let slot = match &*self {
+            Answer::Http(exchange) => &exchange.answer,
+            Answer::WebSocket(session) => session.answer(),
+        };
+        slot.poll(cx)
+    }
+}
+
+/// Where the application's side leaves a response for the connection's.
+#[derive(Default)]
+pub(super) struct AnswerSlot {
+    response: RefCell<Option<Response<ResponseBody>>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl AnswerSlot {
+    pub(super) fn put(&self, response: Response<ResponseBody>) {
+        *self.response.borrow_mut() = Some(response);
+        let waker = self.waker.borrow_mut().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.response.borrow().is_none()
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<Response<ResponseBody>> {
+        match self.response.take() {
+            Some(response) => Poll::Ready(response),
+            None => {
+                *self.waker.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// `receive` and `send` of one request, as bound methods of this object.
+#[pyclass(frozen, module = "overdrive._overdrive")]
+pub(crate) struct HttpChannel(LoopBound<Exchange>);
+
+#[pymethods]
+impl HttpChannel {
+    fn receive(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        awaitable(py, Receive(self.0.another()?))
+    }
+
+    fn send(&self, message: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let py = message.py();
+        let exchange = self.0.get()?;
+        if exchange.disconnected.get() {
+            // ASGI before 2.4: sending to a client that has left is no error.
+            return Ok(nothing(py));
+        }
+        exchange.accept(&Message::new(message)?)?;
+        let full = exchange.sender.borrow().as_ref().is_some_and(|sender| sender.buffered() > HIGH_WATER);
+        if full { awaitable(py, Drain(self.0.another()?)) } else { Ok(nothing(py)) }
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        traverse(&self.0, &visit)
+    }
+}
+
+struct Receive(LoopBound<Exchange>);
+
+impl Operation for Receive {
+    fn poll(&self, py: Python<'_>) -> Poll<PyResult<Option<Py<PyAny>>>> {
+        match self.0.get() {
+            Ok(exchange) => exchange.poll_receive(py),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let exchange = self.0.get()?;
+        exchange.receivers.add(py, &exchange.bridge.host)
+    }
+}
+
+struct Drain(LoopBound<Exchange>);
+
+impl Operation for Drain {
+    fn poll(&self, _: Python<'_>) -> Poll<PyResult<Option<Py<PyAny>>>> {
+        match self.0.get() {
+            Ok(exchange) if exchange.is_drained() => Poll::Ready(Ok(None)),
+            Ok(_) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let exchange = self.0.get()?;
+        exchange.senders.add(py, &exchange.bridge.host)
+    }
+}
+
+/// The request as its coroutine sees it.
+pub(crate) struct HttpRequestCall {
+    pub(crate) exchange: LoopBound<Exchange>,
+    pub(crate) scope: Py<PyDict>,
+}
+
+impl HttpRequestCall {
+    pub(crate) fn new(exchange: &Rc<Exchange>, scope: Bound<'_, PyDict>) -> HttpRequestCall {
+        let exchange = LoopBound::new(exchange.clone(), &exchange.bridge.host.graveyard);
+        HttpRequestCall { exchange, scope: scope.unbind() }
+    }
+}
+
+impl Request for HttpRequestCall {
+    fn call<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let channel = Bound::new(py, HttpChannel(self.exchange.another()?))?;
+        let receive = channel.getattr(pyo3::intern!(py, "receive"))?;
+        let send = channel.getattr(pyo3::intern!(py, "send"))?;
+        self.exchange.get()?.bridge.app.bind(py).call1((self.scope.bind(py), receive, send))
+    }
+
+    fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
+        let exchange = self.exchange.get()?;
+        let answered = exchange.stage.get() == Stage::Complete || exchange.disconnected.get();
+        let unanswered = matches!(exchange.stage.get(), Stage::Start | Stage::FirstBody);
+        if outcome.is_ok() && !answered {
+            let what = if exchange.stage.get() == Stage::Start { "starting" } else { "completing" };
+            exchange.bridge.log_error(py, &format!("ASGI callable returned without {what} response."), None);
+        }
+        let result = exchange.bridge.outcome(py, outcome);
+        if !answered {
+            if unanswered {
+                exchange.head.take();
+                exchange.answer_now(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+            } else {
+                exchange.abort();
+            }
+        }
+        result
+    }
+
+    fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.scope)?;
+        traverse(&self.exchange, visit)
+    }
+}
+
+/// The head of a request, as far as the exchange keeps it.
+pub(crate) fn request_line<B>(request: &HttpRequest<B>, client: Rc<str>) -> RequestLine {
+    RequestLine { method: request.method().clone(), uri: request.uri().clone(), version: request.version(), client }
+}
+
+impl RequestLine {
+    pub(crate) fn version_number(&self) -> &'static str {
+        if self.version == Version::HTTP_10 { "1.0" } else { "1.1" }
+    }
+}
+
+fn traverse(exchange: &LoopBound<Exchange>, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+    let Some(exchange) = exchange.get_here() else {
+        return Ok(());
+    };
+    exchange.receivers.traverse(visit)?;
+    exchange.senders.traverse(visit)
+}
+
+fn content_length(value: &HeaderValue) -> PyResult<u64> {
+    value
+        .to_str()
+        .ok()
+        .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| PyValueError::new_err(format!("invalid content-length {value:?}")))
+}
+
+/// From this many buffered bytes on, `send()` waits until they are fewer than the lower mark.
+const HIGH_WATER: usize = 64 * 1024;
+const LOW_WATER: usize = 16 * 1024;

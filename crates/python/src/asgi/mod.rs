@@ -1,0 +1,9 @@
+//! The ASGI bridge: scopes, messages, and what lies between a connection and the application's coroutine.
+
+pub(crate) mod access;
+pub(crate) mod app;
+pub(crate) mod http;
+pub(crate) mod message;
+pub(crate) mod scope;
+pub(crate) mod settings;
+pub(crate) mod websocket;

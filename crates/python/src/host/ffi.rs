@@ -1,0 +1,64 @@
+//! The C calls that PyO3 has no safe face for. `unsafe`, each a thin wrapper with its own reason.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use pyo3::types::iterator::PySendResult;
+
+/// `callable(*args, **{name: value for name, value in zip(names, …)})`: the values of `names` are the last of `args`.
+///
+/// PyO3 passes keywords as a dict, which the callee takes apart again; this is the vectorcall protocol itself (PEP 590).
+pub(crate) fn call_with_names<'py, const N: usize>(
+    callable: &Bound<'py, PyAny>,
+    args: [&Bound<'py, PyAny>; N],
+    names: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let pointers = args.map(Bound::as_ptr);
+    let positional = N - names.len();
+    // SAFETY: the pointers are borrowed from live objects for the length of the call, there are `positional` arguments and
+    // as many values as names behind them, and the result is a new reference or null with an exception set.
+    unsafe {
+        let result = ffi::PyObject_Vectorcall(callable.as_ptr(), pointers.as_ptr(), positional, names.as_ptr());
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+/// Resumes a coroutine or iterator: `gen.send(value)` without an attribute look-up and without `StopIteration`.
+pub(crate) fn send<'py>(iterator: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>) -> PyResult<PySendResult<'py>> {
+    let py = iterator.py();
+    let mut result = std::ptr::null_mut();
+    // SAFETY: both are live objects; `PyIter_Send` accepts any object, and fills `result` with a new reference unless it
+    // reports an error, for which it has set an exception.
+    unsafe {
+        match ffi::PyIter_Send(iterator.as_ptr(), value.as_ptr(), &mut result) {
+            ffi::PySendResult::PYGEN_RETURN => Ok(PySendResult::Return(Bound::from_owned_ptr(py, result))),
+            ffi::PySendResult::PYGEN_NEXT => Ok(PySendResult::Next(Bound::from_owned_ptr(py, result))),
+            ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
+        }
+    }
+}
+
+/// Whether an object is a coroutine of an `async def` function.
+pub(crate) fn is_coroutine(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: reads the type of a live object.
+    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+}
+
+/// `context.copy()`.
+pub(crate) fn copy_context<'py>(context: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: a live object; anything but a `Context` gives a `TypeError`.
+    unsafe { Bound::from_owned_ptr_or_err(context.py(), ffi::PyContext_Copy(context.as_ptr())) }
+}
+
+/// `contextvars.Context()`.
+pub(crate) fn new_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: takes nothing; gives a new reference or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_New()) }
+}
+
+/// Lends the descriptor that a Python number stands for.
+pub(crate) fn with_descriptor<T>(fd: std::os::fd::RawFd, act: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> T) -> T {
+    // SAFETY: not -1, which the callers check; if it is closed, the system calls made on it fail, as with any number that
+    // Python code passes.
+    act(unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) })
+}
