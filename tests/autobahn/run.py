@@ -320,7 +320,8 @@ def print_table(cases: list[Case]) -> None:
 
 def print_row(title: str, cases: list[Case]) -> None:
     counts = Counter(case.behavior if case.passed else "FAILED" for case in cases)
-    seconds = sum(case.milliseconds for case in cases) / 1000
+    # A case without a connection has no start to measure from.
+    seconds = sum(case.milliseconds for case in cases if case.passed) / 1000
     print(
         f"{title:<28} {len(cases):>5} {counts['OK']:>5} {counts['NON-STRICT']:>10} {counts['INFORMATIONAL']:>13} "
         f"{counts['FAILED']:>6} {seconds:>7.1f}",
