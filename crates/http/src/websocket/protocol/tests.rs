@@ -190,6 +190,48 @@ fn random_messages_survive_random_frames_and_reads() {
 }
 
 #[test]
+fn nonsense_has_the_same_outcome_however_it_is_cut() {
+    let mut failures = 0;
+    for seed in 0..2000 {
+        let mut random = Random::new(seed);
+        let mut stream = Vec::new();
+        for _ in 0..random.below(6) {
+            // Mostly sensible first bytes, so that what follows them is reached.
+            let first = [FIN, 0][random.below(10) / 8] | [TEXT, TEXT, BINARY, PING, CONTINUATION][random.below(10) / 2];
+            let first = if random.below(20) == 0 { FIN | CLOSE } else { first };
+            let first = if random.below(10) == 0 { first ^ (1 << random.below(8)) } else { first };
+            let length = random.below(40);
+            let payload =
+                if random.below(8) == 0 { random.bytes(length) } else { random.text(length / 3).into_bytes() };
+            stream.extend(frame(first, &payload));
+        }
+        let garbage = random.below(20) / 16;
+        stream.extend(random.bytes(garbage * 4));
+
+        let outcome = |reads: &[&[u8]]| {
+            let mut protocol = limited(50);
+            let (mut input, mut received, mut failed) = (BytesMut::new(), Vec::new(), false);
+            for read in reads {
+                input.extend_from_slice(read);
+                loop {
+                    match protocol.receive(&mut input) {
+                        Ok(Some(event)) => received.push(event),
+                        Ok(None) => break,
+                        Err(_) => failed = true,
+                    }
+                }
+            }
+            (received, failed)
+        };
+        let whole = outcome(&[&stream]);
+        assert_eq!(outcome(&random.cut(&stream)), whole, "seed {seed}");
+        assert_eq!(outcome(&stream.chunks(1).collect::<Vec<_>>()), whole, "seed {seed}");
+        failures += usize::from(whole.1);
+    }
+    assert!((500..1500).contains(&failures), "the streams are to reach far, and to fail: {failures}");
+}
+
+#[test]
 fn frames_out_of_order_are_violations() {
     assert_eq!(failure(plain(), &[frame(FIN | CONTINUATION, b"")]), 1002);
     assert_eq!(failure(plain(), &[frame(CONTINUATION, b"")]), 1002);
