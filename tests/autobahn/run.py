@@ -2,7 +2,7 @@
 
 The suite is the WebSocket world's conformance test: some five hundred cases for a server, permessage-deflate included.
 It runs on Python 2.7 only, which is looked for as `python2.7` on the PATH and in pyenv; its packages are installed
-once, into `.venvs/autobahn` of this repository. The server is started by the interpreter that runs this file.
+once, into `.venvs/autobahn-suite` of this repository. The server is started by the interpreter that runs this file.
 
 A table says how many cases of each section passed; every case that did not is named. The suite's own pages, with what
 was on the wire in each case, are in `autobahn-report/index.html`.
@@ -34,7 +34,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 REQUIREMENTS = HERE / "requirements.txt"
-PACKAGES = ROOT / ".venvs" / "autobahn"
+PACKAGES = ROOT / ".venvs" / "autobahn-suite"
 
 # `site` instead of PYTHONPATH: zope.interface needs its .pth file read.
 WSTEST = """
