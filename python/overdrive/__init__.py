@@ -1,0 +1,17 @@
+"""overdrive runs FastAPI and any other ASGI application on a Rust engine inside the asyncio loop.
+
+    import overdrive
+    overdrive.run("main:app", port=8000, workers=4)
+
+or, in a loop that runs already:
+
+    await overdrive.Server(overdrive.Config("main:app")).serve()
+"""
+
+from overdrive._overdrive import __version__
+from overdrive.config import Config
+from overdrive.errors import ConfigError, StartupError
+from overdrive.main import run
+from overdrive.server import Server
+
+__all__ = ["Config", "ConfigError", "Server", "StartupError", "__version__", "run"]

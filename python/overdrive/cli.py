@@ -1,0 +1,297 @@
+"""The command line: `overdrive main:app`."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from overdrive import interface, loops
+from overdrive._overdrive import __version__
+from overdrive.config import ELSEWHERE, LIFESPANS, LOG_LEVELS
+from overdrive.main import run
+
+Command = Callable[..., Any]
+
+EPILOG = """
+\b
+Examples:
+  overdrive main:app                           the application "app" in main.py, on http://127.0.0.1:8000
+  overdrive main:app --reload                  start again whenever a file changes
+  overdrive main:app --host 0.0.0.0 --port 80 --workers 4
+  overdrive main:create_app --factory          "create_app()" makes the application
+  overdrive main:app --uds /run/app.sock       behind a proxy, on a Unix socket
+
+Every option can also be set in the environment: --log-level as OVERDRIVE_LOG_LEVEL, and so on.
+"""
+
+
+class Header(click.ParamType[tuple[str, str]]):
+    """A response header as `Name: value`."""
+
+    name = "NAME:VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, colon, content = value.partition(":")
+        if not colon or not name.strip():
+            self.fail(f"{value!r} is not a header; write it as Name:Value.", param, ctx)
+        return name.strip(), content.strip()
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Several headers stand on lines of their own."""
+        return [line for line in rv.splitlines() if line.strip()]
+
+
+class Commands(click.Command):
+    """Groups the options in the help by what they are about."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(EPILOG)
+
+
+class Option(click.Option):
+    """An option of a group, with an environment variable of the same name."""
+
+    def __init__(self, *args: Any, group: str, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.group = group
+        if not self.is_eager:
+            flag = max(self.opts, key=len).removeprefix("--")
+            self.envvar = "OVERDRIVE_" + flag.replace("-", "_").upper()
+
+
+def option(group: str, *names: str, **attributes: Any) -> Callable[[Command], Command]:
+    """`click.option` with its group; the default is shown unless there is none."""
+    attributes.setdefault("show_default", attributes.get("default") not in (None, ()))
+    return click.option(*names, cls=Option, group=group, **attributes)
+
+
+def elsewhere(command: Command) -> Command:
+    """Has uvicorn's other options answered with what to do instead."""
+
+    def refuse(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        if value is not None and param.name is not None:
+            raise click.UsageError(f"overdrive has no option {param.opts[0]}: {ELSEWHERE[param.name]}.")
+
+    for name in ELSEWHERE:
+        flag = "--" + name.replace("_", "-")
+        attributes: dict[str, Any] = {"is_flag": True, "default": None} if name == "http2" else {}
+        click.option(flag, name, hidden=True, expose_value=False, callback=refuse, **attributes)(command)
+    return command
+
+
+def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """--version"""
+    if value:
+        python = f"{platform.python_implementation()} {platform.python_version()}"
+        click.echo(f"Running overdrive {__version__} with {python} on {platform.system()}")
+        ctx.exit()
+
+
+WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
+    "Where to listen",
+    "The application",
+    "Processes",
+    "Reloading",
+    "HTTP",
+    "Limits and timeouts",
+    "WebSocket",
+    "Logging",
+)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("app", envvar="OVERDRIVE_APP")
+@option(WHERE, "--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all of IPv4, :: for all of IPv6.")
+@option(WHERE, "--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen on; 0 takes a free one.")
+@option(WHERE, "--uds", type=click.Path(), help="Unix socket to listen on, instead of host and port.")
+@option(WHERE, "--fd", type=int, help="Descriptor of a bound socket to listen on (systemd, circus).")
+@option(
+    WHERE, "--backlog", type=click.IntRange(1), default=2048, help="Connections that may wait in the kernel to be accepted."
+)
+@option(APP, "--app-dir", type=click.Path(), default=".", help="Folder in which APP is looked for.")
+@option(APP, "--factory", is_flag=True, help="APP makes the application when it is called without arguments.")
+@option(
+    APP,
+    "--interface",
+    type=click.Choice(interface.INTERFACES),
+    default="auto",
+    help="What APP is; auto tells asgi3 from asgi2. wsgi needs the package a2wsgi.",
+)
+@option(
+    APP,
+    "--lifespan",
+    type=click.Choice(LIFESPANS),
+    default="auto",
+    help="Whether APP is told of start and stop; with on, an APP that cannot be told does not start.",
+)
+@option(APP, "--root-path", default="", help="Prefix under which a proxy publishes APP (ASGI's root_path).")
+@option(APP, "--env-file", type=click.Path(exists=True, dir_okay=False), help="File of environment variables for APP.")
+@option(APP, "--reset-contextvars", is_flag=True, help="Run each request in an empty context, without lifespan's.")
+@option(
+    PROCESSES,
+    "--workers",
+    type=click.IntRange(1),
+    help="Number of worker processes. Default: $WEB_CONCURRENCY, or 1. SIGHUP replaces them one by one.",
+)
+@option(
+    PROCESSES,
+    "--loop",
+    default="auto",
+    metavar=f"[{'|'.join(loops.LOOPS)}]",
+    help="Event loop; auto takes uvloop when it is installed. Or a factory of your own as module:attribute.",
+)
+@option(
+    PROCESSES,
+    "--timeout-worker-healthcheck",
+    type=click.FloatRange(0),
+    default=5,
+    help="Seconds a worker may leave a health check unanswered before it is replaced.",
+)
+@option(RELOAD, "--reload", is_flag=True, help="Start again when a file changes. Needs the package watchfiles.")
+@option(
+    RELOAD,
+    "--reload-dir",
+    "reload_dirs",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False),
+    help="Folder to watch, instead of the current one. May be repeated.",
+)
+@option(RELOAD, "--reload-include", "reload_includes", multiple=True, help="Pattern of files that count, beside '*.py'.")
+@option(
+    RELOAD,
+    "--reload-exclude",
+    "reload_excludes",
+    multiple=True,
+    help="Pattern of files that do not count, beside '.*', '.py[cod]', '.sw.*' and '~*'.",
+)
+@option(RELOAD, "--reload-delay", type=click.FloatRange(0), default=0.25, help="Seconds between two looks.")
+@option(
+    HTTP,
+    "--proxy-headers/--no-proxy-headers",
+    default=True,
+    help="Believe X-Forwarded-For and X-Forwarded-Proto of trusted proxies.",
+)
+@option(
+    HTTP,
+    "--forwarded-allow-ips",
+    help="Addresses, networks or literals of trusted proxies, with commas; * for all. "
+    "Default: $FORWARDED_ALLOW_IPS, or 127.0.0.1,::1.",
+)
+@option(HTTP, "--server-header/--no-server-header", default=True, help="Send a Server header.")
+@option(HTTP, "--date-header/--no-date-header", default=True, help="Send a Date header.")
+@option(HTTP, "--header", "headers", multiple=True, type=Header(), help="Header for every response. May be repeated.")
+@option(
+    LIMITS,
+    "--limit-concurrency",
+    type=click.IntRange(1),
+    help="Open connections or running requests beyond which the answer is 503.",
+)
+@option(
+    LIMITS,
+    "--limit-connections",
+    type=click.IntRange(1),
+    help="Open connections beyond which further ones wait in the backlog.",
+)
+@option(LIMITS, "--limit-max-requests", type=click.IntRange(1), help="Requests after which the process ends.")
+@option(
+    LIMITS,
+    "--limit-max-requests-jitter",
+    type=click.IntRange(0),
+    default=0,
+    help="Up to so many more, by chance, so that workers do not end together.",
+)
+@option(
+    LIMITS,
+    "--timeout-keep-alive",
+    type=click.FloatRange(0),
+    default=5,
+    help="Seconds an idle connection is kept for another request.",
+)
+@option(
+    LIMITS,
+    "--timeout-header-read",
+    type=click.FloatRange(0, min_open=True),
+    default=30,
+    help="Seconds a client may take to send the head of a request.",
+)
+@option(
+    LIMITS,
+    "--timeout-graceful-shutdown",
+    type=click.FloatRange(0),
+    help="Seconds that running requests get to end when the server stops. Default: as long as they take.",
+)
+@option(
+    LIMITS,
+    "--max-header-size",
+    type=click.IntRange(256),
+    default=65536,
+    help="Bytes of a request's head, beyond which the answer is 431.",
+)
+@option(
+    LIMITS,
+    "--max-headers",
+    type=click.IntRange(1),
+    default=100,
+    help="Header lines of a request, beyond which the answer is 431.",
+)
+@option(WEBSOCKET, "--ws-max-size", type=click.IntRange(1), default=16777216, help="Bytes of the largest message.")
+@option(WEBSOCKET, "--ws-max-queue", type=click.IntRange(1), default=32, help="Messages that may wait for APP.")
+@option(
+    WEBSOCKET, "--ws-ping-interval", type=click.FloatRange(0), default=20.0, help="Seconds between pings; 0 for none."
+)
+@option(
+    WEBSOCKET,
+    "--ws-ping-timeout",
+    type=click.FloatRange(0),
+    default=20.0,
+    help="Seconds a pong may take before the connection is closed; 0 for ever.",
+)
+@option(WEBSOCKET, "--ws-per-message-deflate", type=bool, default=True, help="Compress messages if the client can.")
+@option(LOG, "--log-level", type=click.Choice(LOG_LEVELS, case_sensitive=False), help="Least level logged. Default: info.")
+@option(LOG, "--access-log/--no-access-log", default=True, help="Log each request.")
+@option(
+    LOG, "--use-colors/--no-use-colors", default=None, help="Colour the log lines. Default: when they go to a terminal."
+)
+@option(
+    LOG,
+    "--log-config",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Configuration file for Python's logging: .ini, .json or .yaml.",
+)
+@option(
+    "Other",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Show the version and exit.",
+)
+@elsewhere
+def main(app: str, **options: Any) -> None:
+    """Serve the FastAPI application APP, or any other ASGI application, given as "module:attribute"."""
+    if options["log_config"] is None:
+        # Absent means the default here, while in Python `None` means: leave logging alone.
+        del options["log_config"]
+    for name in ("reload_dirs", "reload_includes", "reload_excludes", "headers"):
+        options[name] = list(options[name]) or None
+    run(app, **options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""Errors whose text is all that a user needs to see."""
+
+from __future__ import annotations
+
+# Exit codes, as uvicorn has them.
+IMPORT_FAILURE = 1
+STARTUP_FAILURE = 3
+
+
+class StartupError(Exception):
+    """The server cannot start. `str(error)` is one line: what is wrong, where, and what to do.
+
+    `traceback` is the user's own, already rendered, for failures inside the user's code. `exit_code` is what the process
+    ends with.
+    """
+
+    def __init__(self, message: str, *, traceback: str = "", exit_code: int = IMPORT_FAILURE) -> None:
+        super().__init__(message)
+        self.traceback = traceback
+        self.exit_code = exit_code
+
+
+class ConfigError(StartupError, ValueError):
+    """An option has a value that makes no sense; the message names the option."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, exit_code=2)
