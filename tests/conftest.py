@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -113,12 +114,8 @@ class Served:
 Serve = Callable[..., Served]
 
 
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """`serve("module:app", "--option", "value", env={}, cwd=None, ready=True)`: a module of `tests/apps`, served.
-
-    With `ready=False` it does not wait for the address (for starts that must fail). `app_dir` is another folder.
-    """
+@contextlib.contextmanager
+def _servers() -> Iterator[Serve]:
     started: list[Served] = []
 
     def start(
@@ -138,7 +135,26 @@ def serve() -> Iterator[Serve]:
             served.port = int(served.wait_for(_RUNNING, timeout=30)["port"] or 0)
         return served
 
-    yield start
-    for served in started:
-        if served.process.poll() is None:
-            served.stop()
+    try:
+        yield start
+    finally:
+        for served in started:
+            if served.process.poll() is None:
+                served.stop()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """`serve("module:app", "--option", "value", env={}, cwd=None, ready=True)`: a module of `tests/apps`, served.
+
+    With `ready=False` it does not wait for the address (for starts that must fail). `app_dir` is another folder.
+    """
+    with _servers() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def serve_once() -> Iterator[Serve]:
+    """As `serve`, for servers that all tests of a module share."""
+    with _servers() as start:
+        yield start

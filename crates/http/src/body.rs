@@ -24,13 +24,22 @@ pub struct RequestBody {
     link: Rc<Link>,
     /// The client waits for `100 Continue`, which hyper sends at the first read.
     expects_continue: bool,
-    failed: bool,
+    failure: Option<BodyFailure>,
+}
+
+/// Why a request body ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFailure {
+    /// The client has left.
+    Disconnected,
+    /// It is not framed as RFC 9112 section 7.1 has it: to be answered with 400.
+    Malformed,
 }
 
 impl RequestBody {
     pub(crate) fn new(incoming: Incoming, link: Rc<Link>, expects_continue: bool) -> RequestBody {
         let incoming = Some(incoming).filter(|incoming| !incoming.is_end_stream());
-        RequestBody { incoming, link, expects_continue, failed: false }
+        RequestBody { incoming, link, expects_continue, failure: None }
     }
 
     /// The next piece; `None` at the end, or when the client left before it ([`RequestBody::is_complete`] tells).
@@ -46,9 +55,9 @@ impl RequestBody {
                     }
                     return Poll::Ready(Some(data));
                 }
-                Some(Err(_)) => {
+                Some(Err(error)) => {
                     self.incoming = None;
-                    self.failed = true;
+                    self.failure = Some(classify(&error));
                 }
                 None => self.incoming = None,
             }
@@ -68,18 +77,37 @@ impl RequestBody {
 
     /// All was read.
     pub fn is_complete(&self) -> bool {
-        self.incoming.is_none() && !self.failed
+        self.incoming.is_none() && self.failure.is_none()
+    }
+
+    /// Why it ended early, if it did.
+    pub fn failure(&self) -> Option<BodyFailure> {
+        self.failure
     }
 
     /// The client is gone, or has at least closed its side: nobody promises to read the answer.
     pub fn is_disconnected(&self) -> bool {
-        self.failed || self.link.gone.get() || (self.incoming.is_none() && self.link.stream.read_closed())
+        self.failure.is_some() || self.link.gone.get() || (self.incoming.is_none() && self.link.stream.read_closed())
     }
 
     /// Sends an informational response (`103 Early Hints`) before the answer. `head` is complete, status line to empty line.
     pub fn send_informational(&self, head: &[u8]) {
         self.link.write_informational(head);
     }
+}
+
+/// hyper's decoder reports what it cannot read as invalid input, and everything else as what the socket said.
+fn classify(error: &hyper::Error) -> BodyFailure {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>()
+            && matches!(io.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData)
+        {
+            return BodyFailure::Malformed;
+        }
+        cause = error.source();
+    }
+    BodyFailure::Disconnected
 }
 
 impl Drop for RequestBody {

@@ -20,7 +20,7 @@ pub mod websocket;
 mod websocket_connection;
 
 pub use application::{Application, Report};
-pub use body::{Aborted, BodySender, RequestBody, ResponseBody};
+pub use body::{Aborted, BodyFailure, BodySender, RequestBody, ResponseBody};
 pub use overdrive_reactor::Address;
 pub use server::{ConnectionCount, Server};
 pub use settings::{Settings, WebSocketSettings};

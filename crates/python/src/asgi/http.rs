@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response, StatusCode, Uri, Version};
-use overdrive_http::{BodySender, RequestBody, ResponseBody};
+use overdrive_http::{BodyFailure, BodySender, RequestBody, ResponseBody};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -33,6 +33,8 @@ pub(crate) struct Exchange {
     /// Read from the body and not yet received by the application.
     peeked: RefCell<Option<Option<Bytes>>>,
     body_received: Cell<bool>,
+    /// Reading the body has just failed for its framing.
+    malformed: Cell<bool>,
     stage: Cell<Stage>,
     head: RefCell<Option<ResponseHead>>,
     sender: RefCell<Option<BodySender>>,
@@ -84,6 +86,7 @@ impl Exchange {
             body: RefCell::new(Some(body)),
             peeked: RefCell::default(),
             body_received: Cell::new(false),
+            malformed: Cell::new(false),
             stage: Cell::new(Stage::Start),
             head: RefCell::default(),
             sender: RefCell::default(),
@@ -127,6 +130,9 @@ impl Exchange {
         if !self.peek() {
             return Poll::Pending;
         }
+        if self.malformed.take() {
+            self.refuse_body();
+        }
         let names = &self.bridge.host.names;
         let message = PyDict::new(py);
         let filled = (|| {
@@ -144,6 +150,18 @@ impl Exchange {
         Poll::Ready(filled.map(|()| Some(message.into_any().unbind())))
     }
 
+    /// The body is not framed as HTTP has it: the client gets a 400 if it has no answer yet, the application sees a
+    /// disconnect, and whatever it sends is dropped.
+    fn refuse_body(&self) {
+        if matches!(self.stage.get(), Stage::Start | Stage::FirstBody) {
+            self.head.take();
+            self.answer_now(StatusCode::BAD_REQUEST, "Invalid HTTP request received.");
+        } else {
+            self.abort();
+        }
+        self.disconnected.set(true);
+    }
+
     /// Whether `receive()` has something to give; reads ahead for that.
     fn peek(&self) -> bool {
         if self.disconnected.get() || self.stage.get() == Stage::Complete || self.peeked.borrow().is_some() {
@@ -158,7 +176,7 @@ impl Exchange {
         match body.poll_data(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Some(data)) => *self.peeked.borrow_mut() = Some(Some(data)),
             Poll::Ready(None) if body.is_complete() => *self.peeked.borrow_mut() = Some(None),
-            Poll::Ready(None) => {}
+            Poll::Ready(None) => self.malformed.set(body.failure() == Some(BodyFailure::Malformed)),
             Poll::Pending => return false,
         }
         true
