@@ -246,6 +246,7 @@ struct Channel {
     buffered: Cell<usize>,
     trailers: RefCell<Option<HeaderMap>>,
     end: Cell<End>,
+    abort_announced: Cell<bool>,
     receiver_gone: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -270,6 +271,11 @@ impl Channel {
                 Poll::Pending
             }
             End::Finished => Poll::Ready(self.trailers.borrow_mut().take().map(|fields| Ok(Frame::trailers(fields)))),
+            // The error makes hyper drop what it has not written yet, so it gets the time to write first.
+            End::Aborted if !self.abort_announced.replace(true) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             End::Aborted => Poll::Ready(Some(Err(Aborted))),
         }
     }

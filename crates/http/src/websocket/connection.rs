@@ -51,8 +51,10 @@ impl Upgrade {
     }
 
     /// The response that opens the WebSocket, and its handle. What is sent before the response is out waits for it.
+    ///
+    /// After an error nothing has happened, and another try may follow; after success there is no other.
     pub fn accept(
-        self,
+        &self,
         subprotocol: Option<&str>,
         headers: HeaderMap,
     ) -> Result<(Response<ResponseBody>, WebSocket), InvalidSubprotocol> {
@@ -66,8 +68,8 @@ impl Upgrade {
             protocol: RefCell::new(protocol),
             inbox: RefCell::default(),
             outbox: RefCell::default(),
-            settings: self.settings,
-            link: self.link,
+            settings: self.settings.clone(),
+            link: self.link.clone(),
             open: Cell::new(false),
             closed: RefCell::default(),
             waker: RefCell::default(),

@@ -184,12 +184,14 @@ impl Session {
             headers.append(name, value);
             Ok(())
         })?;
-        let Some(upgrade) = self.upgrade.take() else {
-            return Err(client_gone());
+        let accepted = match &*self.upgrade.borrow() {
+            Some(upgrade) => upgrade.accept(subprotocol.as_deref(), headers),
+            None => return Err(client_gone()),
         };
-        let (response, socket) = upgrade.accept(subprotocol.as_deref(), headers).map_err(|_| {
+        let (response, socket) = accepted.map_err(|_| {
             PyValueError::new_err(format!("not a subprotocol: {:?}", subprotocol.as_deref().unwrap_or("")))
         })?;
+        self.upgrade.take();
         *self.socket.borrow_mut() = Some(socket);
         self.stage.set(Stage::Open);
         self.log_handshake(message.py(), "[accepted]");
