@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMapping, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple};
 
 use super::settings::header;
 
@@ -76,17 +76,11 @@ impl<'py> Message<'py> {
         let Some(headers) = self.given(key)? else {
             return Ok(());
         };
-        for pair in headers.try_iter()? {
-            let pair = pair?;
-            let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = two(&pair)?;
-            let (Ok(name_bytes), Ok(value_bytes)) = (name.cast::<PyBytes>(), value.cast::<PyBytes>()) else {
-                let wrong = if name.is_instance_of::<PyBytes>() { &value } else { &name };
-                return Err(wrong_type("headers", "pairs of bytes", wrong));
-            };
-            let (name, value) = header(name_bytes.as_bytes(), value_bytes.as_bytes())?;
-            add(name, value)?;
+        if let Ok(list) = headers.cast::<PyList>() {
+            // Not the list's iterator: this is what everybody sends, at every response.
+            return (0..list.len()).try_for_each(|place| each_pair(&list.get_item(place)?, &mut add));
         }
-        Ok(())
+        headers.try_iter()?.try_for_each(|pair| each_pair(&pair?, &mut add))
     }
 
     pub(crate) fn headers(&self, key: &Py<PyString>) -> PyResult<HeaderMap> {
@@ -109,12 +103,27 @@ pub(crate) fn too_late(got: &Bound<'_, PyString>, after: &str) -> PyErr {
     PyRuntimeError::new_err(format!("Unexpected ASGI message '{got}' sent, after {after}."))
 }
 
-fn two<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-    let mut items = pair.try_iter()?;
-    match (items.next(), items.next(), items.next()) {
-        (Some(first), Some(second), None) => Ok((first?, second?)),
-        _ => Err(wrong_type("headers", "pairs of bytes", pair)),
+/// One header: a pair of byte strings, as any iterable of two.
+fn each_pair(pair: &Bound<'_, PyAny>, add: &mut impl FnMut(HeaderName, HeaderValue) -> PyResult<()>) -> PyResult<()> {
+    if let Ok(tuple) = pair.cast::<PyTuple>()
+        && tuple.len() == 2
+        && let (name, value) = (tuple.get_borrowed_item(0)?, tuple.get_borrowed_item(1)?)
+        && let (Ok(name), Ok(value)) = (name.cast::<PyBytes>(), value.cast::<PyBytes>())
+    {
+        let (name, value) = header(name.as_bytes(), value.as_bytes())?;
+        return add(name, value);
     }
+    let mut items = pair.try_iter()?;
+    let (Some(name), Some(value), None) = (items.next(), items.next(), items.next()) else {
+        return Err(wrong_type("headers", "pairs of bytes", pair));
+    };
+    let (name, value) = (name?, value?);
+    let (Ok(name_bytes), Ok(value_bytes)) = (name.cast::<PyBytes>(), value.cast::<PyBytes>()) else {
+        let wrong = if name.is_instance_of::<PyBytes>() { &value } else { &name };
+        return Err(wrong_type("headers", "pairs of bytes", wrong));
+    };
+    let (name, value) = header(name_bytes.as_bytes(), value_bytes.as_bytes())?;
+    add(name, value)
 }
 
 fn to_bytes(value: &Bound<'_, PyAny>, key: &Py<PyString>) -> PyResult<Bytes> {

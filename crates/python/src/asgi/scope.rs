@@ -39,6 +39,15 @@ impl ScopeTemplates {
             scope.set_item(&names.http_version, &names.http_1_1)?;
             scope.set_item(&names.scheme, scheme)?;
             scope.set_item(&names.root_path, root_path)?;
+            // The rest is set anew for each request; with its place in the template a copy never has to grow.
+            let own = [&names.path, &names.raw_path, &names.query_string, &names.headers, &names.client, &names.server];
+            for name in own.into_iter().chain([&names.extensions]) {
+                scope.set_item(name, py.None())?;
+            }
+            scope.set_item(if spec_version == HTTP_SPEC { &names.method } else { &names.subprotocols }, py.None())?;
+            if state.is_some() {
+                scope.set_item(&names.state, py.None())?;
+            }
             Ok(scope.unbind())
         };
         let extensions = |keys: &[&str]| -> PyResult<Py<PyDict>> {
@@ -49,10 +58,8 @@ impl ScopeTemplates {
             Ok(extensions.unbind())
         };
         Ok(ScopeTemplates {
-            // 2.3 and not later: from 2.4 on Starlette leaves it to `send()` to notice that a client has left a stream.
-            http: template(&names.http, &names.http, "2.3")?,
-            // 2.4: sending to a client that has left raises OSError.
-            websocket: template(&names.websocket, &names.ws, "2.4")?,
+            http: template(&names.http, &names.http, HTTP_SPEC)?,
+            websocket: template(&names.websocket, &names.ws, WEBSOCKET_SPEC)?,
             http_extensions: extensions(&[
                 "http.response.pathsend",
                 "http.response.trailers",
@@ -238,6 +245,10 @@ fn is_line(line: &Bound<'_, PyTuple>, name: &[u8], value: &[u8]) -> bool {
     is(0, name) && is(1, value)
 }
 
+/// Not later: from 2.4 on Starlette leaves it to `send()` to notice that a client has left a stream.
+const HTTP_SPEC: &str = "2.3";
+/// Sending to a client that has left raises `OSError`.
+const WEBSOCKET_SPEC: &str = "2.4";
 const RECENT_LINES: usize = 32;
 const RECENT_LENGTH: usize = 256;
 const PRIVATE: [&[u8]; 4] = [b"authorization", b"cookie", b"proxy-authorization", b"x-api-key"];

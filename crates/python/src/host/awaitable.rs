@@ -105,12 +105,13 @@ impl Ready {
         this
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        Err(PyStopIteration::new_err((self.value.clone_ref(py),)))
+    fn __next__(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        ffi::stop_iteration(self.value.bind(py));
+        None
     }
 
     fn send(&self, py: Python<'_>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        self.__next__(py)
+        Err(PyStopIteration::new_err((self.value.clone_ref(py),)))
     }
 
     #[pyo3(signature = (kind, value=None, traceback=None))]

@@ -38,6 +38,19 @@ pub(crate) fn send<'py>(iterator: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>)
     }
 }
 
+/// Ends an iteration with a value: sets `StopIteration(value)`, to be followed by returning "nothing" from `__next__`.
+///
+/// PyO3's way, an `Err`, makes the exception twice: once as its own lazy state, once for Python.
+pub(crate) fn stop_iteration(value: &Bound<'_, PyAny>) {
+    let py = value.py();
+    // SAFETY: live objects. A tuple as value would be taken for the constructor's arguments, and an exception for the
+    // exception itself (PEP 380's "return" has the same trap); what ends an iteration here is a dict.
+    unsafe {
+        debug_assert!(ffi::PyTuple_Check(value.as_ptr()) == 0 && ffi::PyExceptionInstance_Check(value.as_ptr()) == 0);
+        ffi::PyErr_SetObject(py.get_type::<pyo3::exceptions::PyStopIteration>().as_ptr(), value.as_ptr());
+    }
+}
+
 /// Whether an object is a coroutine of an `async def` function.
 pub(crate) fn is_coroutine(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: reads the type of a live object.
