@@ -59,7 +59,7 @@ def prepare_rust() -> None:
 
 def check_prepared() -> None:
     """Raises SetupError when `--no-build` was asked for and nothing has been built yet."""
-    for needed in (VENV / "bin/overdrive", RUST_PROGRAMS / "axum-json"):
+    for needed in (VENV / "bin/overdrive", RUST_PROGRAMS / "axum-peer"):
         if not needed.exists():
             raise SetupError(f"{needed} is not there yet: run once without --no-build")
 
