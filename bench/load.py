@@ -1,0 +1,108 @@
+"""The load: wrk and the Rust clients, pinned to the core that the server leaves free. A faulty run is no measurement."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from environment import RUST_PROGRAMS
+from servers import HOST
+
+SPARE_SECONDS = 120
+"""What a client gets beyond the time that it measures."""
+
+
+class InvalidRun(Exception):
+    """The load met errors or wrong answers, so its figure would mean nothing."""
+
+
+def wrk(port: int, path: str, core: int, *, connections: int, seconds: float) -> float:
+    """Requests a second that wrk measures, on keep-alive connections from one thread."""
+    words = [
+        "wrk",
+        "-t",
+        "1",
+        "-c",
+        str(connections),
+        "-d",
+        f"{max(1, round(seconds))}s",
+        f"http://{HOST}:{port}{path}",
+    ]
+    report = _run(words, core, seconds)
+    for fault in ("Non-2xx", "Socket errors"):
+        if fault in report:
+            raise InvalidRun(next(line.strip() for line in report.splitlines() if fault in line))
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", report)
+    if rate is None or float(rate[1]) == 0:
+        raise InvalidRun(f"wrk measured nothing:\n{report}")
+    return float(rate[1])
+
+
+def websocket(port: int, core: int, *, connections: int, seconds: float) -> float:
+    """Echoes a second over WebSocket, one message in flight on each connection."""
+    words: list[str | Path] = [RUST_PROGRAMS / "load", "websocket", f"{HOST}:{port}", str(connections), str(seconds)]
+    result = _result(_run(words, core, seconds))
+    return float(result["messages"] / result["seconds"])
+
+
+def transfer(port: int, core: int, direction: str, size: int) -> float:
+    """Bytes a second of one body of `size` bytes; `direction` is upload or download."""
+    result = _result(_run([RUST_PROGRAMS / "load", direction, f"{HOST}:{port}", str(size)], core, 0))
+    return float(result["bytes"] / result["seconds"])
+
+
+@contextmanager
+def idle(port: int, core: int, connections: int) -> Iterator[None]:
+    """Holds so many connections open, one request made on each; on leaving, each has answered once more."""
+    words = [*_pinned(core), str(RUST_PROGRAMS / "load"), "idle", f"{HOST}:{port}", str(connections)]
+    client = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        # Its own sockets time out, so that this line comes or the client ends.
+        assert client.stdout is not None
+        if client.stdout.readline() != "open\n":
+            raise InvalidRun(client.communicate(timeout=SPARE_SECONDS)[1].strip())
+        yield
+        _, errors = client.communicate(timeout=SPARE_SECONDS)
+        if client.returncode:
+            raise InvalidRun(errors.strip())
+    finally:
+        client.kill()
+        client.wait(SPARE_SECONDS)
+
+
+def fetch(port: int, path: str, *, method: str = "GET", body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
+    """One request on a connection of its own: status, headers with names in lower case, and body."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=20)
+    try:
+        connection.request(method, path, body)
+        response = connection.getresponse()
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+    finally:
+        connection.close()
+
+
+def _run(words: Sequence[str | Path], core: int, seconds: float) -> str:
+    try:
+        done = subprocess.run(
+            [*_pinned(core), *map(str, words)], capture_output=True, text=True, timeout=seconds + SPARE_SECONDS
+        )
+    except subprocess.TimeoutExpired as expired:
+        raise InvalidRun(f"{Path(words[0]).name} did not end in time") from expired
+    if done.returncode:
+        raise InvalidRun(done.stderr.strip() or f"{Path(words[0]).name} failed with {done.returncode}")
+    return done.stdout
+
+
+def _result(line: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(line)
+    return result
+
+
+def _pinned(core: int) -> list[str]:
+    return ["taskset", "-c", str(core)]

@@ -1,0 +1,160 @@
+"""Results as a table on the terminal, Markdown, JSON, and one chart a case."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from statistics import median
+
+from cases import Case, Metric, Target
+from chart import Bar, draw
+from environment import BENCH
+
+RESULTS = BENCH / "results"
+BASELINE = "uvicorn"
+
+
+@dataclass
+class Results:
+    """The runs of a case: figures by variant, in order, and why a variant could not be measured."""
+
+    case: Case
+    runs: dict[str, list[dict[str, float]]]
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def figures(self, variant: str, metric: str) -> list[float]:
+        """All figures of a variant, in the metric's unit."""
+        return [run[metric] / self.case.metrics[metric].scale for run in self.runs.get(variant, ())]
+
+    def middle(self, variant: str, metric: str) -> float | None:
+        """Their median; None if there is no run, or if one of them failed."""
+        if variant in self.failures or not self.runs.get(variant):
+            return None
+        return median(self.figures(variant, metric))
+
+    def verdicts(self) -> Iterator[dict[str, object]]:
+        """Each target with what was found; `reached` is None where a peer was left out or nothing was measured."""
+        for target in self.case.targets:
+            found = self._found(target)
+            more = target.peer is not None or self.case.metrics[target.metric].more_is_better
+            reached = None if found is None else (found >= target.bound if more else found <= target.bound)
+            yield {"target": self._words(target), "found": found, "reached": reached}
+
+    def _found(self, target: Target) -> float | None:
+        subject = self.middle(target.subject, target.metric)
+        if target.peer is None or subject is None:
+            return subject
+        peer = self.middle(target.peer, target.metric)
+        return subject / peer if peer else None
+
+    def _words(self, target: Target) -> str:
+        metric = self.case.metrics[target.metric]
+        if target.peer:
+            return f"{target.subject} at least {target.bound:g} x {target.peer} ({metric.unit})"
+        direction = "at least" if metric.more_is_better else "at most"
+        return f"{target.subject} {direction} {target.bound:g} {metric.unit}"
+
+
+def write(results: Sequence[Results], machine: Mapping[str, str], versions: Mapping[str, str], *, quick: bool) -> None:
+    """Prints the tables, and leaves them with the charts in bench/results/."""
+    RESULTS.mkdir(exist_ok=True)
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    text = "\n".join(markdown(results, machine, versions, when, quick=quick))
+    print("\n" + text)
+    (RESULTS / "results.md").write_text(text + "\n")
+    document = {
+        "when": when,
+        "quick": quick,
+        "machine": dict(machine),
+        "versions": dict(versions),
+        "cases": {result.case.name: as_json(result) for result in results},
+    }
+    (RESULTS / "results.json").write_text(json.dumps(document, indent=2) + "\n")
+    for result in results:
+        name, metric = next(iter(result.case.metrics.items()))
+        bars = [
+            Bar(variant, middle, min(figures), max(figures), highlight=variant.startswith("overdrive"))
+            for variant in result.runs
+            if (figures := result.figures(variant, name)) and (middle := result.middle(variant, name)) is not None
+        ]
+        if bars:
+            better = "more is better" if metric.more_is_better else "less is better"
+            subtitle = (
+                f"{metric.unit}, {better}; median of {len(result.figures(bars[0].name, name))} runs and their range"
+            )
+            (RESULTS / f"{result.case.name}.svg").write_text(draw(result.case.title, subtitle, bars))
+    print(f"written to {RESULTS}")
+
+
+def markdown(
+    results: Sequence[Results], machine: Mapping[str, str], versions: Mapping[str, str], when: str, *, quick: bool
+) -> Iterator[str]:
+    """The report, line by line."""
+    yield f"# Benchmark of {when}"
+    yield ""
+    if quick:
+        yield "A quick look: few, short rounds. The figures are no proof of anything."
+        yield ""
+    yield ", ".join(f"{key} {value}" for key, value in machine.items()) + "."
+    yield ", ".join(f"{key} {value}" for key, value in versions.items()) + "."
+    for result in results:
+        yield ""
+        yield f"## {result.case.title} (`{result.case.name}`)"
+        for name, metric in result.case.metrics.items():
+            yield ""
+            yield from table(result, name, metric)
+        yield ""
+        for verdict in result.verdicts():
+            word = {True: "reached", False: "NOT REACHED", None: "not measured"}[verdict["reached"]]  # type: ignore[index]
+            found = f"{verdict['found']:.2f}" if verdict["found"] is not None else "-"
+            yield f"- {verdict['target']}: {found}, {word}"
+        for variant, reason in result.failures.items():
+            yield f"- {variant} could not be measured: {reason.splitlines()[0]}"
+
+
+def table(result: Results, name: str, metric: Metric) -> Iterator[str]:
+    """Median, range and ratio to uvicorn of each server, aligned so that it can be read as it stands."""
+    rows = [("server", metric.unit, "least", "most", f"x {BASELINE}")]
+    baseline = result.middle(BASELINE, name)
+    for variant in result.runs:
+        middle = result.middle(variant, name)
+        if middle is None:
+            rows.append((variant, "-", "-", "-", "-"))
+            continue
+        figures = result.figures(variant, name)
+        ratio = f"{middle / baseline:.2f}" if baseline else "-"
+        rows.append((variant, number(middle), number(min(figures)), number(max(figures)), ratio))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for index, row in enumerate(rows):
+        first, *rest = (cell.ljust(width) if not at else cell.rjust(width)
+                        for at, (cell, width) in enumerate(zip(row, widths, strict=True)))  # fmt: skip
+        yield "| " + " | ".join((first, *rest)) + " |"
+        if index == 0:
+            yield "|" + "|".join("-" * (width + 2) if not at else "-" * (width + 1) + ":"
+                                 for at, width in enumerate(widths)) + "|"  # fmt: skip
+
+
+def as_json(result: Results) -> dict[str, object]:
+    """Everything that was measured, in the metrics' units."""
+    return {
+        "title": result.case.title,
+        "metrics": {
+            name: {
+                "unit": metric.unit,
+                "servers": {
+                    variant: {"median": result.middle(variant, name), "runs": result.figures(variant, name)}
+                    for variant in result.runs
+                },
+            }
+            for name, metric in result.case.metrics.items()
+        },
+        "targets": list(result.verdicts()),
+        "failures": result.failures,
+    }
+
+
+def number(value: float) -> str:
+    """Three significant digits for small figures, whole ones for large."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" if value < 100 else f"{value:.0f}"

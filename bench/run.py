@@ -1,0 +1,129 @@
+"""Compares overdrive with its peers on this machine, and writes a table and charts to bench/results/.
+
+    python3 bench/run.py                              every case
+    python3 bench/run.py --case json --case fastapi   these alone
+    python3 bench/run.py --quick                      a rough look: fewer and shorter rounds, small bodies
+    python3 bench/run.py --no-build --rounds 9        what was built last time
+
+README.md beside this file says how the figures come about.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import signal
+import sys
+
+import environment
+from cases import CASES, GIB, MIB, Case, Settings, Variant
+from load import InvalidRun
+from report import Results, write
+from servers import SERVERS, Running, ServerError, running
+
+TRIES = 3
+"""Runs of one server in one round before the benchmark gives it up; a busy machine spoils one now and then."""
+
+
+def main() -> int:
+    """Builds, measures and reports; 1 if a server could not be measured, 2 if the benchmark cannot run here."""
+    options = arguments()
+    # So that a terminated benchmark leaves no server behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        environment.require_tools()
+        if not options.no_build:
+            environment.prepare(options.python)
+        environment.check_prepared()
+    except environment.SetupError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    raise_descriptor_limit()
+    machine = environment.machine()
+    results = [measure(CASES[name], options) for name in options.case or CASES]
+    write(results, machine, environment.versions(), quick=options.quick)
+    return 1 if any(result.failures for result in results) else 0
+
+
+def arguments() -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", choices=list(CASES), help="measure this case; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="3 short rounds, bodies of 128 MiB: no proof of anything")
+    parser.add_argument("--peers", nargs="+", choices=list(SERVERS), help="the servers beside overdrive")
+    parser.add_argument("--python", metavar="PATH", help="interpreter to measure with; the newest one by default")
+    parser.add_argument("--no-build", action="store_true", help="measure what is installed already")
+    parser.add_argument("--rounds", type=int, help="runs of each server; 5 by default, 3 with --quick")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (3 if options.quick else 5)
+    if options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    return options
+
+
+def measure(case: Case, options: argparse.Namespace) -> Results:
+    """Runs every server of the case in turn, round after round, so that a slow minute of the machine hits all alike."""
+    server_core, load_core = sorted(os.sched_getaffinity(0))[:2]
+    settings = Settings(
+        core=load_core,
+        seconds=2 if options.quick else 5,
+        warm_up=1 if options.quick else 2,
+        body_bytes=128 * MIB if options.quick else GIB,
+        idle_connections=5000,
+    )
+    cores = (server_core, load_core) if case.needs_all_cores else (server_core,)
+    wanted = {"overdrive", *(options.peers or SERVERS)}
+    variants = [variant for variant in case.variants if variant.server in wanted]
+    results = Results(case, {variant.name: [] for variant in variants})
+    print(f"\n{case.title} ({case.name})", flush=True)
+    for number in range(1, options.rounds + 1):
+        for variant in variants:
+            if variant.name in results.failures:
+                continue
+            try:
+                found = one_run(case, variant, cores, settings)
+            except (InvalidRun, ServerError) as error:
+                results.failures[variant.name] = str(error)
+                print(f"  {number}/{options.rounds} {variant.name}: failed: {error}", flush=True)
+                continue
+            results.runs[variant.name].append(found)
+            figures = ", ".join(
+                f"{found[name] / metric.scale:,.2f} {metric.unit}" for name, metric in case.metrics.items()
+            )
+            print(f"  {number}/{options.rounds} {variant.name}: {figures}", flush=True)
+    return results
+
+
+def one_run(case: Case, variant: Variant, cores: tuple[int, ...], settings: Settings) -> dict[str, float]:
+    """Starts the server, checks its answers, measures it and stops it."""
+    for left in reversed(range(TRIES)):
+        try:
+            with running(
+                SERVERS[variant.server], case.app, cores, workers=variant.workers, access_log=variant.access_log
+            ) as server:
+                return checked(case, server, settings)
+        except (InvalidRun, ServerError) as error:
+            if not left:
+                raise
+            print(f"  {variant.name}, once more: {error}", flush=True)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def checked(case: Case, server: Running, settings: Settings) -> dict[str, float]:
+    """Figures of a server whose answers are right."""
+    try:
+        case.verify(server)
+    except (OSError, ValueError) as error:
+        raise InvalidRun(f"no proper answer: {error!r}; the server said:\n{server.said()}") from error
+    return dict(case.measure(server, settings))
+
+
+def raise_descriptor_limit() -> None:
+    """Lets the servers, which inherit the limit, and the clients open 5 000 connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(65536, hard) if hard != resource.RLIM_INFINITY else 65536, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
