@@ -70,7 +70,9 @@ class Served:
                 if len(found) >= count:
                     return found[count - 1]
                 if not self._changed.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:
-                    raise AssertionError(f"{pattern!r} was not printed {count}x in {timeout} s:\n{''.join(self._lines)}")
+                    raise AssertionError(
+                        f"{pattern!r} was not printed {count}x in {timeout} s:\n{''.join(self._lines)}"
+                    )
                 if not self._reader.is_alive() and self.process.poll() is not None:
                     found = list(re.finditer(pattern, "".join(self._lines)))
                     if len(found) >= count:

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 events: list[str] = []
+listening = asyncio.Event()
 request_var: contextvars.ContextVar[str] = contextvars.ContextVar("request_var", default="unset")
 lifespan_var: contextvars.ContextVar[str] = contextvars.ContextVar("lifespan_var", default="unset")
 
@@ -256,7 +257,7 @@ async def http_nested(scope: Any, receive: Any, send: Any) -> None:
     loop = asyncio.get_running_loop()
 
     async def until_other() -> None:
-        while "nested other" not in events:
+        while "nested other" not in events:  # noqa: ASYNC110 - the loop is to turn, not to sleep
             await asyncio.sleep(0.001)
 
     loop.run_until_complete(until_other())
@@ -398,8 +399,7 @@ async def websocket_deaf(scope: Any, receive: Any, send: Any) -> None:
     """Accepts, and reads nothing until it is told to by another request."""
     await receive()
     await send({"type": "websocket.accept"})
-    while "listen" not in events:
-        await asyncio.sleep(0.001)
+    await listening.wait()
     count = 0
     while (message := await receive())["type"] != "websocket.disconnect":
         count += 1
@@ -408,7 +408,7 @@ async def websocket_deaf(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def http_listen(scope: Any, receive: Any, send: Any) -> None:
-    events.append("listen")
+    listening.set()
     await answer(send, "ok")
 
 

@@ -120,7 +120,8 @@ async def path_unread(scope: Any, receive: Any, send: Any) -> None:
             return
         size += len(message["body"])
         if not message["more_body"]:
-            return await answer(send, str(size))
+            await answer(send, str(size))
+            return
 
 
 async def path_count(scope: Any, receive: Any, send: Any) -> None:
@@ -135,7 +136,8 @@ async def path_count(scope: Any, receive: Any, send: Any) -> None:
         size += len(message["body"])
         seen["read"] = size
         if not message["more_body"]:
-            return await answer(send, str(size))
+            await answer(send, str(size))
+            return
 
 
 async def path_hints(scope: Any, receive: Any, send: Any) -> None:

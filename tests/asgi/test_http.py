@@ -33,8 +33,7 @@ def text(server: Served, target: str) -> str:
 
 def event(server: Served, beginning: str) -> str:
     """Waits for an event that the application has noted."""
-    found: list[str] = []
-    eventually(lambda: bool(found := [e for e in get(server, "/events") if e.startswith(beginning)]) or bool(found))
+    eventually(lambda: any(e.startswith(beginning) for e in get(server, "/events")))
     return str(next(e for e in reversed(get(server, "/events")) if e.startswith(beginning)))
 
 

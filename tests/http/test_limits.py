@@ -85,7 +85,9 @@ FORWARDED = [
 
 
 @pytest.mark.parametrize(("header", "trusted", "client"), FORWARDED)
-def test_the_client_a_trusted_proxy_names(serve: Serve, header: str, trusted: str, client: tuple[str, int] | None) -> None:
+def test_the_client_a_trusted_proxy_names(
+    serve: Serve, header: str, trusted: str, client: tuple[str, int] | None
+) -> None:
     server = serve("http_plain:app", "--forwarded-allow-ips", trusted)
     found = scope(server, {"x-forwarded-for": header, "x-forwarded-proto": "https"})
     if client is None:

@@ -301,7 +301,12 @@ def test_default_headers(serve: Serve) -> None:
     with Wire(serve("http_plain:app")) as wire:
         response = wire.get()
         assert response.header("server") == "overdrive"
-        assert response.header("date", ) is not None
+        assert (
+            response.header(
+                "date",
+            )
+            is not None
+        )
     options = ("--no-server-header", "--no-date-header", "--header", "X-One: 1", "--header", "X-Two:2")
     with Wire(serve("http_plain:app", *options)) as wire:
         response = wire.get()

@@ -1,7 +1,7 @@
 """Thousands of requests, and what is left of them: nothing.
 
-Memory is compared after a warm-up that has filled every pool, with room for the noise of an allocator; descriptors, objects,
-tasks and reference counts are exact but for those of the asking request itself.
+Memory is compared after a warm-up that has filled every pool, with room for the noise of an allocator; descriptors,
+tasks and reference counts are exact.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def websockets(server: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "use", [keep_alive, connections, suspended, bodies, exceptions, cycles, vanishing, websockets], ids=lambda f: f.__name__
+    "use",
+    [keep_alive, connections, suspended, bodies, exceptions, cycles, vanishing, websockets],
+    ids=lambda f: f.__name__,
 )
 def test_nothing_is_left_behind(server: Served, use: Callable[[Served], None]) -> None:
     use(server)
