@@ -80,7 +80,7 @@ def read(path: Path) -> Iterator[Cost]:
                     counted += instructions
                     yield Cost(at, instructions)
                 continue
-            key, separator, value = line.rstrip("\n").partition("=" if "=" in line else ": ")
+            key, _, value = line.rstrip("\n").partition("=" if "=" in line else ": ")
             match key:
                 case "events" if not value.startswith("Ir"):
                     raise FormatError(f"{path} counts {value} and not instructions (Ir)")

@@ -1,8 +1,8 @@
 """The stages of a request in overdrive, by the functions and source files that do them; for `callgrind.by_stage`.
 
-The first rule that matches counts. Inlined code keeps its own source file in the symbols, so that scope building is told
-from hyper even where the compiler made one function of both. Generic code (the standard library, PyO3, the maps of the
-`http` crate, the interpreter) is in no rule: its cost goes to the stage that calls it.
+The first rule that matches counts. Inlined code keeps its own source file in the symbols, so that scope building is
+told from hyper even where the compiler made one function of both. Generic code (the standard library, PyO3, the maps of
+the `http` crate, the interpreter) is in no rule: its cost goes to the stage that calls it.
 """
 
 from __future__ import annotations
