@@ -44,6 +44,8 @@ RULES = (
     ),
     Rule(SCOPE, function=r"drop_in_place<_overdrive::asgi::http::HttpRequestCall>"),
     Rule(SCOPE, file=r"/python/src/asgi/scope\.rs$"),
+    # The call into the bridge is inlined into hyper's dispatcher, and so is PyO3 there.
+    Rule(SCOPE, function=r"^<hyper::.*recv_msg", file=r"/pyo3(-ffi)?-[^/]*/src/"),
     Rule(TASK, function=r"asgi::app::Bridge::spawn|HttpRequestCall as .*::Request>::call"),
     Rule(TASK, function=r"drop_in_place<_overdrive::host::coroutine::RequestCoroutine>"),
     Rule(MESSAGES, function=r"^<?_overdrive::(asgi::(http|message|websocket|settings)|host::awaitable)::"),
