@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from overdrive import interface, loops
 from overdrive._overdrive import __version__
-from overdrive.config import ELSEWHERE, LIFESPANS, LOG_LEVELS
+from overdrive.config import ELSEWHERE, LIFESPANS
+from overdrive.logging import LEVELS
 from overdrive.main import run
 
 Command = Callable[..., Any]
@@ -28,8 +29,15 @@ Every option can also be set in the environment: --log-level as OVERDRIVE_LOG_LE
 """
 
 
-class Header(click.ParamType[tuple[str, str]]):
-    """A response header as `Name: value`."""
+if TYPE_CHECKING:
+    # Generic since click 8.2 only.
+    HeaderType = click.ParamType[tuple[str, str]]
+else:
+    HeaderType = click.ParamType
+
+
+class Header(HeaderType):
+    """A response header as `Name:value`."""
 
     name = "NAME:VALUE"
 
@@ -53,7 +61,7 @@ class Commands(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):
                 groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
         for title, records in groups.items():
             with formatter.section(title):
@@ -69,9 +77,10 @@ class Option(click.Option):
     def __init__(self, *args: Any, group: str, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         self.group = group
-        if not self.is_eager:
-            flag = max(self.opts, key=len).removeprefix("--")
-            self.envvar = "OVERDRIVE_" + flag.replace("-", "_").upper()
+        if not self.is_eager and self.name is not None:
+            # Of the flag, and of the name in Python where that is another ("--reload-dir" and "reload_dirs").
+            names = (self.opts[0].removeprefix("--").replace("-", "_"), self.name)
+            self.envvar = [f"OVERDRIVE_{name.upper()}" for name in dict.fromkeys(names)]
 
 
 def option(group: str, *names: str, **attributes: Any) -> Callable[[Command], Command]:
@@ -85,7 +94,7 @@ def elsewhere(command: Command) -> Command:
 
     def refuse(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         if value is not None and param.name is not None:
-            raise click.UsageError(f"overdrive has no option {param.opts[0]}: {ELSEWHERE[param.name]}.")
+            raise click.UsageError(f"There is no option {param.opts[0]} here: {ELSEWHERE[param.name]}.")
 
     for name in ELSEWHERE:
         flag = "--" + name.replace("_", "-")
@@ -116,14 +125,31 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("app", envvar="OVERDRIVE_APP")
-@option(WHERE, "--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all of IPv4, :: for all of IPv6.")
-@option(WHERE, "--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen on; 0 takes a free one.")
-@option(WHERE, "--uds", type=click.Path(), help="Unix socket to listen on, instead of host and port.")
-@option(WHERE, "--fd", type=int, help="Descriptor of a bound socket to listen on (systemd, circus).")
 @option(
-    WHERE, "--backlog", type=click.IntRange(1), default=2048, help="Connections that may wait in the kernel to be accepted."
+    WHERE,
+    "--host",
+    default="127.0.0.1",
+    metavar="ADDRESS",
+    help="Address to listen on; 0.0.0.0 for all of IPv4, :: of IPv6.",
 )
-@option(APP, "--app-dir", type=click.Path(), default=".", help="Folder in which APP is looked for.")
+@option(WHERE, "--port", type=int, metavar="PORT", default=8000, help="Port to listen on; 0 takes a free one.")
+@option(WHERE, "--uds", type=click.Path(), help="Unix socket to listen on, instead of host and port.")
+@option(WHERE, "--fd", type=int, metavar="N", help="Descriptor of a bound socket to listen on (systemd, circus).")
+@option(
+    WHERE,
+    "--backlog",
+    type=int,
+    metavar="N",
+    default=2048,
+    help="Connections that may wait in the kernel to be accepted.",
+)
+@option(
+    APP,
+    "--app-dir",
+    type=click.Path(exists=True, file_okay=False),
+    default=".",
+    help="Folder in which APP is looked for.",
+)
 @option(APP, "--factory", is_flag=True, help="APP makes the application when it is called without arguments.")
 @option(
     APP,
@@ -139,13 +165,21 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
     default="auto",
     help="Whether APP is told of start and stop; with on, an APP that cannot be told does not start.",
 )
-@option(APP, "--root-path", default="", help="Prefix under which a proxy publishes APP (ASGI's root_path).")
+@option(
+    APP,
+    "--root-path",
+    metavar="PATH",
+    default="",
+    show_default=False,
+    help="Prefix under which a proxy publishes APP.",
+)
 @option(APP, "--env-file", type=click.Path(exists=True, dir_okay=False), help="File of environment variables for APP.")
 @option(APP, "--reset-contextvars", is_flag=True, help="Run each request in an empty context, without lifespan's.")
 @option(
     PROCESSES,
     "--workers",
-    type=click.IntRange(1),
+    type=int,
+    metavar="N",
     help="Number of worker processes. Default: $WEB_CONCURRENCY, or 1. SIGHUP replaces them one by one.",
 )
 @option(
@@ -158,7 +192,8 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
 @option(
     PROCESSES,
     "--timeout-worker-healthcheck",
-    type=click.FloatRange(0),
+    type=float,
+    metavar="SECONDS",
     default=5,
     help="Seconds a worker may leave a health check unanswered before it is replaced.",
 )
@@ -171,15 +206,30 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
     type=click.Path(exists=True, file_okay=False),
     help="Folder to watch, instead of the current one. May be repeated.",
 )
-@option(RELOAD, "--reload-include", "reload_includes", multiple=True, help="Pattern of files that count, beside '*.py'.")
+@option(
+    RELOAD,
+    "--reload-include",
+    "reload_includes",
+    multiple=True,
+    metavar="GLOB",
+    help="Files that count, beside '*.py'.",
+)
 @option(
     RELOAD,
     "--reload-exclude",
     "reload_excludes",
     multiple=True,
-    help="Pattern of files that do not count, beside '.*', '.py[cod]', '.sw.*' and '~*'.",
+    metavar="GLOB",
+    help="Files that do not count, beside '.*', '.py[cod]', '.sw.*' and '~*'.",
 )
-@option(RELOAD, "--reload-delay", type=click.FloatRange(0), default=0.25, help="Seconds between two looks.")
+@option(
+    RELOAD,
+    "--reload-delay",
+    type=float,
+    metavar="SECONDS",
+    default=0.25,
+    help="Quiet time after a change.",
+)
 @option(
     HTTP,
     "--proxy-headers/--no-proxy-headers",
@@ -189,7 +239,8 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
 @option(
     HTTP,
     "--forwarded-allow-ips",
-    help="Addresses, networks or literals of trusted proxies, with commas; * for all. "
+    metavar="LIST",
+    help="Trusted proxies: addresses, networks or literals, with commas between; * for all. "
     "Default: $FORWARDED_ALLOW_IPS, or 127.0.0.1,::1.",
 )
 @option(HTTP, "--server-header/--no-server-header", default=True, help="Send a Server header.")
@@ -198,71 +249,90 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
 @option(
     LIMITS,
     "--limit-concurrency",
-    type=click.IntRange(1),
+    type=int,
+    metavar="N",
     help="Open connections or running requests beyond which the answer is 503.",
 )
 @option(
     LIMITS,
     "--limit-connections",
-    type=click.IntRange(1),
+    type=int,
+    metavar="N",
     help="Open connections beyond which further ones wait in the backlog.",
 )
-@option(LIMITS, "--limit-max-requests", type=click.IntRange(1), help="Requests after which the process ends.")
+@option(LIMITS, "--limit-max-requests", type=int, metavar="N", help="Requests after which the process ends.")
 @option(
     LIMITS,
     "--limit-max-requests-jitter",
-    type=click.IntRange(0),
+    type=int,
+    metavar="N",
     default=0,
     help="Up to so many more, by chance, so that workers do not end together.",
 )
 @option(
     LIMITS,
     "--timeout-keep-alive",
-    type=click.FloatRange(0),
+    type=float,
+    metavar="SECONDS",
     default=5,
     help="Seconds an idle connection is kept for another request.",
 )
 @option(
     LIMITS,
     "--timeout-header-read",
-    type=click.FloatRange(0, min_open=True),
+    type=float,
+    metavar="SECONDS",
     default=30,
     help="Seconds a client may take to send the head of a request.",
 )
 @option(
     LIMITS,
     "--timeout-graceful-shutdown",
-    type=click.FloatRange(0),
+    type=float,
+    metavar="SECONDS",
     help="Seconds that running requests get to end when the server stops. Default: as long as they take.",
 )
 @option(
     LIMITS,
     "--max-header-size",
-    type=click.IntRange(256),
+    type=int,
+    metavar="BYTES",
     default=65536,
     help="Bytes of a request's head, beyond which the answer is 431.",
 )
 @option(
     LIMITS,
     "--max-headers",
-    type=click.IntRange(1),
+    type=int,
+    metavar="N",
     default=100,
     help="Header lines of a request, beyond which the answer is 431.",
 )
-@option(WEBSOCKET, "--ws-max-size", type=click.IntRange(1), default=16777216, help="Bytes of the largest message.")
-@option(WEBSOCKET, "--ws-max-queue", type=click.IntRange(1), default=32, help="Messages that may wait for APP.")
+@option(WEBSOCKET, "--ws-max-size", type=int, metavar="BYTES", default=16777216, help="Bytes of the largest message.")
+@option(WEBSOCKET, "--ws-max-queue", type=int, metavar="N", default=32, help="Messages that may wait for APP.")
 @option(
-    WEBSOCKET, "--ws-ping-interval", type=click.FloatRange(0), default=20.0, help="Seconds between pings; 0 for none."
+    WEBSOCKET,
+    "--ws-ping-interval",
+    type=float,
+    metavar="SECONDS",
+    default=20.0,
+    help="Time between pings; 0 for none.",
 )
 @option(
     WEBSOCKET,
     "--ws-ping-timeout",
-    type=click.FloatRange(0),
+    type=float,
+    metavar="SECONDS",
     default=20.0,
     help="Seconds a pong may take before the connection is closed; 0 for ever.",
 )
 @option(WEBSOCKET, "--ws-per-message-deflate", type=bool, default=True, help="Compress messages if the client can.")
-@option(LOG, "--log-level", type=click.Choice(LOG_LEVELS, case_sensitive=False), help="Least level logged. Default: info.")
+@option(
+    LOG,
+    "--log-level",
+    type=click.Choice(tuple(LEVELS), case_sensitive=False),
+    help="Least level logged. Default: info.",
+)
 @option(LOG, "--access-log/--no-access-log", default=True, help="Log each request.")
 @option(
     LOG, "--use-colors/--no-use-colors", default=None, help="Colour the log lines. Default: when they go to a terminal."

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-# Exit codes, as uvicorn has them.
+# Exit codes. The last is uvicorn's, for whatever goes wrong between the import and the first request.
 IMPORT_FAILURE = 1
+USAGE_FAILURE = 2
 STARTUP_FAILURE = 3
 
 
 class StartupError(Exception):
     """The server cannot start. `str(error)` is one line: what is wrong, where, and what to do.
 
-    `traceback` is the user's own, already rendered, for failures inside the user's code. `exit_code` is what the process
-    ends with.
+    `traceback` is the user's own, already rendered, for failures inside the user's code. `exit_code` is what the
+    process ends with.
     """
 
     def __init__(self, message: str, *, traceback: str = "", exit_code: int = IMPORT_FAILURE) -> None:
@@ -24,4 +25,4 @@ class ConfigError(StartupError, ValueError):
     """An option has a value that makes no sense; the message names the option."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, exit_code=2)
+        super().__init__(message, exit_code=USAGE_FAILURE)

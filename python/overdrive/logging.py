@@ -1,19 +1,37 @@
 """Log lines as uvicorn users know them, through the standard `logging`.
 
-Three loggers: `overdrive` (the parent, with the handler), `overdrive.error` (the server's own lines, whatever their level)
-and `overdrive.access`. The records of the last have uvicorn's arguments, `(client, method, path, http_version, status)`, so
-that filters and formatters written for uvicorn work.
+Three loggers: `overdrive` (the parent, with the handler), `overdrive.error` (the server's own lines, whatever their
+level) and `overdrive.access`. The records of the last have uvicorn's arguments, `(client, method, path, http_version,
+status)`, so that filters and formatters written for uvicorn work.
 """
 
 from __future__ import annotations
 
+import configparser
+import functools
 import http
+import io
+import json
 import logging
+import logging.config
+import os
 import sys
+from collections.abc import Mapping
 from copy import copy
-from typing import Any, Literal
+from typing import IO, Any, Literal, cast
+
+from overdrive.errors import ConfigError
+from overdrive.extras import require
 
 TRACE = 5
+LEVELS = {
+    "critical": logging.CRITICAL,
+    "error": logging.ERROR,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": TRACE,
+}
 
 LOGGING_CONFIG: dict[str, Any] = {
     "version": 1,
@@ -94,12 +112,12 @@ class AccessFormatter(DefaultFormatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record = copy(record)
-        client, method, path, version, status = record.args  # type: ignore[misc]
+        client, method, path, version, status = cast("tuple[str, str, str, str, int]", record.args)
         line = f"{method} {path} HTTP/{version}"
         record.__dict__.update(
             client_addr=client,
             request_line=f"\x1b[1m{line}{_RESET}" if self.use_colors else line,
-            status_code=self._status(int(status)),  # type: ignore[call-overload]
+            status_code=self._status(status),
         )
         return super().formatMessage(record)
 
@@ -115,11 +133,11 @@ class AccessFormatter(DefaultFormatter):
 def fast_access_stream(logger: logging.Logger) -> tuple[int, bool] | None:
     """Where access lines go when nothing but the default can happen to them: (descriptor, colours), else None.
 
-    The engine asks this a few times a second, and formats and writes the lines itself while it is not None. It is not when
-    the logger or its handler has a filter, another handler or formatter, when the stream is not the process's own, or when
-    records are made or passed on in another way than `logging` does by default.
+    The engine asks this a few times a second, and formats and writes the lines itself while it is not None. It is None
+    when the logger or its handler has a filter, another handler or formatter, when the stream is not the process's own,
+    and when records are made, handled or passed on in another way than `logging` does by itself.
     """
-    if len(logger.handlers) != 1 or logger.filters or logger.disabled or logger.propagate:
+    if type(logger) is not logging.Logger or len(logger.handlers) != 1 or logger.filters or logger.propagate:
         return None
     handler = logger.handlers[0]
     if type(handler) is not logging.StreamHandler or handler.filters or handler.level > logging.INFO:
@@ -127,63 +145,114 @@ def fast_access_stream(logger: logging.Logger) -> tuple[int, bool] | None:
     formatter = handler.formatter
     if type(formatter) is not AccessFormatter or formatter._fmt != LOGGING_CONFIG["formatters"]["access"]["fmt"]:
         return None
-    if not logger.isEnabledFor(logging.INFO) or logging.getLogRecordFactory() is not logging.LogRecord:
+    if handler.stream is None or handler.stream not in (sys.__stdout__, sys.__stderr__):
         return None
-    if type(logger) is not logging.Logger or handler.stream not in (sys.__stdout__, sys.__stderr__):
+    if not logger.isEnabledFor(logging.INFO) or not _logging_is_untouched(logger, handler):
         return None
     try:
         # Ours come by another way; what was printed before them should stand before them.
         handler.stream.flush()
         return handler.stream.fileno(), formatter.use_colors
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError):
         return None
 
 
-def configure(config: dict[str, Any] | str | None, level: str | int | None, use_colors: bool | None, access: bool) -> None:
-    """Sets logging up as the options say. `config` is a dict for `dictConfig`, or a file: .json, .yaml, else .ini."""
-    import logging.config
+def _logging_is_untouched(*instances: object) -> bool:
+    """Whether nobody has put functions of his own in the way of a record, as error trackers do."""
+    if logging.getLogRecordFactory() is not logging.LogRecord:
+        return False
+    if any(name in vars(instance) for instance in instances for name in _METHODS):
+        return False
+    classes = (logging.Logger, logging.Handler, logging.StreamHandler, logging.Formatter, logging.LogRecord)
+    return all(
+        getattr(vars(owner)[name], "__globals__", None) is vars(logging)
+        for owner in classes
+        for name in _METHODS
+        if name in vars(owner)
+    )
 
+
+# The methods on a record's way from `Logger.info` to the stream.
+_METHODS = ("info", "_log", "makeRecord", "handle", "callHandlers", "emit", "format", "getMessage")
+
+
+def configure(
+    config: Mapping[str, Any] | str | os.PathLike[str] | configparser.RawConfigParser | IO[Any] | None,
+    level: str | int | None,
+    use_colors: bool | None,
+    access_log: bool,
+) -> None:
+    """Sets `logging` up as the options say.
+
+    `config` is for `logging.config`: a dict, a file (.json or .yaml with a dict, else .ini), or None to change nothing.
+
+    Raises:
+        ConfigError: `config` is no logging configuration; the text says where it goes wrong.
+    """
     logging.addLevelName(TRACE, "TRACE")
-    if isinstance(config, dict):
-        config = {**config, "formatters": {name: dict(value) for name, value in config.get("formatters", {}).items()}}
-        if use_colors in (True, False):
-            for name in ("default", "access"):
-                if name in config["formatters"]:
-                    config["formatters"][name]["use_colors"] = use_colors
-        logging.config.dictConfig(config)
-    elif isinstance(config, str):
-        _configure_from_file(config)
+    # In this order: a RawConfigParser is a mapping, too.
+    if isinstance(config, (configparser.RawConfigParser, io.IOBase)):
+        source = cast("configparser.RawConfigParser | IO[str]", config)
+        _apply("log_config", functools.partial(logging.config.fileConfig, source, disable_existing_loggers=False))
+    elif isinstance(config, Mapping):
+        _apply("log_config", functools.partial(logging.config.dictConfig, _with_colors(config, use_colors)))
+    elif isinstance(config, (str, os.PathLike)):
+        _apply_file(os.fspath(config))
+    elif config is not None:
+        raise ConfigError(f"log_config: must be a dict or a file, not {type(config).__name__}.")
     if level is not None:
-        number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
+        number = LEVELS[level.lower()] if isinstance(level, str) else level
         for name in ("overdrive.error", "overdrive.access", "overdrive.asgi"):
             logging.getLogger(name).setLevel(number)
-    if not access:
-        logging.getLogger("overdrive.access").handlers = []
-        logging.getLogger("overdrive.access").propagate = False
+    if not access_log:
+        access = logging.getLogger("overdrive.access")
+        access.handlers = []
+        access.propagate = False
 
 
-def _configure_from_file(path: str) -> None:
-    import json
-    import logging.config
+def _with_colors(config: Mapping[str, Any], use_colors: bool | None) -> dict[str, Any]:
+    """A copy that says so in the formatters that have the default's names."""
+    formatters = {name: dict(formatter) for name, formatter in config.get("formatters", {}).items()}
+    if use_colors is not None:
+        for name in ("default", "access"):
+            if name in formatters:
+                formatters[name]["use_colors"] = use_colors
+    return {**config, "formatters": formatters}
 
-    from overdrive.errors import ConfigError
 
-    try:
-        if path.endswith(".json"):
-            with open(path) as file:
+def _apply_file(path: str) -> None:
+    option = f"--log-config {path}"
+    if not os.path.isfile(path):
+        raise ConfigError(f"{option}: there is no such file.")
+    if path.endswith(".json"):
+
+        def apply() -> None:
+            with open(path, encoding="utf-8") as file:
                 logging.config.dictConfig(json.load(file))
-        elif path.endswith((".yaml", ".yml")):
-            try:
-                import yaml
-            except ImportError:
-                raise ConfigError(f"--log-config {path}: pyyaml is not installed: pip install 'overdrive[standard]'.") from None
-            with open(path) as file:
-                logging.config.dictConfig(yaml.safe_load(file))
-        else:
-            logging.config.fileConfig(path, disable_existing_loggers=False)
-    except FileNotFoundError:
-        raise ConfigError(f"--log-config {path}: there is no such file.") from None
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ImportError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"--log-config {path}: not a logging configuration: {error}") from None
+
+    elif path.endswith((".yaml", ".yml")):
+        yaml = require("yaml", "pyyaml", option)
+
+        def apply() -> None:
+            with open(path, encoding="utf-8") as file:
+                try:
+                    content = yaml.safe_load(file)
+                except yaml.YAMLError as error:
+                    raise ValueError(str(error)) from None
+            logging.config.dictConfig(content)
+
+    else:
+        apply = functools.partial(logging.config.fileConfig, path, disable_existing_loggers=False)
+    _apply(option, apply)
+
+
+def _apply(option: str, apply: Any) -> None:
+    try:
+        apply()
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ImportError, OSError) as error:
+        # `logging.config` says where it was, and keeps what went wrong there as the cause.
+        reasons = [f"missing {error}" if isinstance(error, KeyError) else str(error)]
+        if error.__cause__ is not None:
+            reasons.append(str(error.__cause__))
+        said = " ".join(": ".join(reasons).split())
+        raise ConfigError(f"{option}: not a configuration for logging: {said}.") from None

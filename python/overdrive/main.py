@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
 import sys
 from typing import Any
 
-from overdrive.config import Config, reject_unknown
-from overdrive.errors import IMPORT_FAILURE, StartupError
+from overdrive.config import Config
+from overdrive.errors import STARTUP_FAILURE, StartupError
 from overdrive.reload import Reloader
-from overdrive.server import Server, fail
+from overdrive.server import Server, fail, log_address
 from overdrive.supervisor import Supervisor
-
-logger = logging.getLogger("overdrive.error")
 
 
 def run(app: Any, **options: Any) -> None:
@@ -26,7 +21,6 @@ def run(app: Any, **options: Any) -> None:
     Raises:
         TypeError: a name that is no option; for options of uvicorn that mean nothing here, with what to do instead.
     """
-    reject_unknown(options)
     try:
         code = _run(Config(app, **options))
     except StartupError as error:
@@ -38,27 +32,22 @@ def run(app: Any, **options: Any) -> None:
 
 
 def _run(config: Config) -> int:
-    if (config.reload or (config.workers or 1) > 1) and not isinstance(config.app, str):
+    several = (config.workers or 1) > 1
+    if not (config.reload or several):
+        Server(config).run()
+        return 0
+    if not isinstance(config.app, str):
         raise StartupError(
             "Reloading and several workers need the application as an import string, as other processes import it: "
-            'run("main:app", …).',
-            exit_code=IMPORT_FAILURE,
+            'run("main:app", ...).',
+            exit_code=STARTUP_FAILURE,
         )
+    listener = config.bind()
     try:
-        if not config.should_reload and (config.workers or 1) == 1:
-            Server(config).run()
-            return 0
-        sockets = config.bind_sockets()
-        config.listen(sockets)
-        # The workers take the sockets over; what happens before they are ready waits in the backlog.
-        logger.info(
-            "Overdrive running on %s (Press CTRL+C to quit)",
-            config.address,
-            extra={"color_message": "Overdrive running on \x1b[1m%s\x1b[0m (Press CTRL+C to quit)"},
-        )
-        parent = Reloader(config, sockets) if config.should_reload else Supervisor(config, sockets)
-        return parent.run()
+        # What connects before a worker is ready waits in the backlog.
+        listener.listen(config.backlog)
+        log_address(listener.address)
+        supervisor = Reloader(config, listener.sockets) if config.reload else Supervisor(config, listener.sockets)
+        return supervisor.run()
     finally:
-        if config.uds is not None:
-            with contextlib.suppress(OSError):
-                os.remove(config.uds)
+        listener.close()

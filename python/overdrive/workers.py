@@ -1,7 +1,13 @@
-"""A worker process, seen from inside (`run_worker`) and from the supervisor (`Worker`)."""
+"""A worker process, seen from inside (`run_worker`) and from its supervisor (`Worker`).
+
+They talk over one pipe, in single bytes: the worker says that it lives, and later that it serves; the supervisor pings,
+and a thread of the worker's answers. So an answer means that its interpreter runs, even while its loop is busy, and the
+pipe's end means that the other side is gone.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -21,48 +27,38 @@ from overdrive.share import SharedCounters
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-# Spawned, not forked: a fork would carry the supervisor's threads' locks and the user's half-used modules along.
+# Spawned, not forked: a fork would carry the locks of the supervisor's threads and the user's half-used modules along.
 _SPAWN = multiprocessing.get_context("spawn")
 
-PING = b"ping"
-PONG = b"pong"
-READY = b"ready"
+ALIVE = b"a"
+READY = b"r"
+PING = b"?"
+PONG = b"!"
 
 
 class Worker:
-    """One worker process.
+    """One worker process. `ready` is True from when it serves."""
 
-    It says "ready" when it serves and answers pings from a thread of its own, so that an answer means that its
-    interpreter runs, even while its loop is busy.
-    """
-
-    def __init__(self, config: Config, sockets: Sequence[socket.socket], shared: SharedCounters | None) -> None:
+    def __init__(self, config: Config, sockets: Sequence[socket.socket], shared: SharedCounters | None = None) -> None:
         self.slot = shared.slot if shared is not None else 0
         self.ready = False
-        # Told to end: its end is no news.
-        self.stopping = False
         self.started_at = time.monotonic()
-        self.connection, theirs = _SPAWN.Pipe()
+        self._connection, theirs = _SPAWN.Pipe()
+        # Before that it imports the user's main module, as spawned processes do, and cannot answer.
+        self._answers = False
+        self._gone = False
         self._pinged_at: float | None = None
         self._process: SpawnProcess = _SPAWN.Process(
             target=run_worker, args=(config, list(sockets), shared, theirs), name="overdrive-worker"
         )
         self._process.start()
         theirs.close()
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid or 0
-
-    @property
-    def sentinel(self) -> int:
-        """Readable when the process has ended."""
-        return self._process.sentinel
+        # Kept, as a closed process knows it no more.
+        self.pid = self._process.pid or 0
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code, None while it runs."""
+        """The exit code, negative for a signal, None while it runs."""
         return self._process.exitcode
 
     @property
@@ -70,49 +66,51 @@ class Worker:
         """Whether the process runs."""
         return self._process.is_alive()
 
+    @property
+    def sources(self) -> list[int | Connection]:
+        """What becomes readable when the worker says something or ends."""
+        return [self._process.sentinel] if self._gone else [self._process.sentinel, self._connection]
+
     def read_messages(self) -> None:
-        """Takes what the worker has sent."""
+        """Takes what the worker has said."""
         try:
-            while self.connection.poll():
-                message = self.connection.recv_bytes()
+            while not self._gone and self._connection.poll():
+                message = self._connection.recv_bytes()
+                self._answers = True
                 if message == READY:
                     self.ready = True
                 elif message == PONG:
                     self._pinged_at = None
         except (EOFError, OSError):
-            # It is ending; its sentinel tells the rest.
-            pass
+            # It is ending; the sentinel tells when it has.
+            self._gone = True
 
-    def ping(self, now: float, timeout: float) -> bool:
-        """Sends a ping unless one is under way. False when that has waited longer than `timeout` seconds."""
+    def ping(self, now: float, patience: float) -> bool:
+        """Sends a ping unless one is under way. False when that has waited longer than `patience` seconds."""
+        if not self._answers or self._gone:
+            return True
         if self._pinged_at is not None:
-            return now - self._pinged_at <= timeout
-        try:
-            self.connection.send_bytes(PING)
-            self._pinged_at = now
-        except OSError:
-            pass
+            return now - self._pinged_at <= patience
+        self._pinged_at = now
+        with contextlib.suppress(OSError):
+            self._connection.send_bytes(PING)
         return True
 
     def terminate(self) -> None:
         """Asks it to end gracefully."""
-        self.stopping = True
-        if self.is_alive:
-            self._process.terminate()
+        self._process.terminate()
 
     def kill(self) -> None:
         """Ends it at once."""
-        if self.is_alive:
-            self._process.kill()
+        self._process.kill()
 
-    def join(self, timeout: float | None = None) -> bool:
-        """Waits for its end; False when it did not come."""
-        self._process.join(timeout)
-        return not self._process.is_alive()
+    def join(self) -> None:
+        """Waits for its end."""
+        self._process.join()
 
     def close(self) -> None:
         """Gives its resources back, after its end."""
-        self.connection.close()
+        self._connection.close()
         self._process.close()
 
 
@@ -120,8 +118,11 @@ def run_worker(
     config: Config, sockets: list[socket.socket], shared: SharedCounters | None, connection: Connection
 ) -> None:
     """The worker's main function."""
-    # What `Config` did in the supervisor has to be done again here: logging belongs to a process.
-    config.__post_init__()
+    # Logging belongs to a process. The rest of the configuration came along.
+    config.configure_logging()
+    # multiprocessing has put /dev/null there; a debugger in the user's code needs the terminal.
+    with contextlib.suppress(OSError):
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
     server = _WorkerServer(config, shared, connection)
     threading.Thread(target=server.answer_supervisor, name="overdrive-health", daemon=True).start()
     try:
@@ -129,7 +130,7 @@ def run_worker(
     except StartupError as error:
         sys.exit(fail(error))
     except KeyboardInterrupt:
-        # Ctrl+C goes to the whole group of processes; the supervisor tells its end.
+        # Ctrl+C goes to the whole group of processes; the supervisor tells of its end.
         pass
 
 
@@ -143,10 +144,12 @@ class _WorkerServer(Server):
 
     async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._send(READY)
+        if self.started:
+            self._send(READY)
 
     def answer_supervisor(self) -> None:
-        """Answers pings; when the supervisor is gone, nobody would ever stop this worker, so it stops itself."""
+        """Answers pings. Without a supervisor nobody would ever stop this worker, so then it stops itself."""
+        self._send(ALIVE)
         try:
             while True:
                 if self._connection.recv_bytes() == PING:
@@ -158,8 +161,6 @@ class _WorkerServer(Server):
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def _send(self, message: bytes) -> None:
-        with self._sending:
-            try:
-                self._connection.send_bytes(message)
-            except OSError:
-                pass
+        # A supervisor that is gone is noticed where it is read from.
+        with self._sending, contextlib.suppress(OSError):
+            self._connection.send_bytes(message)
