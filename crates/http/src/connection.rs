@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::server::conn::http1;
-use overdrive_reactor::{Address, Sleep, Stream};
+use overdrive_reactor::{Address, Deferred, Sleep, Stream};
 
 use crate::application::{Application, Report};
 use crate::server::{Place, Shared};
@@ -57,7 +57,7 @@ impl<A: Application> Connection<A> {
         local: Address,
         place: Place,
     ) -> Connection<A> {
-        let link = Link::new(stream);
+        let link = Link::new(stream, shared.handle.clone());
         let app = Rc::new(AppConnection::new(shared.clone(), link.clone(), shared.app.connected(peer, local)));
         let since = shared.handle.now();
         let timer = shared.handle.sleep_until(since + shared.settings.header_read);
@@ -128,6 +128,7 @@ impl<A: Application> Connection<A> {
 
     fn upgrade(&mut self, read_ahead: Bytes) -> Option<Phase<A>> {
         let socket = self.app.accepted.borrow().clone()?;
+        socket.write_before(&self.link.take_unsent());
         Some(Phase::WebSocket(Box::new(Driver::new(socket, &read_ahead, self.shared.handle.now()))))
     }
 }
@@ -151,6 +152,7 @@ impl<A: Application> Future for Connection<A> {
 impl<A: Application> Drop for Connection<A> {
     fn drop(&mut self) {
         self.link.gone.set(true);
+        self.link.run_deferred();
         // hyper, and with it the answer under way, goes first; then the application hears of the end.
         self.phase = Phase::Lingering { dropped: 0 };
         self.link.leftover.take();
@@ -216,6 +218,10 @@ impl<A: Application> Active<A> {
                 Pin::new(hyper).graceful_shutdown();
             }
         }
+        if link.write_blocked.get() {
+            // An error comes again when hyper reads or writes.
+            let _ = link.poll_outbox(cx);
+        }
         let hyper = self.hyper.as_mut().expect("not polled after its end");
         if let Poll::Ready(result) = Pin::new(hyper).poll(cx) {
             return Poll::Ready(self.end(shared, link, result));
@@ -280,6 +286,7 @@ impl<A: Application> Active<A> {
         let hyper = self.hyper.take().expect("not polled after its end");
         let parts = hyper.into_parts();
         *link.unread.borrow_mut() = parts.read_buf;
+        link.shed();
         Poll::Ready(Outcome::Park { since })
     }
 

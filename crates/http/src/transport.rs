@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, Bytes};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use overdrive_reactor::Stream;
+use overdrive_reactor::{Deferred, Handle, Stream};
 
 /// The shared state of one connection.
 pub(crate) struct Link {
@@ -34,14 +34,15 @@ pub(crate) struct Link {
     pub(crate) leftover: RefCell<Option<Incoming>>,
     /// Bytes to be read before those of the stream.
     pub(crate) unread: RefCell<Bytes>,
-    /// Informational responses that the socket did not take at once.
-    informational: RefCell<Bytes>,
+    /// Small writes, which go out together at the end of the reactor's run.
+    outbox: RefCell<Vec<u8>>,
+    handle: Handle,
     /// Wakes the connection's task.
     waker: RefCell<Waker>,
 }
 
 impl Link {
-    pub(crate) fn new(stream: Stream) -> Rc<Link> {
+    pub(crate) fn new(stream: Stream, handle: Handle) -> Rc<Link> {
         Rc::new(Link {
             stream,
             in_flight: Cell::new(false),
@@ -52,7 +53,8 @@ impl Link {
             gone: Cell::new(false),
             leftover: RefCell::default(),
             unread: RefCell::default(),
-            informational: RefCell::default(),
+            outbox: RefCell::default(),
+            handle,
             waker: RefCell::new(Waker::noop().clone()),
         })
     }
@@ -68,32 +70,75 @@ impl Link {
 
     /// Writes an informational response (1xx) past hyper, which knows none.
     ///
-    /// It may only be called while a request waits for its answer. hyper has then flushed the answer before it, unless the
-    /// socket is stuck: in that case the informational response is dropped, as RFC 9110 section 15.2 allows.
-    pub(crate) fn write_informational(&self, head: &[u8]) {
-        if self.write_blocked.get() || self.gone.get() {
-            return;
-        }
-        let mut waiting = self.informational.borrow_mut();
-        if waiting.is_empty() {
-            // An error comes again at hyper's next write.
-            let written = self.stream.try_write(head).unwrap_or(head.len());
-            *waiting = Bytes::copy_from_slice(&head[written..]);
+    /// It may only be called while a request waits for its answer: hyper has then handed over the answer before it, unless
+    /// the socket is stuck; in that case the informational response is dropped, as RFC 9110 section 15.2 allows.
+    pub(crate) fn write_informational(self: &Rc<Self>, head: &[u8]) {
+        if !self.write_blocked.get() && !self.gone.get() {
+            self.put_off(head);
         }
     }
 
-    fn poll_informational(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut waiting = self.informational.borrow_mut();
-        while !waiting.is_empty() {
-            let written = ready!(self.stream.poll_write(cx, &waiting))?;
-            waiting.advance(written);
+    /// Gives buffers back: the connection is idle.
+    pub(crate) fn shed(&self) {
+        let mut outbox = self.outbox.borrow_mut();
+        if outbox.is_empty() {
+            *outbox = Vec::new();
+        }
+    }
+
+    /// What was put off and is still not sent, for whoever takes the stream over.
+    pub(crate) fn take_unsent(&self) -> Vec<u8> {
+        self.outbox.take()
+    }
+
+    /// Sends what was put off.
+    pub(crate) fn poll_outbox(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut outbox = self.outbox.borrow_mut();
+        while !outbox.is_empty() {
+            let result = self.stream.poll_write(cx, &outbox);
+            self.write_blocked.set(result.is_pending());
+            let written = ready!(result)?;
+            outbox.drain(..written);
         }
         Poll::Ready(Ok(()))
     }
 
-    fn note_write(&self, result: &Poll<io::Result<usize>>) {
-        self.write_blocked.set(result.is_pending());
-        self.answered.set(true);
+    /// Keeps small writes for the end of the run, so that all connections that are answered in one run are written to one
+    /// after the other: the client's side is woken once and not for each, and pipelined answers share a system call.
+    fn put_off(self: &Rc<Self>, bytes: &[u8]) {
+        let mut outbox = self.outbox.borrow_mut();
+        if outbox.is_empty() {
+            self.handle.defer(self.clone());
+        }
+        outbox.extend_from_slice(bytes);
+    }
+
+    fn may_put_off(&self, size: usize) -> bool {
+        !self.write_blocked.get() && self.outbox.borrow().len() + size <= PUT_OFF
+    }
+}
+
+impl Deferred for Link {
+    fn run_deferred(&self) {
+        let mut outbox = self.outbox.borrow_mut();
+        match self.stream.try_write(&outbox) {
+            Ok(written) if written == outbox.len() => {
+                outbox.clear();
+                if outbox.capacity() > KEPT_OUTBOX {
+                    *outbox = Vec::new();
+                }
+            }
+            // The connection's task goes on, or meets the error itself.
+            Ok(written) => {
+                outbox.drain(..written);
+                self.write_blocked.set(true);
+                self.wake();
+            }
+            Err(_) => {
+                outbox.clear();
+                self.wake();
+            }
+        }
     }
 }
 
@@ -125,9 +170,14 @@ impl Read for Transport {
 
 impl Write for Transport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.0.poll_informational(cx))?;
+        self.0.answered.set(true);
+        if self.0.may_put_off(bytes.len()) {
+            self.0.put_off(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(self.0.poll_outbox(cx))?;
         let result = self.0.stream.poll_write(cx, bytes);
-        self.0.note_write(&result);
+        self.0.write_blocked.set(result.is_pending());
         result
     }
 
@@ -136,9 +186,17 @@ impl Write for Transport {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.0.poll_informational(cx))?;
+        self.0.answered.set(true);
+        let total = buffers.iter().map(|buffer| buffer.len()).sum();
+        if self.0.may_put_off(total) {
+            for buffer in buffers {
+                self.0.put_off(buffer);
+            }
+            return Poll::Ready(Ok(total));
+        }
+        ready!(self.0.poll_outbox(cx))?;
         let result = self.0.stream.poll_write_vectored(cx, buffers);
-        self.0.note_write(&result);
+        self.0.write_blocked.set(result.is_pending());
         result
     }
 
@@ -147,10 +205,12 @@ impl Write for Transport {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What was put off is as good as written: the run's end is near.
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.0.poll_outbox(cx))?;
         match self.0.stream.shutdown() {
             // The client was faster.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
@@ -158,3 +218,8 @@ impl Write for Transport {
         }
     }
 }
+
+/// Writes up to this size are put off; larger ones, and what follows them, go out at once and without a copy.
+const PUT_OFF: usize = 16 * 1024;
+/// A connection keeps an outbox of this size.
+const KEPT_OUTBOX: usize = 1024;

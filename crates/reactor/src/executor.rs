@@ -28,6 +28,14 @@ pub(crate) struct Executor {
     /// The clock as of the last task poll; reading it costs nothing.
     now: Rc<Cell<Instant>>,
     on_panic: RefCell<Option<PanicHook>>,
+    /// What is to be done at the end of the run.
+    deferred: RefCell<Vec<Rc<dyn Deferred>>>,
+}
+
+/// Work that is put off to the end of a run, to be done for many tasks at once.
+pub trait Deferred {
+    /// Called once for each [`Handle::defer`](crate::Handle::defer).
+    fn run_deferred(&self);
 }
 
 type PanicHook = Rc<dyn Fn(Box<dyn Any + Send>)>;
@@ -45,7 +53,14 @@ impl Executor {
         let id = NEXT_REACTOR.fetch_add(1, Ordering::Relaxed);
         let slot = QUEUES.with_borrow_mut(|queues| queues.insert((id, local.clone())));
         let remote = Arc::new(RemoteQueue { id, slot, woken: Mutex::new(Vec::new()), waker });
-        Executor { tasks: RefCell::default(), local, remote, now, on_panic: RefCell::default() }
+        Executor {
+            tasks: RefCell::default(),
+            local,
+            remote,
+            now,
+            on_panic: RefCell::default(),
+            deferred: RefCell::default(),
+        }
     }
 
     pub(crate) fn set_schedule(&self, hook: Rc<dyn Fn()>) {
@@ -91,8 +106,27 @@ impl Executor {
                 break;
             }
         }
+        self.run_deferred();
         if self.has_queued() {
             self.local.request();
+        }
+    }
+
+    /// Has `work` done at the end of the run that is under way, or else of the next.
+    pub(crate) fn defer(&self, work: Rc<dyn Deferred>) {
+        self.deferred.borrow_mut().push(work);
+        self.local.request();
+    }
+
+    fn run_deferred(&self) {
+        let mut deferred = self.deferred.take();
+        for work in deferred.drain(..) {
+            work.run_deferred();
+        }
+        // Its memory is kept for the next run, unless that has begun already.
+        let mut place = self.deferred.borrow_mut();
+        if place.is_empty() {
+            *place = deferred;
         }
     }
 

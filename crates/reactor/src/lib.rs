@@ -42,6 +42,7 @@ mod stream;
 mod timer;
 
 pub use channel::{Receiver, Sender, channel};
+pub use executor::Deferred;
 pub use listener::Listener;
 pub use reactor::{Handle, Reactor};
 pub use stream::{Address, Stream};

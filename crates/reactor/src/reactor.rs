@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
 
-use crate::executor::Executor;
+use crate::executor::{Deferred, Executor};
 use crate::io::{Driver, WAKER};
 use crate::listener::Listener;
 use crate::timer::{Sleep, Timers};
@@ -164,6 +164,13 @@ impl Handle {
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
         if let Some(executor) = self.executor.upgrade() {
             executor.spawn(Box::pin(future));
+        }
+    }
+
+    /// Has `work` done at the end of the run that is under way, when all tasks that were ready have been polled.
+    pub fn defer(&self, work: Rc<dyn Deferred>) {
+        if let Some(executor) = self.executor.upgrade() {
+            executor.defer(work);
         }
     }
 

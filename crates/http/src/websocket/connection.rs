@@ -176,6 +176,15 @@ impl WebSocket {
         self.0.closed.borrow().clone()
     }
 
+    /// Puts the end of the HTTP response, if any is unsent, before everything else.
+    pub(crate) fn write_before(&self, unsent: &[u8]) {
+        if !unsent.is_empty() {
+            let mut outbox = self.0.outbox.borrow_mut();
+            let behind = std::mem::replace(&mut *outbox, BytesMut::from(unsent));
+            outbox.extend_from_slice(&behind);
+        }
+    }
+
     /// The connection has ended without a close frame.
     pub(crate) fn lost(&self) {
         self.set_closed(CloseCode::Abnormal.into(), "");
