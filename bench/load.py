@@ -1,4 +1,4 @@
-"""The load: wrk and the Rust clients, pinned to the core that the server leaves free. A faulty run is no measurement."""
+"""The load: wrk and the Rust clients, on the core that the server leaves free. A faulty run is no measurement."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from statistics import median
 
@@ -14,6 +14,18 @@ from environment import BENCH
 
 RESULTS = BENCH / "results"
 BASELINE = "uvicorn"
+OTHERS = "others"
+"""The key, in a run, of the part of the server's core that other processes took."""
+DISTURBED = 0.05
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A target in words, and what was found; `reached` is None where a peer was left out or nothing was measured."""
+
+    target: str
+    found: float | None
+    reached: bool | None
 
 
 @dataclass
@@ -34,13 +46,17 @@ class Results:
             return None
         return median(self.figures(variant, metric))
 
-    def verdicts(self) -> Iterator[dict[str, object]]:
-        """Each target with what was found; `reached` is None where a peer was left out or nothing was measured."""
+    def disturbance(self) -> float:
+        """The largest part of a server's core that others took in a run."""
+        return max((run.get(OTHERS, 0.0) for runs in self.runs.values() for run in runs), default=0.0)
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """Each target with what was found."""
         for target in self.case.targets:
             found = self._found(target)
             more = target.peer is not None or self.case.metrics[target.metric].more_is_better
             reached = None if found is None else (found >= target.bound if more else found <= target.bound)
-            yield {"target": self._words(target), "found": found, "reached": reached}
+            yield Verdict(self._words(target), found, reached)
 
     def _found(self, target: Target) -> float | None:
         subject = self.middle(target.subject, target.metric)
@@ -107,9 +123,11 @@ def markdown(
             yield from table(result, name, metric)
         yield ""
         for verdict in result.verdicts():
-            word = {True: "reached", False: "NOT REACHED", None: "not measured"}[verdict["reached"]]  # type: ignore[index]
-            found = f"{verdict['found']:.2f}" if verdict["found"] is not None else "-"
-            yield f"- {verdict['target']}: {found}, {word}"
+            word = {True: "reached", False: "NOT REACHED", None: "not measured"}[verdict.reached]
+            found = "-" if verdict.found is None else f"{verdict.found:.2f}"
+            yield f"- {verdict.target}: {found}, {word}"
+        if (others := result.disturbance()) > DISTURBED:
+            yield f"- provisional: other processes took up to {others:.0%} of a server's core during a run"
         for variant, reason in result.failures.items():
             yield f"- {variant} could not be measured: {reason.splitlines()[0]}"
 
@@ -150,7 +168,8 @@ def as_json(result: Results) -> dict[str, object]:
             }
             for name, metric in result.case.metrics.items()
         },
-        "targets": list(result.verdicts()),
+        "targets": [asdict(verdict) for verdict in result.verdicts()],
+        "disturbance": result.disturbance(),
         "failures": result.failures,
     }
 

@@ -15,11 +15,12 @@ import os
 import resource
 import signal
 import sys
+import time
 
 import environment
 from cases import CASES, GIB, MIB, Case, Settings, Variant
 from load import InvalidRun
-from report import Results, write
+from report import OTHERS, Results, write
 from servers import SERVERS, Running, ServerError, running
 
 TRIES = 3
@@ -102,7 +103,7 @@ def one_run(case: Case, variant: Variant, cores: tuple[int, ...], settings: Sett
             with running(
                 SERVERS[variant.server], case.app, cores, workers=variant.workers, access_log=variant.access_log
             ) as server:
-                return checked(case, server, settings)
+                return checked(case, server, cores, settings)
         except (InvalidRun, ServerError) as error:
             if not left:
                 raise
@@ -110,13 +111,17 @@ def one_run(case: Case, variant: Variant, cores: tuple[int, ...], settings: Sett
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def checked(case: Case, server: Running, settings: Settings) -> dict[str, float]:
-    """Figures of a server whose answers are right."""
+def checked(case: Case, server: Running, cores: tuple[int, ...], settings: Settings) -> dict[str, float]:
+    """Figures of a server whose answers are right, and the part of its core that others took meanwhile."""
     try:
         case.verify(server)
     except (OSError, ValueError) as error:
         raise InvalidRun(f"no proper answer: {error!r}; the server said:\n{server.said()}") from error
-    return dict(case.measure(server, settings))
+    started, others = time.monotonic(), server.other_seconds(cores)
+    measured = dict(case.measure(server, settings))
+    if not case.needs_all_cores:  # there the load itself is one of the others
+        measured[OTHERS] = max(0.0, server.other_seconds(cores) - others) / (time.monotonic() - started)
+    return measured
 
 
 def raise_descriptor_limit() -> None:

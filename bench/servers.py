@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from environment import BENCH, RUST_PROGRAMS, VENV
 HOST = "127.0.0.1"
 START_SECONDS = 20
 STOP_SECONDS = 10
-KEEP_ALIVE = "600"  # seconds; idle connections must outlive the measurement
+KEEP_ALIVE_SECONDS = 600  # idle connections must outlive the measurement
 
 
 class ServerError(Exception):
@@ -28,70 +29,42 @@ class ServerError(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """One way of serving an application, with the words of its command line.
+    """One way of serving an application.
 
-    `{app}`, `{port}`, `{workers}` and `{keep_alive}` in a word are filled in at the start.
+    In its command, {venv}, {rust} and {apps} are folders, and {app}, {port}, {workers} and {keep_alive} what the case
+    wants. `quiet` turns the access log off.
     """
 
     name: str
-    command: Sequence[str | Path]
-    access_log: Sequence[str] = ()
-    """Options that turn the access log on, where the case wants it."""
-    quiet: Sequence[str] = ()
-    """Options that turn it off otherwise."""
-    environment: dict[str, str] = field(default_factory=dict)
+    command: str
+    quiet: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
-_BIN = VENV / "bin"
-_UVICORN_WORDS = ("{app}", "--app-dir", BENCH / "apps", "--port", "{port}", "--workers", "{workers}",
-                  "--timeout-keep-alive", "{keep_alive}", "--log-level", "info")  # fmt: skip
+_LIKE_UVICORN = (
+    "{app} --app-dir {apps} --port {port} --workers {workers} --timeout-keep-alive {keep_alive} --log-level info"
+)
 
 SERVERS = {
     server.name: server
     for server in (
-        Server("uvicorn", (_BIN / "uvicorn", *_UVICORN_WORDS, "--loop", "uvloop"), quiet=("--no-access-log",)),
-        Server("uvicorn-asyncio", (_BIN / "uvicorn", *_UVICORN_WORDS, "--loop", "asyncio"), quiet=("--no-access-log",)),
+        Server("uvicorn", f"{{venv}}/uvicorn {_LIKE_UVICORN} --loop uvloop", quiet="--no-access-log"),
         Server(
             "hypercorn",
-            (
-                _BIN / "hypercorn",
-                "{app}",
-                "--bind",
-                HOST + ":{port}",
-                "--workers",
-                "{workers}",
-                "--worker-class",
-                "uvloop",
-                "--keep-alive",
-                "{keep_alive}",
-            ),
+            "{venv}/hypercorn {app} --bind 127.0.0.1:{port} --workers {workers} --worker-class uvloop "
+            "--keep-alive {keep_alive}",
             environment={"PYTHONPATH": str(BENCH / "apps")},
-        ),  # fmt: skip
+        ),
         Server(
             "granian",
-            (
-                _BIN / "granian",
-                "{app}",
-                "--interface",
-                "asgi",
-                "--loop",
-                "uvloop",
-                "--port",
-                "{port}",
-                "--workers",
-                "{workers}",
-                "--working-dir",
-                BENCH / "apps",
-                "--http",
-                "1",
-            ),
-            quiet=("--no-access-log",),
-        ),  # fmt: skip
-        Server("axum", (RUST_PROGRAMS / "axum-peer", "{port}")),
-        Server("overdrive", (_BIN / "overdrive", *_UVICORN_WORDS, "--loop", "uvloop"), quiet=("--no-access-log",)),
-        Server(
-            "overdrive-asyncio", (_BIN / "overdrive", *_UVICORN_WORDS, "--loop", "asyncio"), quiet=("--no-access-log",)
-        ),  # fmt: skip
+            # By default it stops accepting at 1024 connections, and ends idle ones after 30 s.
+            "{venv}/granian {app} --interface asgi --http 1 --loop uvloop --port {port} --workers {workers} "
+            "--working-dir {apps} --backlog 16384 --backpressure 16384 --http1-header-read-timeout 60000",
+            quiet="--no-access-log",
+        ),
+        Server("axum", "{rust}/axum-peer {port}"),
+        Server("overdrive", f"{{venv}}/overdrive {_LIKE_UVICORN} --loop uvloop", quiet="--no-access-log"),
+        Server("overdrive-asyncio", f"{{venv}}/overdrive {_LIKE_UVICORN} --loop asyncio", quiet="--no-access-log"),
     )
 }
 
@@ -124,6 +97,18 @@ class Running:
         fields = {pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self._processes()}
         return {pid: (int(of[11]) + int(of[12])) / ticks for pid, of in fields.items()}
 
+    def other_seconds(self, cores: Sequence[int]) -> float:
+        """Processor time of `cores` that went to anything but this server; grows, as its fellow counters do.
+
+        The kernel's interrupts are left out: most of them are this server's own packets.
+        """
+        ticks = os.sysconf("SC_CLK_TCK")
+        lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
+        wanted = {f"cpu{core}" for core in cores}
+        # user, nice, system, steal (proc_stat(5))
+        busy = sum(sum(int(of[column]) for column in (1, 2, 3, 8)) for of in lines if of[0] in wanted) / ticks
+        return busy - sum(self.processor_seconds().values())
+
     def _processes(self) -> tuple[int, ...]:
         return (self.process.pid, *_descendants(self.process.pid))
 
@@ -138,10 +123,18 @@ def running(
 ) -> Iterator[Running]:
     """Starts a server on `cores` and yields it once it accepts connections; on leaving, it has ended."""
     port = _free_port()
-    values = {"app": app, "port": str(port), "workers": str(workers), "keep_alive": KEEP_ALIVE}
-    words = [str(word).format(**values) for word in server.command]
-    words += server.access_log if access_log else server.quiet
-    pinned = ["taskset", "-c", ",".join(map(str, cores)), *words]
+    words = shlex.split(server.command if access_log else f"{server.command} {server.quiet}")
+    values = {
+        "venv": VENV / "bin",
+        "rust": RUST_PROGRAMS,
+        "apps": BENCH / "apps",
+        "app": app,
+        "port": port,
+        "workers": workers,
+        "keep_alive": KEEP_ALIVE_SECONDS,
+    }
+    # Filled in after the splitting, so that a folder may have a space in its name.
+    pinned = ["taskset", "-c", ",".join(map(str, cores)), *(word.format(**values) for word in words)]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("OVERDRIVE_", "UVICORN_"))}
     with tempfile.NamedTemporaryFile(prefix=f"bench-{server.name}-", suffix=".log") as log:
         process = subprocess.Popen(
@@ -149,7 +142,7 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment | server.environment,
+            env=environment | dict(server.environment),
             start_new_session=True,
         )
         started = Running(port, process, log)
