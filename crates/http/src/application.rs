@@ -7,7 +7,7 @@ use http::{Request, Response};
 use overdrive_reactor::Address;
 
 use crate::body::{RequestBody, ResponseBody};
-use crate::websocket_connection::Upgrade;
+use crate::websocket::Upgrade;
 
 /// What the engine serves. All calls come on the reactor's thread.
 ///

@@ -28,7 +28,7 @@ use crate::application::{Application, Report};
 use crate::server::{Place, Shared};
 use crate::service::{AppConnection, Service};
 use crate::transport::{Link, Transport};
-use crate::websocket_connection::Driver;
+use crate::websocket::Driver;
 
 /// The task of one connection.
 pub(crate) struct Connection<A: Application> {

@@ -16,8 +16,6 @@ mod share;
 mod transport;
 mod validate;
 pub mod websocket;
-#[path = "websocket/connection.rs"]
-mod websocket_connection;
 
 pub use application::{Application, Report};
 pub use body::{Aborted, BodyFailure, BodySender, RequestBody, ResponseBody};
@@ -25,4 +23,4 @@ pub use overdrive_reactor::Address;
 pub use server::{ConnectionCount, Server};
 pub use settings::{Settings, WebSocketSettings};
 pub use share::Share;
-pub use websocket_connection::{Closed, Message, Upgrade, WebSocket};
+pub use websocket::{Closed, Message, Upgrade, WebSocket};

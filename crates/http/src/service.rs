@@ -19,8 +19,7 @@ use crate::body::{Aborted, RequestBody, ResponseBody};
 use crate::server::Shared;
 use crate::transport::Link;
 use crate::validate::check_head;
-use crate::websocket::{Handshake, is_upgrade};
-use crate::websocket_connection::{Upgrade, WebSocket};
+use crate::websocket::{Handshake, Upgrade, WebSocket, is_upgrade};
 
 /// A connection as its requests see it.
 pub(crate) struct AppConnection<A: Application> {

@@ -17,10 +17,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode};
 use overdrive_reactor::{Sleep, Stream};
 
+use super::{CloseCode, Event, Handshake, InvalidSubprotocol, Protocol, Settings, Text};
 use crate::body::ResponseBody;
 use crate::settings::WebSocketSettings;
 use crate::transport::Link;
-use crate::websocket::{CloseCode, Event, Handshake, InvalidSubprotocol, Protocol, Settings, Text};
 
 /// A valid handshake that waits for the application's decision.
 pub struct Upgrade {

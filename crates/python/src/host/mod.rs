@@ -55,8 +55,10 @@ pub(crate) struct Host {
     /// To be raised from `run`.
     fatal: RefCell<Option<PyErr>>,
     /// Called when the last task has ended.
-    on_idle: RefCell<Option<Rc<dyn Fn(Python<'_>)>>>,
+    on_idle: RefCell<Option<IdleHook>>,
 }
+
+type IdleHook = Rc<dyn Fn(Python<'_>)>;
 
 impl Host {
     pub(crate) fn new(
@@ -165,7 +167,7 @@ impl Host {
         Ok(tasks.len())
     }
 
-    pub(crate) fn set_on_idle(&self, hook: Rc<dyn Fn(Python<'_>)>) {
+    pub(crate) fn set_on_idle(&self, hook: IdleHook) {
         *self.on_idle.borrow_mut() = Some(hook);
     }
 
