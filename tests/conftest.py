@@ -43,6 +43,7 @@ class Served:
         self.host = "127.0.0.1"
         self.port = 0
         self._lines: list[str] = []
+        self._ended = False  # Nothing more will be printed.
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -69,15 +70,12 @@ class Served:
                 found = list(re.finditer(pattern, "".join(self._lines)))
                 if len(found) >= count:
                     return found[count - 1]
+                if self._ended:
+                    raise AssertionError(f"the server ended before {pattern!r}:\n{''.join(self._lines)}")
                 if not self._changed.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:
                     raise AssertionError(
                         f"{pattern!r} was not printed {count}x in {timeout} s:\n{''.join(self._lines)}"
                     )
-                if not self._reader.is_alive() and self.process.poll() is not None:
-                    found = list(re.finditer(pattern, "".join(self._lines)))
-                    if len(found) >= count:
-                        return found[count - 1]
-                    raise AssertionError(f"the server ended before {pattern!r}:\n{''.join(self._lines)}")
 
     def connect(self, timeout: float = 10.0) -> socket.socket:
         """A plain TCP connection."""
@@ -110,6 +108,7 @@ class Served:
                 self._lines.append(line)
                 self._changed.notify_all()
         with self._changed:
+            self._ended = True
             self._changed.notify_all()
 
 
