@@ -97,9 +97,7 @@ def write(results: Sequence[Results], machine: Mapping[str, str], versions: Mapp
         ]
         if bars:
             better = "more is better" if metric.more_is_better else "less is better"
-            subtitle = (
-                f"{metric.unit}, {better}; median and range; runs: {len(result.figures(bars[0].name, name))}"
-            )
+            subtitle = f"{metric.unit}, {better}; median and range; runs: {len(result.figures(bars[0].name, name))}"
             (RESULTS / f"{result.case.name}.svg").write_text(draw(result.case.title, subtitle, bars))
     print(f"written to {RESULTS}")
 
