@@ -148,6 +148,9 @@ class Server:
             await self._drain(self.engine)
         if self.lifespan is not None and not self._force_exit:
             await self._unless_forced(self.lifespan.shutdown())
+        if self.engine is not None and self._force_exit:
+            # The loop would cancel them, too, but then they would look like failures.
+            self.engine.cancel("Task cancelled, exit was forced")
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
