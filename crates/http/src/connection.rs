@@ -285,7 +285,10 @@ impl<A: Application> Active<A> {
         std::task::ready!(Pin::new(timer).poll(cx));
         let hyper = self.hyper.take().expect("not polled after its end");
         let parts = hyper.into_parts();
-        *link.unread.borrow_mut() = parts.read_buf;
+        if !parts.read_buf.is_empty() {
+            // Even an empty rest would keep hyper's whole buffer.
+            *link.unread.borrow_mut() = parts.read_buf;
+        }
         link.shed();
         Poll::Ready(Outcome::Park { since })
     }

@@ -51,7 +51,7 @@ impl Default for Settings {
             max_headers: 100,
             max_connections: usize::MAX,
             date_header: true,
-            park_after: Duration::from_secs(1),
+            park_after: Duration::from_millis(100),
             discard_limit: 64 << 20,
             discard_timeout: Duration::from_secs(10),
             websocket: WebSocketSettings::default(),
