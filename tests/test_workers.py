@@ -259,8 +259,6 @@ def test_sighup_keeps_the_old_workers_when_a_new_one_cannot_start(serve: Serve, 
 
 
 def test_sigttin_adds_a_worker_and_sigttou_takes_one_away(serve: Serve) -> None:
-    served = serve("cli_app:app", "--workers", "1", env={"WEB_CONCURRENCY": "2"}, ready=False)
-    served.stop()
     served = serve("cli_app:app", "--workers", "2")
     workers(served, 2)
     served.signal(signal.SIGTTIN)
@@ -285,8 +283,7 @@ def test_workers_end_when_their_parent_is_killed(serve: Serve) -> None:
     served = serve("cli_app:app", "--workers", "2")
     pids = workers(served, 2)
     served.process.kill()
-    for pid in pids:
-        wait_until(lambda pid=pid: ended(pid), f"the end of worker {pid}")  # type: ignore[misc]
+    wait_until(lambda: all(ended(pid) for pid in pids), "the end of the workers")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((served.host, served.port), timeout=5)
 
@@ -304,3 +301,21 @@ def test_workers_replaced_after_the_greatest_number_of_requests_do_not_all_end_t
     assert all(20 <= limit <= 40 for limit in limits)
     served.wait_for(r"Worker \[\d+\] ended with exit code 0; starting another")
     served.wait_for(READY, count=3)
+
+
+def test_nothing_is_accepted_while_a_running_request_is_finished(serve: Serve, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    served = serve("cli_app:app", "--workers", "2")
+    workers(served, 2)
+    connection = HTTPConnection(served.host, served.port, timeout=20)
+    connection.request("GET", f"/hold?{fifo}")
+    served.wait_for("holding")
+    served.signal(signal.SIGTERM)
+    # Both have closed their sockets by then.
+    served.wait_for("Finished server process")
+    with pytest.raises(ConnectionRefusedError):
+        served.connect()
+    fifo.write_bytes(b"go")
+    assert json.loads(connection.getresponse().read()) == "held"
+    assert served.wait() == 0
