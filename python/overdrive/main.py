@@ -47,7 +47,7 @@ def _run(config: Config) -> int:
         # What connects before a worker is ready waits in the backlog.
         listener.listen(config.backlog)
         log_address(listener.address)
-        supervisor = Reloader(config, listener.sockets) if config.reload else Supervisor(config, listener.sockets)
+        supervisor = Reloader(config, listener.sockets) if config.reload else Supervisor(config, listener)
         return supervisor.run()
     finally:
         listener.close()

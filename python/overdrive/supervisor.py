@@ -13,13 +13,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import time
 from collections import deque
-from collections.abc import Sequence
 from multiprocessing.connection import wait
 
 from overdrive.config import Config
+from overdrive.listener import Listener
 from overdrive.share import SLOTS, SharedCounters
 from overdrive.signals import SignalQueue
 from overdrive.workers import Worker
@@ -42,9 +41,9 @@ logger = logging.getLogger("overdrive.error")
 class Supervisor:
     """Starts, watches and replaces workers."""
 
-    def __init__(self, config: Config, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, config: Config, listener: Listener) -> None:
         self.config = config
-        self._sockets = sockets
+        self._listener = listener
         self._shared = SharedCounters()
         self._signals = SignalQueue()
         self._wanted = min(config.workers or 1, MOST_WORKERS)
@@ -191,7 +190,7 @@ class Supervisor:
     def _spawn(self) -> Worker:
         taken = {worker.slot for worker in self._all()}
         slot = next(slot for slot in range(SLOTS) if slot not in taken)
-        return Worker(self.config, self._sockets, self._shared.at(slot))
+        return Worker(self.config, self._listener.sockets, self._shared.at(slot))
 
     def _dismiss(self, worker: Worker) -> None:
         self._workers.remove(worker)
@@ -202,6 +201,8 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         """Tells all to end and waits until they have; another SIGINT ends the waiting."""
+        # While this process has them open, the kernel goes on taking connections, which then nobody serves.
+        self._listener.close()
         self._leaving, self._workers, self._replacement = self._all(), [], None
         self._to_replace.clear()
         for worker in self._leaving:

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import sys
-import time
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -87,10 +86,6 @@ async def http(scope: Any, receive: Any, send: Any) -> None:
             status = int(code)
         case ["hold"]:
             await hold()
-        case ["hang"]:
-            # What a handler must never do: the loop stands still.
-            say(f"hanging in {os.getpid()}")
-            time.sleep(600)  # noqa: ASYNC251
         case ["exit"]:
             os._exit(5)
         case ["signal"]:
