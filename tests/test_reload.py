@@ -154,8 +154,9 @@ def test_a_second_signal_does_not_wait_for_a_running_request(serve: Serve, proje
         assert served.wait() == 0
 
 
-def test_a_debugger_can_read_the_terminal(serve: Serve, project: Path, tmp_path: Path) -> None:
-    write(project / "main.py", "import sys\nprint('stdin is', sys.stdin.fileno(), flush=True)\n" + "app = lambda: 1\n")
+def test_a_debugger_can_read_the_terminal(serve: Serve, project: Path) -> None:
+    telling = "import sys\nprint('stdin is', sys.stdin.fileno(), flush=True)\n"
+    write(project / "main.py", telling + APPLICATION.format(body="told"))
     served = serve("main:app", "--reload", *DELAY, cwd=project, app_dir=project)
     served.wait_for("stdin is 0\n")
 
@@ -188,8 +189,9 @@ def counts(project: Path, name: str, **options: list[str]) -> bool:
         ("main.py", {"reload_excludes": ["*.py"]}, False),
         ("main_test.py", {"reload_excludes": ["*_test.py"]}, False),
         ("main.py", {"reload_excludes": ["*_test.py"]}, True),
-        (".env", {"reload_includes": [".env"]}, False),
-        (".env", {"reload_includes": [".env", ".*"]}, True),
+        (".env", {"reload_includes": [".e*"]}, False),
+        (".env", {"reload_includes": [".e*", ".*"]}, True),
+        (".env", {"reload_includes": [".env"]}, True),
         ("package/module.py", {"reload_excludes": ["package"]}, False),
         ("package/deep/module.py", {"reload_excludes": ["package"]}, False),
         ("packages.py", {"reload_excludes": ["package"]}, True),

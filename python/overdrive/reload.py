@@ -130,6 +130,9 @@ class FileFilter:
         ]
 
     def __call__(self, path: Path) -> bool:
+        # Who names a file itself, ".env" for one, means it in spite of all patterns.
+        if any(path.match(pattern) and str(path).endswith(pattern) for pattern in self._includes):
+            return True
         if any(folder in path.parents for folder in self._excluded_folders):
             return False
         return any(path.match(pattern) for pattern in self._includes) and not any(
