@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict
 from typing import Any
 
 # What the application has seen, for /seen.
-seen: dict[str, Any] = {"disconnected": 0, "accepted": 0, "read": 0, "cancelled": 0}
-go = asyncio.Event()
+seen: dict[str, Any] = {"disconnected": 0, "accepted": 0, "read": 0, "waiting": 0}
+# What requests wait for until /go opens it; the query names it, so that tests that share a server do not meet.
+gates: defaultdict[bytes, asyncio.Event] = defaultdict(asyncio.Event)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -46,8 +48,8 @@ async def path_seen(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def path_go(scope: Any, receive: Any, send: Any) -> None:
-    """Lets those go on who wait."""
-    go.set()
+    """Lets those go on who wait at the gate that the query names."""
+    gates[scope["query_string"]].set()
     await answer(send)
 
 
@@ -62,8 +64,8 @@ async def path_slow(scope: Any, receive: Any, send: Any) -> None:
 
 async def path_wait(scope: Any, receive: Any, send: Any) -> None:
     """Answers after /go."""
-    seen["waiting"] = seen.get("waiting", 0) + 1
-    await go.wait()
+    seen["waiting"] += 1
+    await gates[scope["query_string"]].wait()
     await answer(send, "waited")
 
 
@@ -73,6 +75,46 @@ async def path_chunks(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b"chunk %d;" % number, "more_body": True})
         await asyncio.sleep(0)
     await send({"type": "http.response.body", "body": b""})
+
+
+async def path_stream(scope: Any, receive: Any, send: Any) -> None:
+    """Sends its first part at once and the second after /go."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"first", "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": True})
+    await gates[scope["query_string"]].wait()
+    await send({"type": "http.response.body", "body": b"second", "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+async def path_late_body(scope: Any, receive: Any, send: Any) -> None:
+    """Starts its response, and gives it a body after /go."""
+    await send({"type": "http.response.start", "status": 201, "headers": []})
+    seen["waiting"] += 1
+    await gates[scope["query_string"]].wait()
+    await send({"type": "http.response.body", "body": b"late"})
+
+
+async def path_declared(scope: Any, receive: Any, send: Any) -> None:
+    """Announces five bytes and sends none; the query is the status."""
+    status = int(scope["query_string"] or 200)
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def path_answer(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the headers of its query: `name=value` joined by `&`."""
+    pairs = [pair.partition(b"=") for pair in scope["query_string"].split(b"&") if pair]
+    await send({"type": "http.response.start", "status": 200, "headers": [(name, value) for name, _, value in pairs]})
+    await send({"type": "http.response.body", "body": b"ok", "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+async def path_large_headers(scope: Any, receive: Any, send: Any) -> None:
+    """As many headers, and as long a value, as the query says: `count&length`."""
+    count, length = map(int, scope["query_string"].split(b"&"))
+    headers = [(b"x-%d" % number, b"y" * length) for number in range(count)]
+    await answer(send, headers=headers)
 
 
 async def path_refuse(scope: Any, receive: Any, send: Any) -> None:
@@ -111,12 +153,13 @@ async def until_disconnect(receive: Any) -> None:
 
 async def path_unread(scope: Any, receive: Any, send: Any) -> None:
     """Does not read its body until /go."""
-    seen["waiting"] = seen.get("waiting", 0) + 1
-    await go.wait()
+    seen["waiting"] += 1
+    await gates[scope["query_string"]].wait()
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
+            seen["disconnected"] += 1
             return
         size += len(message["body"])
         if not message["more_body"]:
@@ -183,14 +226,14 @@ async def path_half(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def path_try(scope: Any, receive: Any, send: Any) -> None:
-    """Sends the messages of its body (JSON), and answers with what each attempt came to."""
+    """Sends the messages of its body (JSON); what each attempt came to is among what is seen."""
     outcomes = []
     for message in json.loads(await read_body(receive)):
-        for key in ("body", "path"):
-            if isinstance(message.get(key), str) and key == "body":
-                message[key] = message[key].encode()
-        if "headers" in message:
-            message["headers"] = [(name.encode(), value.encode()) for name, value in message["headers"]]
+        if "body" in message:
+            message["body"] = message["body"].encode()
+        for key in ("headers", "links"):
+            if key in message:
+                message[key] = [_encoded(entry) for entry in message[key]]
         try:
             await send(message)
             outcomes.append(None)
@@ -199,8 +242,8 @@ async def path_try(scope: Any, receive: Any, send: Any) -> None:
     seen["outcomes"] = outcomes
 
 
-async def path_headers(scope: Any, receive: Any, send: Any) -> None:
-    await answer(send, repr(scope["headers"]))
+def _encoded(entry: Any) -> Any:
+    return entry.encode() if isinstance(entry, str) else tuple(part.encode() for part in entry)
 
 
 async def path_scope(scope: Any, receive: Any, send: Any) -> None:
