@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import load
@@ -12,6 +13,8 @@ from servers import Running
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SETTLE_SECONDS = 3
+LATENESS_SPARE_SECONDS = 3
+"""Load goes on for so long, so that the last question is still asked under it."""
 
 
 @dataclass(frozen=True)
@@ -147,22 +150,26 @@ def idle_memory(server: Running, settings: Settings) -> Measured:
 
 
 def lateness(server: Running, settings: Settings) -> Measured:
-    """How late timers of the application fire under full load."""
-    load.wrk(server.port, "/json", settings.core, connections=512, seconds=settings.warm_up)
-    load.fetch(server.port, "/lateness")  # forget what the warm-up left
-    rate = load.wrk(server.port, "/json", settings.core, connections=512, seconds=settings.seconds)
-    found = json.loads(load.fetch(server.port, "/lateness")[2])
-    require(found["sleeps"] > 0, found)
-    return {"p99": found["p99"], "p50": found["p50"], "rate": rate}
+    """How late timers of the application fire under steady load: neither its opening nor its end is counted."""
+    whole = settings.warm_up + 2 * settings.seconds + LATENESS_SPARE_SECONDS
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        rate = pool.submit(load.wrk, server.port, "/json", settings.core, connections=512, seconds=whole)
+        time.sleep(settings.warm_up)  # the load runs meanwhile; the same below
+        load.fetch(server.port, "/lateness")  # forget what the warm-up left
+        time.sleep(2 * settings.seconds)
+        found = json.loads(load.fetch(server.port, "/lateness")[2])
+        require(not rate.done() and found["sleeps"] > 0, found)
+        return {"p99": found["p99"], "p50": found["p50"], "rate": rate.result()}
 
 
 def split(server: Running, settings: Settings) -> Measured:
-    """Throughput of two workers, and the part of the processor time that the busier of them took."""
+    """How two workers share connections, and their work under load: what the busier one has of each."""
+    held = load.connections_by_process(server.port, 64)
     load.wrk(server.port, "/json", settings.core, connections=64, seconds=settings.warm_up)
     before = server.processor_seconds()
     rate = load.wrk(server.port, "/json", settings.core, connections=64, seconds=settings.seconds)
     spent = sorted(seconds - before.get(pid, 0) for pid, seconds in server.processor_seconds().items())
-    return {"rate": rate, "busier": spent[-1] / sum(spent[-2:])}
+    return {"rate": rate, "busier": spent[-1] / sum(spent[-2:]), "connections": max(held.values())}
 
 
 RATE = {"rate": Metric("requests/s")}
@@ -190,7 +197,8 @@ CASES = {
              (Target("per connection", 4),), verify_json, idle_memory),
         Case("timers", "Timers under full load, 512 connections, 250 us handlers", "timers:app", PYTHON,
              {"p99": Metric("ms late (p99)", more_is_better=False), "p50": Metric("ms late (p50)",
-              more_is_better=False), "rate": Metric("requests/s")},
+              more_is_better=False), "max": Metric("ms late (most)", more_is_better=False),
+              "rate": Metric("requests/s")},
              (Target("p99", 5),), verify_json, lateness),
         Case("access-log", "Access log to a file, against none", "bare:app",
              (Variant("overdrive"), Variant("overdrive", "overdrive, access log", access_log=True),
@@ -200,7 +208,8 @@ CASES = {
         Case("workers", "Two workers sharing every core with the load", "bare:app",
              tuple(Variant(name, workers=2) for name in ("uvicorn", "granian", "overdrive")),
              {"rate": Metric("requests/s"), "busier": Metric("of the work done by the busier worker",
+              more_is_better=False), "connections": Metric("of 64 connections at the busier worker",
               more_is_better=False)},
-             (Target("busier", 0.6),), verify_json, split, needs_all_cores=True),
+             (Target("busier", 0.6), Target("connections", 40)), verify_json, split, needs_all_cores=True),
     )
 }  # fmt: skip

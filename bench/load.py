@@ -6,8 +6,9 @@ import http.client
 import json
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,23 @@ def fetch(port: int, path: str, *, method: str = "GET", body: bytes | None = Non
         return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
     finally:
         connection.close()
+
+
+def connections_by_process(port: int, connections: int) -> Counter[int]:
+    """How many of so many connections, opened at once, each process of the server holds."""
+    held: Counter[int] = Counter()
+    with ExitStack() as opened:
+        clients = []
+        for _ in range(connections):
+            client = http.client.HTTPConnection(HOST, port, timeout=20)
+            opened.callback(client.close)
+            client.connect()
+            clients.append(client)
+        for client in clients:
+            client.request("GET", "/pid")
+        for client in clients:
+            held[int(client.getresponse().read())] += 1
+    return held
 
 
 def _run(words: Sequence[str | Path], core: int, seconds: float) -> str:

@@ -14,9 +14,12 @@ from environment import BENCH
 
 RESULTS = BENCH / "results"
 BASELINE = "uvicorn"
-OTHERS = "others"
-"""The key, in a run, of the part of the server's core that other processes took."""
+RATE = "rate"
+SERVER, LOAD, OTHERS = "server", "load", "others"
+"""Keys of a run: processor time a second of the server, of the load, and of others on the server's core."""
 DISTURBED = 0.05
+BUSY = 0.95
+"""Part of a core from which on whoever has it is taken for the limit of a run."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,22 @@ class Results:
             return None
         return median(self.figures(variant, metric))
 
+    def ratio(self, variant: str, peer: str, metric: str) -> float | None:
+        """The median of the ratios within a round, which a slow minute of the machine leaves alone."""
+        if self.middle(variant, metric) is None or self.middle(peer, metric) is None:
+            return None
+        pairs = zip(self.figures(variant, metric), self.figures(peer, metric), strict=True)
+        ratios = [own / other for own, other in pairs if other]
+        return median(ratios) if ratios else None
+
+    def share(self, variant: str, of: str) -> float:
+        """The median processor time a second of SERVER or LOAD; 1 is a whole core."""
+        return median(run[of] for run in self.runs[variant])
+
+    def load_is_limit(self, variant: str) -> bool:
+        """Whether the load generator had no time left while the server had."""
+        return self.share(variant, LOAD) >= BUSY and self.share(variant, SERVER) < BUSY
+
     def disturbance(self) -> float:
         """The largest part of a server's core that others took in a run."""
         return max((run.get(OTHERS, 0.0) for runs in self.runs.values() for run in runs), default=0.0)
@@ -59,11 +78,9 @@ class Results:
             yield Verdict(self._words(target), found, reached)
 
     def _found(self, target: Target) -> float | None:
-        subject = self.middle(target.subject, target.metric)
-        if target.peer is None or subject is None:
-            return subject
-        peer = self.middle(target.peer, target.metric)
-        return subject / peer if peer else None
+        if target.peer is None:
+            return self.middle(target.subject, target.metric)
+        return self.ratio(target.subject, target.peer, target.metric)
 
     def _words(self, target: Target) -> str:
         metric = self.case.metrics[target.metric]
@@ -126,22 +143,33 @@ def markdown(
             yield f"- {verdict.target}: {found}, {word}"
         if (others := result.disturbance()) > DISTURBED:
             yield f"- provisional: other processes took up to {others:.0%} of a server's core during a run"
+        for variant in result.runs:
+            if variant not in result.failures and result.load_is_limit(variant):
+                yield f"- {variant} could do more: the load generator was at its limit"
         for variant, reason in result.failures.items():
             yield f"- {variant} could not be measured: {reason.splitlines()[0]}"
 
 
 def table(result: Results, name: str, metric: Metric) -> Iterator[str]:
-    """Median, range and ratio to uvicorn of each server, aligned so that it can be read as it stands."""
-    rows = [("server", metric.unit, "least", "most", f"x {BASELINE}")]
-    baseline = result.middle(BASELINE, name)
+    """Median, range and ratio to uvicorn of each server, aligned so that it can be read as it stands.
+
+    Beside a rate stands how much of its core the server had: when that is less than all, something else was the limit.
+    """
+    rows = [["server", metric.unit, "least", "most", f"x {BASELINE}"]]
+    if name == RATE:
+        rows[0].append("of a core")
     for variant in result.runs:
         middle = result.middle(variant, name)
         if middle is None:
-            rows.append((variant, "-", "-", "-", "-"))
+            rows.append([variant, *("-" for _ in rows[0][1:])])
             continue
         figures = result.figures(variant, name)
-        ratio = f"{middle / baseline:.2f}" if baseline else "-"
-        rows.append((variant, number(middle), number(min(figures)), number(max(figures)), ratio))
+        ratio = result.ratio(variant, BASELINE, name)
+        row = [variant, number(middle), number(min(figures)), number(max(figures))]
+        row.append("-" if ratio is None else f"{ratio:.2f}")
+        if name == RATE:
+            row.append(f"{result.share(variant, SERVER):.0%}")
+        rows.append(row)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for index, row in enumerate(rows):
         first, *rest = (cell.ljust(width) if not at else cell.rjust(width)
@@ -165,6 +193,10 @@ def as_json(result: Results) -> dict[str, object]:
                 },
             }
             for name, metric in result.case.metrics.items()
+        },
+        "processor": {
+            variant: {key: [run[key] for run in runs if key in run] for key in (SERVER, LOAD, OTHERS)}
+            for variant, runs in result.runs.items()
         },
         "targets": [asdict(verdict) for verdict in result.verdicts()],
         "disturbance": result.disturbance(),

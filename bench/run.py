@@ -20,7 +20,7 @@ import time
 import environment
 from cases import CASES, GIB, MIB, Case, Settings, Variant
 from load import InvalidRun
-from report import OTHERS, Results, write
+from report import LOAD, OTHERS, SERVER, Results, write
 from servers import SERVERS, Running, ServerError, running
 
 TRIES = 3
@@ -112,16 +112,26 @@ def one_run(case: Case, variant: Variant, cores: tuple[int, ...], settings: Sett
 
 
 def checked(case: Case, server: Running, cores: tuple[int, ...], settings: Settings) -> dict[str, float]:
-    """Figures of a server whose answers are right, and the part of its core that others took meanwhile."""
+    """Figures of a server whose answers are right, and what parts of the two cores were taken meanwhile, by whom."""
     try:
         case.verify(server)
     except (OSError, ValueError) as error:
         raise InvalidRun(f"no proper answer: {error!r}; the server said:\n{server.said()}") from error
     started, others = time.monotonic(), server.other_seconds(cores)
+    served, loaded = sum(server.processor_seconds().values()), load_seconds()
     measured = dict(case.measure(server, settings))
+    elapsed = time.monotonic() - started
+    measured[SERVER] = (sum(server.processor_seconds().values()) - served) / elapsed
+    measured[LOAD] = (load_seconds() - loaded) / elapsed
     if not case.needs_all_cores:  # there the load itself is one of the others
-        measured[OTHERS] = max(0.0, server.other_seconds(cores) - others) / (time.monotonic() - started)
+        measured[OTHERS] = max(0.0, server.other_seconds(cores) - others) / elapsed
     return measured
+
+
+def load_seconds() -> float:
+    """Processor time of all load generators that have ended. Servers are waited for between measurements."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def raise_descriptor_limit() -> None:

@@ -1,6 +1,7 @@
-"""Bare ASGI, with no framework: what it costs is the server's doing. `rust/axum-peer` gives the same answers.
+"""Bare ASGI, with no framework: what it costs is the server's doing. `rust/axum-peer` answers alike.
 
 - `GET /json`: a small object, encoded anew each time
+- `GET /pid`: the number of the process that answers (not in `axum-peer`)
 - `POST /upload`: the number of bytes received, read as they come
 - `GET /download?bytes=N`: so many bytes in pieces of 64 KiB
 - WebSocket: each message is sent back
@@ -9,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -25,6 +27,8 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
         match scope["path"]:
             case "/json":
                 await answer(send, b"application/json", json.dumps({"message": "done"}).encode())
+            case "/pid":
+                await answer(send, b"text/plain", str(os.getpid()).encode())
             case "/upload":
                 await upload(receive, send)
             case "/download":

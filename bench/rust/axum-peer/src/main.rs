@@ -75,6 +75,6 @@ struct Size {
 async fn download(Query(size): Query<Size>) -> Body {
     let chunk = Bytes::from(vec![b'x'; CHUNK]);
     let whole = std::iter::repeat_n(chunk.clone(), size.bytes / CHUNK);
-    let rest = (!size.bytes.is_multiple_of(CHUNK)).then(|| chunk.slice(..size.bytes % CHUNK));
+    let rest = (size.bytes % CHUNK != 0).then(|| chunk.slice(..size.bytes % CHUNK));
     Body::from_stream(futures_util::stream::iter(whole.chain(rest).map(Ok::<_, std::convert::Infallible>)))
 }
