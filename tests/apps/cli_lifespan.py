@@ -84,6 +84,20 @@ async def never_starts(receive: Any, send: Any) -> None:
     await asyncio.Event().wait()
 
 
+async def starts_when_told(receive: Any, send: Any) -> None:
+    await receive()
+    fifo = os.open(os.environ["CLI_FIFO"], os.O_RDWR | os.O_NONBLOCK)
+    written = asyncio.Event()
+    asyncio.get_running_loop().add_reader(fifo, written.set)
+    print("waiting to start", flush=True)
+    await written.wait()
+    asyncio.get_running_loop().remove_reader(fifo)
+    os.close(fifo)
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
 async def never_stops(receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "lifespan.startup.complete"})
@@ -125,6 +139,7 @@ for _lifespan in (
     ends_early,
     wrong_message,
     never_starts,
+    starts_when_told,
     never_stops,
     works_after_its_answer,
     takes_the_port,
