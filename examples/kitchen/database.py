@@ -46,10 +46,18 @@ class Database:
         """One order, if there is one of this number."""
         return await self._one("SELECT * FROM orders WHERE number = ?", (number,))
 
-    async def all(self) -> list[Order]:
-        """Every order, the oldest first."""
-        rows = await self._connection.execute_fetchall("SELECT * FROM orders ORDER BY number")
-        return [_order(row) for row in rows]
+    async def after(self, number: int, limit: int) -> list[Order]:
+        """At most so many orders with higher numbers, the oldest first."""
+        return await self._many("SELECT * FROM orders WHERE number > ? ORDER BY number LIMIT ?", (number, limit))
+
+    async def current(self, finished: int) -> list[Order]:
+        """Every order that is still to move and the last so many that are not, the oldest first."""
+        moving = (State.WAITING, State.COOKING)
+        return await self._many(
+            "SELECT * FROM orders WHERE state IN (?, ?) OR number IN"
+            " (SELECT number FROM orders WHERE state NOT IN (?, ?) ORDER BY number DESC LIMIT ?) ORDER BY number",
+            (*moving, *moving, finished),
+        )
 
     async def move(self, number: int, before: State, after: State) -> Order | None:
         """Moves an order on if it still stands where the caller believes it to be."""
@@ -69,9 +77,13 @@ class Database:
         await self._connection.execute("UPDATE orders SET state = ? WHERE state = ?", (State.WAITING, State.COOKING))
 
     async def _one(self, statement: str, values: tuple[object, ...]) -> Order | None:
+        orders = await self._many(statement, values)
+        return orders[0] if orders else None
+
+    async def _many(self, statement: str, values: tuple[object, ...]) -> list[Order]:
         # Fetched to the end, because SQLite commits a RETURNING statement when its last row has been read.
-        rows = list(await self._connection.execute_fetchall(statement, values))
-        return _order(rows[0]) if rows else None
+        rows = await self._connection.execute_fetchall(statement, values)
+        return [Order.model_validate(dict(row)) for row in rows]
 
 
 @asynccontextmanager
@@ -83,7 +95,3 @@ async def opened(file: str = FILE) -> AsyncIterator[Database]:
         database = Database(connection)
         await database.put_back()
         yield database
-
-
-def _order(row: aiosqlite.Row) -> Order:
-    return Order.model_validate(dict(row))

@@ -14,7 +14,7 @@ BEHIND = 256
 
 
 class News(BaseModel):
-    """A message of the feed: first all orders, then each order as it changes."""
+    """A message of the feed: first all orders on the board, then each order as it changes."""
 
     kind: Literal["all", "change"]
     orders: list[Order]

@@ -10,6 +10,9 @@ from .database import Database
 from .feed import Feed
 from .models import NewOrder, Order, State
 
+# Finished orders that stay on the board, so that it keeps its size however long the kitchen is open.
+FINISHED = 30
+
 
 class NoSuchOrder(Exception):
     """There is no order of this number."""
@@ -27,9 +30,13 @@ class Orders:
         self._database = database
         self._changing = asyncio.Condition()
 
-    async def all(self) -> list[Order]:
-        """Every order, the oldest first."""
-        return await self._database.all()
+    async def after(self, number: int, limit: int) -> list[Order]:
+        """At most `limit` orders with numbers above `number`, the oldest first."""
+        return await self._database.after(number, limit)
+
+    async def current(self) -> list[Order]:
+        """What the kitchen's board shows: orders that are still to move and the last finished ones, oldest first."""
+        return await self._database.current(FINISHED)
 
     async def get(self, number: int) -> Order:
         """One order, or `NoSuchOrder`."""

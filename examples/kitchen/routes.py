@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response, WebSocket, WebSocketDisconnect, status
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, WebSocket, WebSocketDisconnect, status
 from fastapi.requests import HTTPConnection
 
 from .feed import News, Watcher
@@ -24,9 +24,11 @@ TheOrders = Annotated[Orders, Depends(kitchen_orders)]
 
 
 @router.get("/orders")
-async def all_orders(orders: TheOrders) -> list[Order]:
-    """Every order, the oldest first."""
-    return await orders.all()
+async def listed(
+    orders: TheOrders, after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=500)] = 100
+) -> list[Order]:
+    """Orders, the oldest first. For more of them, ask again with `after` set to the last number."""
+    return await orders.after(after, limit)
 
 
 @router.post("/orders", status_code=status.HTTP_201_CREATED)
@@ -59,11 +61,11 @@ async def cancel(number: int, orders: TheOrders) -> Order:
 
 @router.websocket("/feed")
 async def watch(socket: WebSocket, orders: TheOrders) -> None:
-    """Sends all orders, then every change, until the client leaves."""
+    """Sends the orders on the board, then every change, until the client leaves."""
     await socket.accept()
     # Watching begins before the orders are read: a change in between is told twice rather than not at all.
     with orders.feed.watching() as changes, suppress(WebSocketDisconnect):
-        await socket.send_text(News(kind="all", orders=await orders.all()).model_dump_json())
+        await socket.send_text(News(kind="all", orders=await orders.current()).model_dump_json())
         telling = asyncio.create_task(_tell(socket, changes))
         try:
             # Clients have nothing to say; reading is how their leaving is noticed.
