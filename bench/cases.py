@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import load
@@ -13,8 +12,6 @@ from servers import Running
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SETTLE_SECONDS = 3
-LATENESS_SPARE_SECONDS = 3
-"""Load goes on for so long, so that the last question is still asked under it."""
 
 
 @dataclass(frozen=True)
@@ -151,20 +148,20 @@ def idle_memory(server: Running, settings: Settings) -> Measured:
 
 def lateness(server: Running, settings: Settings) -> Measured:
     """How late timers of the application fire under steady load: neither its opening nor its end is counted."""
-    whole = settings.warm_up + 2 * settings.seconds + LATENESS_SPARE_SECONDS
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        rate = pool.submit(load.wrk, server.port, "/json", settings.core, connections=512, seconds=whole)
-        time.sleep(settings.warm_up)  # the load runs meanwhile; the same below
-        load.fetch(server.port, "/lateness")  # forget what the warm-up left
-        time.sleep(2 * settings.seconds)
-        found = json.loads(load.fetch(server.port, "/lateness")[2])
-        require(not rate.done() and found["sleeps"] > 0, found)
-        return {"p99": found["p99"], "p50": found["p50"], "rate": rate.result()}
+    span = 2 * settings.seconds
+    begin = time.monotonic() + settings.warm_up
+    rate = load.wrk(server.port, "/json", settings.core, connections=512, seconds=settings.warm_up + span)
+    found = json.loads(load.fetch(server.port, f"/lateness?{begin}-{begin + span}")[2])
+    require(found["sleeps"] > 0, found)
+    return {"p99": found["p99"], "p50": found["p50"], "max": found["max"], "rate": rate}
 
 
 def split(server: Running, settings: Settings) -> Measured:
     """How two workers share connections, and their work under load: what the busier one has of each."""
-    held = load.connections_by_process(server.port, 64)
+    deadline = time.monotonic() + WORKERS_START_SECONDS
+    # The address answers as soon as one of the workers serves.
+    while len(held := load.connections_by_process(server.port, 64)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
     load.wrk(server.port, "/json", settings.core, connections=64, seconds=settings.warm_up)
     before = server.processor_seconds()
     rate = load.wrk(server.port, "/json", settings.core, connections=64, seconds=settings.seconds)

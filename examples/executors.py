@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TypedDict
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from fastapi import FastAPI, Request
 
