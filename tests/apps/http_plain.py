@@ -14,8 +14,12 @@ gates: defaultdict[bytes, asyncio.Event] = defaultdict(asyncio.Event)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close"})
+        return
     if scope["type"] != "http":
-        raise RuntimeError("only http is served here")
+        raise RuntimeError("no lifespan is served here")
     handler = globals().get("path_" + scope["path"].strip("/").replace("-", "_"), path_)
     await handler(scope, receive, send)
 
@@ -55,6 +59,16 @@ async def path_go(scope: Any, receive: Any, send: Any) -> None:
 
 async def path_echo(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, await read_body(receive))
+
+
+async def path_tolerant(scope: Any, receive: Any, send: Any) -> None:
+    """As /echo, for clients of which a body that breaks off is expected."""
+    try:
+        body = await read_body(receive)
+    except ConnectionError:
+        await answer(send, "incomplete", 400)
+    else:
+        await answer(send, body)
 
 
 async def path_slow(scope: Any, receive: Any, send: Any) -> None:
@@ -208,6 +222,11 @@ async def path_pathsend(scope: Any, receive: Any, send: Any) -> None:
 
 async def path_raise(scope: Any, receive: Any, send: Any) -> None:
     raise ValueError("before the answer")
+
+
+async def path_raise_started(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    raise ValueError("after the start, before a body")
 
 
 async def path_raise_late(scope: Any, receive: Any, send: Any) -> None:

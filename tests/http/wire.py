@@ -98,6 +98,10 @@ class Wire:
         taken, self._buffer = self._buffer, b""
         return taken
 
+    def rest_of_chunks(self) -> bytes:
+        """What is left of a chunked body, of which some chunks were read already."""
+        return self._chunked()[0]
+
     def is_closed(self) -> bool:
         """Waits for the end of the stream; False when something else comes, or nothing before the timeout."""
         try:
