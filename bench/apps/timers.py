@@ -1,7 +1,8 @@
 """Handlers that burn time while a background task sleeps 10 ms again and again, and notes how late it wakes.
 
 - `GET /json`: 250 us of computing, then a small answer
-- `GET /lateness`: percentiles, in milliseconds, of how late the task woke since the last time it was asked
+- `GET /lateness?FROM-TO`: percentiles, in milliseconds, of how late the task woke between two readings of
+  `time.monotonic()`, which on Linux is the same clock in every process
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from bare import Message, Receive, Send, answer
 BURNT = 250e-6
 SLEEP = 0.010
 
-late: list[float] = []
+late: list[tuple[float, float]] = []
 
 
 async def app(scope: Message, receive: Receive, send: Send) -> None:
@@ -24,7 +25,9 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
     elif scope["path"] == "/lateness":
-        await answer(send, b"application/json", json.dumps(percentiles()).encode())
+        await answer(
+            send, b"application/json", json.dumps(percentiles(*map(float, scope["query_string"].split(b"-")))).encode()
+        )
     else:
         end = time.perf_counter() + BURNT
         while time.perf_counter() < end:
@@ -45,17 +48,16 @@ async def lifespan(receive: Receive, send: Send) -> None:
 
 
 async def tick() -> None:
-    """Notes the lateness of each sleep, in seconds."""
+    """Notes when each sleep was to end, and how late it did, in seconds."""
     while True:
-        due = time.perf_counter() + SLEEP
+        due = time.monotonic() + SLEEP
         await asyncio.sleep(SLEEP)
-        late.append(time.perf_counter() - due)
+        late.append((due, time.monotonic() - due))
 
 
-def percentiles() -> dict[str, float]:
-    """What was noted, which is then forgotten."""
-    ordered = sorted(late)
-    late.clear()
+def percentiles(begin: float, end: float) -> dict[str, float]:
+    """Of the sleeps that were to end between the two."""
+    ordered = sorted(lateness for due, lateness in late if begin <= due <= end)
     if not ordered:
         return {"sleeps": 0}
     at = {f"p{percent}": 1000 * ordered[len(ordered) * percent // 100] for percent in (50, 99)}
