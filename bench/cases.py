@@ -12,6 +12,7 @@ from servers import Running
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SETTLE_SECONDS = 3
+WORKERS_START_SECONDS = 20
 
 
 @dataclass(frozen=True)
