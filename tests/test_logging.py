@@ -24,7 +24,7 @@ REQUESTS = {
     "GET /caf%C3%A9/%22quoted%22 HTTP/1.1": '"GET /caf%C3%A9/%22quoted%22 HTTP/1.1" 200 OK',
     "HEAD / HTTP/1.1": '"HEAD / HTTP/1.1" 200 OK',
     "OPTIONS /o HTTP/1.1": '"OPTIONS /o HTTP/1.1" 200 OK',
-    "BREW /pot HTTP/1.1": '"BREW /pot HTTP/1.1" 200 OK',
+    "PROPFIND /dav HTTP/1.1": '"PROPFIND /dav HTTP/1.1" 200 OK',
     "GET /status/201 HTTP/1.1": '"GET /status/201 HTTP/1.1" 201 Created',
     "GET /status/404 HTTP/1.1": '"GET /status/404 HTTP/1.1" 404 Not Found',
     "GET /status/599 HTTP/1.1": '"GET /status/599 HTTP/1.1" 599 ',
