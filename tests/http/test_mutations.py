@@ -38,6 +38,8 @@ def server(serve_once: Serve, request: pytest.FixtureRequest) -> Iterator[Served
 def mutated(chance: random.Random) -> bytes:
     data = bytearray(b"".join(chance.choices(REQUESTS, k=chance.randint(1, 3))))
     for _ in range(chance.randint(1, 4)):
+        if len(data) < 10:
+            break
         place = chance.randrange(len(data))
         match chance.randrange(5):
             case 0:
