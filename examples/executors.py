@@ -15,9 +15,9 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from fastapi import FastAPI, Request
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 SECONDS = float(os.environ.get("EXAMPLE_SECONDS", "2"))
 
