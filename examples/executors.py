@@ -11,6 +11,7 @@ sets how long the work takes.
 import asyncio
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -42,8 +43,16 @@ async def lifespan(app: FastAPI) -> AsyncIterator[Pools]:
     """Opens both pools with the application and closes them with it."""
     # "spawn", because a fork of a server would inherit its sockets and its loop.
     spawn = multiprocessing.get_context("spawn")
-    with ThreadPoolExecutor(4) as threads, ProcessPoolExecutor(2, mp_context=spawn) as processes:
+    with (
+        ThreadPoolExecutor(4) as threads,
+        ProcessPoolExecutor(2, mp_context=spawn, initializer=leave_ctrl_c_to_the_server) as processes,
+    ):
         yield {"threads": threads, "processes": processes}
+
+
+def leave_ctrl_c_to_the_server() -> None:
+    """A terminal sends Ctrl+C to the pool's processes, too; the lifespan ends them when their work is done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 app = FastAPI(title="Work in executors", lifespan=lifespan)

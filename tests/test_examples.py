@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,18 @@ def test_an_executor_leaves_the_loop_free(serve: Serve, executor: str) -> None:
     work, alive = asyncio.run(ask())
     assert any(work["began"] < answer["began"] and answer["ended"] < work["ended"] for answer in alive)
     assert (work["process"] == alive[0]["process"]) == (executor == "thread")
+
+
+def test_the_process_pool_leaves_ctrl_c_to_the_server(serve: Serve) -> None:
+    served = serve("executors:app", app_dir=EXAMPLES, env={"EXAMPLE_SECONDS": "0.1"})
+    with httpx.Client(base_url=served.url, timeout=DEADLINE) as client:
+        worker = client.get("/process").raise_for_status().json()["process"]
+        os.kill(worker, signal.SIGINT)
+        # A pool that has lost a process raises in every call from then on.
+        assert client.get("/process").raise_for_status().json()["process"] != served.process.pid
+    served.signal(signal.SIGINT)
+    served.wait()
+    assert "Traceback" not in served.log
 
 
 def test_a_background_task_ends_after_the_answer(serve: Serve) -> None:
