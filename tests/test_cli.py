@@ -362,3 +362,24 @@ def test_a_second_sigint_waits_for_nothing(serve: Serve, fifo: Path) -> None:
         served.wait()
     assert "application stops" not in served.log
     assert "Traceback" not in served.log
+
+
+def test_the_documentation_names_every_option_with_its_default() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "options.md").read_text()
+    rows = {}
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.replace(r"\|", "/").split("|")]
+        for flag in re.findall(r"--[a-z0-9-]+", cells[1]) if len(cells) > 4 else ():
+            rows[flag] = cells[3]
+    for option in main.params:
+        if not isinstance(option, Option) or option.is_eager:
+            continue
+        for flag in (*option.opts, *option.secondary_opts):
+            assert flag in rows
+        default = rows[option.opts[0]].strip("`").split()[0] if rows[option.opts[0]] else ""
+        if isinstance(option.default, bool):
+            assert default in (("on", "true") if option.default else ("off",)), option.opts
+        elif option.show_default:
+            assert default in (str(option.default), f"{option.default:g}" if option.type.name == "float" else ""), (
+                option.opts
+            )

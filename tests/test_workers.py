@@ -319,3 +319,56 @@ def test_nothing_is_accepted_while_a_running_request_is_finished(serve: Serve, t
     fifo.write_bytes(b"go")
     assert json.loads(connection.getresponse().read()) == "held"
     assert served.wait() == 0
+
+
+def test_the_others_serve_while_a_worker_cannot_start_and_it_recovers(serve: Serve, tmp_path: Path) -> None:
+    module = tmp_path / "changing.py"
+    module.write_text("from cli_app import app\n")
+    served = serve("changing:app", "--workers", "2", env={"PYTHONPATH": str(tmp_path)})
+    first, second = workers(served, 2)
+    module.write_text("raise RuntimeError('a bad release')\n")
+    os.kill(first, signal.SIGKILL)
+    for delay in (r"0\.25", r"0\.5", "1"):
+        served.wait_for(rf"soon after its start; the next starts in {delay} s")
+        with connections(served, 4) as opened:
+            assert {pid_of(connection) for connection in opened} == {second}
+    module.write_text("from cli_app import app\n")
+    served.wait_for(READY, count=3)
+    third = int(re.findall(STARTED, served.log)[-1])
+    with connections(served, 32) as opened:
+        assert {pid_of(connection) for connection in opened} == {second, third}
+
+
+def test_sighup_lets_a_running_request_finish(serve: Serve, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    served = serve("cli_app:app", "--workers", "2")
+    old = workers(served, 2)
+    connection = HTTPConnection(served.host, served.port, timeout=20)
+    connection.request("GET", f"/hold?{fifo}")
+    served.wait_for("holding")
+    served.signal(signal.SIGHUP)
+    served.wait_for(READY, count=4)
+    served.wait_for("Finished server process")
+    new = [int(pid) for pid in re.findall(STARTED, served.log)][2:]
+    with connections(served, 16) as opened:
+        assert {pid_of(connection) for connection in opened} == set(new)
+    fifo.write_bytes(b"go")
+    assert json.loads(connection.getresponse().read()) == "held"
+    served.wait_for("Finished server process", count=2)
+    assert {int(pid) for pid in re.findall(r"Finished server process \[(\d+)\]", served.log)} == set(old)
+
+
+def test_requests_that_outlast_the_grace_period_are_cancelled_in_workers(serve: Serve, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    served = serve("cli_app:app", "--workers", "2", "--timeout-graceful-shutdown", "0.2")
+    workers(served, 2)
+    connection = HTTPConnection(served.host, served.port, timeout=20)
+    connection.request("GET", f"/hold?{fifo}")
+    served.wait_for("holding")
+    served.signal(signal.SIGTERM)
+    assert served.wait() == 0
+    assert "cancelled: Task cancelled, timeout graceful shutdown exceeded" in served.log
+    assert served.log.count("application stops") == 2
+    connection.close()
