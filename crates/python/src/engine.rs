@@ -173,10 +173,13 @@ impl Engine {
         self.core.get()?.run(py)
     }
 
-    fn _timer_fired(&self, py: Python<'_>) -> PyResult<()> {
+    fn _timer_fired(&self) -> PyResult<()> {
         let core = self.core.get()?;
         core.timer.fired();
-        core.run(py)
+        // Not `run` itself: that belongs to the callback which was scheduled for it. A run besides would let the one that is
+        // queued schedule another, and each would go on doing so: many budgets in one iteration of the loop.
+        core.reactor.request_run();
+        Ok(())
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {

@@ -70,7 +70,14 @@ impl Reactor {
         self.wait(Some(Duration::ZERO))
     }
 
+    /// Has the schedule hook called, unless a run is scheduled already. For the host's timer, at the next deadline.
+    pub fn request_run(&self) {
+        self.executor.request_run();
+    }
+
     /// Polls the tasks that are due until none is left or `budget` is over (it is looked at between two tasks).
+    ///
+    /// To be called once for each call of the schedule hook, and not otherwise.
     pub fn run(&self, budget: Duration) {
         if self.driver.is_forked_child() {
             return;
@@ -79,7 +86,7 @@ impl Reactor {
         self.executor.run(budget);
     }
 
-    /// When [`Reactor::run`] should be called although nothing has happened. May change with every run.
+    /// When [`Reactor::request_run`] should be called although nothing has happened. May change with every run.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.timers.next_deadline()
     }

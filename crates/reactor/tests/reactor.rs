@@ -46,12 +46,15 @@ impl Host {
         if readable {
             self.reactor.harvest().unwrap();
         }
-        let due = deadline.is_some_and(|at| at <= Instant::now());
-        let scheduled = self.scheduled.take() > 0;
-        if scheduled || due {
+        if deadline.is_some_and(|at| at <= Instant::now()) {
+            self.reactor.request_run();
+        }
+        let scheduled = self.scheduled.take();
+        assert!(scheduled <= 1, "one run at a time");
+        if scheduled == 1 {
             self.reactor.run(BUDGET);
         }
-        readable || scheduled || due
+        readable || scheduled == 1
     }
 
     fn iterate_until(&self, mut done: impl FnMut() -> bool) {
@@ -164,6 +167,29 @@ fn a_budget_stop_asks_for_another_run_and_loses_no_event() {
         peer.read_exact(&mut byte).unwrap();
         assert_eq!(byte[0], number as u8);
     }
+}
+
+#[test]
+fn deadlines_do_not_multiply_the_runs_of_a_busy_reactor() {
+    let host = Host::new();
+    let handle = host.reactor.handle();
+    // Never out of work, and a deadline in between at every turn.
+    let busy = handle.clone();
+    handle.spawn(async move {
+        loop {
+            busy.yield_now().await;
+        }
+    });
+    let rounds = Rc::new(Cell::new(0));
+    let (count, sleeper) = (rounds.clone(), handle.clone());
+    handle.spawn(async move {
+        loop {
+            sleeper.sleep(Duration::from_micros(1)).await;
+            count.set(count.get() + 1);
+        }
+    });
+    // `iterate` asserts that no iteration has more than one run.
+    host.iterate_until(|| rounds.get() >= 50);
 }
 
 #[test]
