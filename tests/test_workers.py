@@ -312,8 +312,9 @@ def test_nothing_is_accepted_while_a_running_request_is_finished(serve: Serve, t
     connection.request("GET", f"/hold?{fifo}")
     served.wait_for("holding")
     served.signal(signal.SIGTERM)
-    # Both have closed their sockets by then.
+    # By then the one has closed its socket, and by then the other.
     served.wait_for("Finished server process")
+    served.wait_for("Waiting for connections to close")
     with pytest.raises(ConnectionRefusedError):
         served.connect()
     fifo.write_bytes(b"go")
