@@ -22,13 +22,15 @@ pub(crate) fn check_head<B>(request: &Request<B>) -> Result<(), &'static str> {
     {
         return Err("Transfer-Encoding other than chunked");
     }
-    let uri = request.uri();
-    // RFC 9112 section 3.2.4: the asterisk is for OPTIONS alone; section 3.2.3: an authority for CONNECT alone.
-    match uri.path() {
-        "*" if request.method() != Method::OPTIONS => Err("invalid request target"),
-        "" if request.method() != Method::CONNECT => Err("invalid request target"),
-        path if path != "*" && !path.is_empty() && !path.starts_with('/') => Err("invalid request target"),
-        _ => Ok(()),
+    if request.method() == Method::CONNECT {
+        // RFC 9110 section 9.3.6: for proxies, which this is not; hyper would wait for a tunnel.
+        return Err("CONNECT is not served");
+    }
+    // RFC 9112 section 3.2.4: the asterisk is for OPTIONS alone; section 3.2.3: an authority is for CONNECT alone.
+    match request.uri().path() {
+        "*" if request.method() == Method::OPTIONS => Ok(()),
+        path if path.starts_with('/') => Ok(()),
+        _ => Err("invalid request target"),
     }
 }
 

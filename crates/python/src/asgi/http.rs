@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response, StatusCode, Uri, Version};
 use overdrive_http::{BodyFailure, BodySender, RequestBody, ResponseBody};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
@@ -215,7 +215,7 @@ impl Exchange {
             .filter(|status| !status.is_informational())
             .ok_or_else(|| PyValueError::new_err(format!("{status} is not the status of a final response")))?;
         let mut headers = message.headers(&names.headers)?;
-        let length = headers.get(CONTENT_LENGTH).map(content_length).transpose()?;
+        let length = announced_length(&mut headers)?;
         for (name, value) in &self.bridge.settings().headers {
             if !headers.contains_key(name) {
                 headers.append(name, value.clone());
@@ -547,6 +547,30 @@ fn traverse(exchange: &LoopBound<Exchange>, visit: &pyo3::PyVisit<'_>) -> Result
     };
     exchange.receivers.traverse(visit)?;
     exchange.senders.traverse(visit)
+}
+
+/// The length that a response's headers announce, after a look whether they make sense (RFC 9112 section 6).
+///
+/// hyper writes what it is given, contradictions included. An encoding counts more than a length, as for requests, and the
+/// only one that can be had is `chunked`.
+pub(super) fn announced_length(headers: &mut HeaderMap) -> PyResult<Option<u64>> {
+    if headers.get_all(TRANSFER_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Err(PyValueError::new_err("transfer-encoding other than chunked: the server frames the body"));
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        headers.remove(CONTENT_LENGTH);
+        return Ok(None);
+    }
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().map(content_length).collect::<PyResult<Vec<u64>>>()?;
+    let Some(length) = lengths.first().copied() else { return Ok(None) };
+    if lengths.iter().any(|other| *other != length) {
+        return Err(PyValueError::new_err(format!("different values of content-length: {lengths:?}")));
+    }
+    if lengths.len() > 1 {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    Ok(Some(length))
 }
 
 fn content_length(value: &HeaderValue) -> PyResult<u64> {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use overdrive_http::websocket::Protocol;
 use overdrive_http::{BodySender, Closed, Message as Frame, ResponseBody, Upgrade, WebSocket};
@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use super::app::Bridge;
-use super::http::{AnswerSlot, RequestLine};
+use super::http::{AnswerSlot, RequestLine, announced_length};
 use super::message::{Message, too_late, unexpected};
 use crate::host::Waiters;
 use crate::host::awaitable::{Operation, awaitable, nothing};
@@ -251,6 +251,9 @@ impl Session {
             .ok_or_else(|| PyValueError::new_err(format!("{status} is not the status of a final response")))?;
         let mut headers = self.bridge.default_headers();
         headers.extend(message.headers(&names.headers)?);
+        // The body's length is told by its framing: it comes in pieces, or is known when it is sent.
+        announced_length(&mut headers)?;
+        headers.remove(CONTENT_LENGTH);
         self.log_handshake(message.py(), status.as_str());
         *self.denial.borrow_mut() = Some((status, headers));
         self.stage.set(Stage::Denying);
