@@ -42,8 +42,13 @@ def main() -> int:
         return 2
     raise_descriptor_limit()
     machine = environment.machine()
-    results = [measure(CASES[name], options) for name in options.case or CASES]
-    write(results, machine, environment.versions(), quick=options.quick)
+    results: list[Results] = []
+    try:
+        for name in options.case or CASES:
+            results.append(measure(CASES[name], options))
+    finally:  # what was measured is worth keeping when a long run is interrupted
+        if results:
+            write(results, machine, environment.versions(), quick=options.quick)
     return 1 if any(result.failures for result in results) else 0
 
 
@@ -119,7 +124,10 @@ def checked(case: Case, server: Running, cores: tuple[int, ...], settings: Setti
         raise InvalidRun(f"no proper answer: {error!r}; the server said:\n{server.said()}") from error
     started, others = time.monotonic(), server.other_seconds(cores)
     served, loaded = sum(server.processor_seconds().values()), load_seconds()
-    measured = dict(case.measure(server, settings))
+    try:
+        measured = dict(case.measure(server, settings))
+    except (OSError, ValueError) as error:
+        raise InvalidRun(f"no answer under load: {error!r}; the server said:\n{server.said()}") from error
     elapsed = time.monotonic() - started
     measured[SERVER] = (sum(server.processor_seconds().values()) - served) / elapsed
     measured[LOAD] = (load_seconds() - loaded) / elapsed
