@@ -227,19 +227,6 @@ async def http_concurrent(scope: Any, receive: Any, send: Any) -> None:
     events.append(f"concurrent: {(await gone)['type']} {(await other)['type']}")
 
 
-async def http_thread(scope: Any, receive: Any, send: Any) -> None:
-    """A call from a foreign thread is refused, and harms nothing."""
-
-    def elsewhere() -> str:
-        try:
-            send({"type": "http.response.start", "status": 200})
-        except RuntimeError as error:
-            return str(error)
-        return "accepted"
-
-    await answer(send, {"outcome": await asyncio.to_thread(elsewhere)})
-
-
 async def http_factory(scope: Any, receive: Any, send: Any) -> None:
     """Sets a task factory; the requests after this one go through it."""
     loop = asyncio.get_running_loop()

@@ -219,10 +219,6 @@ def test_several_tasks_may_receive_and_send(server: Served) -> None:
     assert event(server, "concurrent") == "concurrent: http.disconnect http.disconnect"
 
 
-def test_a_call_from_another_thread_is_refused(server: Served) -> None:
-    assert "event loop's thread" in get(server, "/thread")["outcome"]
-
-
 def test_a_task_factory_of_the_application_is_used(server: Served) -> None:
     before = get(server, "/events").count("factory")
     assert text(server, "/factory") == "set"

@@ -19,7 +19,7 @@ use super::app::Bridge;
 use super::message::{Message, too_late, unexpected};
 use super::websocket::Session;
 use crate::host::Waiters;
-use crate::host::awaitable::{Operation, awaitable, nothing};
+use crate::host::awaitable::{Operation, awaitable, later, nothing};
 use crate::host::coroutine::Request;
 use crate::host::loop_bound::LoopBound;
 
@@ -429,11 +429,28 @@ pub(crate) struct HttpChannel(LoopBound<Exchange>);
 
 #[pymethods]
 impl HttpChannel {
-    fn receive(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    fn receive(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = this.py();
+        if this.get().0.get_here().is_none() {
+            return later(py, this.getattr("_receive_here")?, None);
+        }
+        this.get()._receive_here(py)
+    }
+
+    fn send(this: &Bound<'_, Self>, message: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        if this.get().0.get_here().is_none() {
+            return later(this.py(), this.getattr("_send_here")?, Some(message));
+        }
+        this.get()._send_here(message)
+    }
+
+    /// `receive()` on the loop's thread.
+    fn _receive_here(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         awaitable(py, Receive(self.0.another()?))
     }
 
-    fn send(&self, message: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    /// `send()` on the loop's thread.
+    fn _send_here(&self, message: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let py = message.py();
         let exchange = self.0.get()?;
         if exchange.disconnected.get() {

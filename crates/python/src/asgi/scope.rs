@@ -35,6 +35,7 @@ impl ScopeTemplates {
             let asgi = PyDict::new(py);
             asgi.set_item("version", "3.0")?;
             asgi.set_item("spec_version", spec_version)?;
+            // Set anew for each request, as the rest below: an application may change it.
             scope.set_item(&names.asgi, asgi)?;
             scope.set_item(&names.http_version, &names.http_1_1)?;
             scope.set_item(&names.scheme, scheme)?;
@@ -113,6 +114,9 @@ impl ScopeTemplates {
     }
 
     fn fill(&self, py: Python<'_>, names: &Names, scope: &Bound<'_, PyDict>, head: &Head<'_>) -> PyResult<()> {
+        if let Some(asgi) = scope.get_item(&names.asgi)? {
+            scope.set_item(&names.asgi, asgi.cast::<PyDict>()?.copy()?)?;
+        }
         let path = full_path(&self.root_path, head.uri);
         scope.set_item(&names.path, PyString::new(py, &path))?;
         let raw = head.uri.path().as_bytes();
@@ -198,7 +202,8 @@ fn method_name<'py>(py: Python<'py>, method: &str) -> Bound<'py, PyString> {
         "PATCH" => pyo3::intern!(py, "PATCH").clone(),
         "HEAD" => pyo3::intern!(py, "HEAD").clone(),
         "OPTIONS" => pyo3::intern!(py, "OPTIONS").clone(),
-        other => PyString::new(py, other),
+        // ASGI has it in upper case.
+        other => PyString::new(py, &other.to_ascii_uppercase()),
     }
 }
 

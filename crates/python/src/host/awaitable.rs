@@ -44,10 +44,22 @@ pub(crate) fn nothing(py: Python<'_>) -> Py<PyAny> {
         .into_any()
 }
 
+/// The awaitable of a call that was made on a foreign thread (for `asyncio.run_coroutine_threadsafe`, most often): the call
+/// itself happens when it is awaited. `method` must not come back here.
+pub(crate) fn later(
+    py: Python<'_>,
+    method: Bound<'_, PyAny>,
+    argument: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Py<PyAny>> {
+    let later =
+        Later { method: method.unbind(), argument: argument.map(|argument| argument.clone().unbind()), inner: None };
+    Ok(Py::new(py, later)?.into_any())
+}
+
 /// Registers the classes with `collections.abc.Coroutine`.
 pub(crate) fn register(py: Python<'_>) -> PyResult<()> {
     let coroutine = py.import("collections.abc")?.getattr("Coroutine")?;
-    for class in [py.get_type::<Nothing>(), py.get_type::<Ready>(), py.get_type::<Waiting>()] {
+    for class in [py.get_type::<Nothing>(), py.get_type::<Ready>(), py.get_type::<Waiting>(), py.get_type::<Later>()] {
         coroutine.call_method1("register", (class,))?;
     }
     Ok(())
@@ -209,6 +221,85 @@ impl Waiting {
 
     fn __clear__(&mut self) {
         self.future = None;
+    }
+}
+
+/// Begins when it is awaited.
+#[pyclass(module = "overdrive._overdrive")]
+struct Later {
+    method: Py<PyAny>,
+    argument: Option<Py<PyAny>>,
+    /// The iterator of what the method gave.
+    inner: Option<Py<PyAny>>,
+}
+
+#[pymethods]
+impl Later {
+    fn __await__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__(this: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        let py = this.py();
+        let begun = this.borrow_mut().inner.take();
+        let inner = match begun {
+            Some(inner) => inner,
+            None => {
+                let (method, argument) = {
+                    let this = this.borrow();
+                    (this.method.clone_ref(py), this.argument.as_ref().map(|argument| argument.clone_ref(py)))
+                };
+                let awaitable = match argument {
+                    Some(argument) => method.bind(py).call1((argument,))?,
+                    None => method.bind(py).call0()?,
+                };
+                awaitable.call_method0(pyo3::intern!(py, "__await__"))?.unbind()
+            }
+        };
+        match ffi::send(inner.bind(py), &py.None().into_bound(py))? {
+            PySendResult::Next(yielded) => {
+                this.borrow_mut().inner = Some(inner);
+                Ok(Some(yielded.unbind()))
+            }
+            PySendResult::Return(value) if value.is_none() => Ok(None),
+            PySendResult::Return(value) => Err(PyStopIteration::new_err((value.unbind(),))),
+        }
+    }
+
+    fn send(this: &Bound<'_, Self>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        Self::__next__(this)?.ok_or_else(|| PyStopIteration::new_err(()))
+    }
+
+    #[pyo3(signature = (kind, value=None, traceback=None))]
+    fn throw(
+        this: &Bound<'_, Self>,
+        kind: &Bound<'_, PyAny>,
+        value: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let inner = this.borrow_mut().inner.take();
+        drop(inner);
+        Err(thrown(kind, value, traceback))
+    }
+
+    fn close(this: &Bound<'_, Self>) {
+        let inner = this.borrow_mut().inner.take();
+        drop(inner);
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.method)?;
+        visit.call(&self.argument)?;
+        visit.call(&self.inner)
+    }
+
+    fn __clear__(&mut self) {
+        self.argument = None;
+        self.inner = None;
     }
 }
 
