@@ -211,8 +211,7 @@ impl Bridge {
     }
 
     fn spawn(&self, py: Python<'_>, request: PyResult<Box<dyn coroutine::Request>>) {
-        // A task that raises in its first step (SystemExit, KeyboardInterrupt) has told its request already; one that could
-        // not even be made leaves the request unanswered, which its connection's end clears up.
+        // What a task raises in its first step (SystemExit, KeyboardInterrupt); its request knows already.
         if let Err(error) = request.and_then(|request| self.host.spawn(py, request)) {
             self.host.raise_from_run(error);
         }

@@ -88,7 +88,7 @@ impl RequestCoroutine {
     }
 
     /// Tells the request and the host, once.
-    fn end(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
+    pub(super) fn end(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
         if self.ended.swap(true, Ordering::Relaxed) {
             return Ok(());
         }

@@ -113,12 +113,9 @@ impl Host {
         match self.make_task(py, coroutine.as_any()) {
             Ok(task) if coroutine.get().has_ended() => drop(task),
             Ok(task) => coroutine.get().set_key(self.tasks.borrow_mut().insert(task.unbind())),
-            Err(error) => {
-                if !coroutine.get().has_ended() {
-                    self.running.set(self.running.get() - 1);
-                }
-                return Err(error);
-            }
+            Err(error) if coroutine.get().has_ended() => return Err(error),
+            // There is no task: the request ends before it has begun.
+            Err(error) => return coroutine.get().end(py, Err(error)),
         }
         Ok(())
     }
@@ -136,8 +133,10 @@ impl Host {
                 ffi::call_with_names(self.task_class.bind(py), args, self.plain_keywords.bind(py))
             }
             TaskMaker::Factory => {
+                // Within the context and not with it as an argument: a factory need not know that one, and uvloop hands
+                // on more than asyncio's own eager factory takes.
                 let create_task = event_loop.getattr(pyo3::intern!(py, "create_task"))?;
-                ffi::call_with_names(&create_task, [coroutine, &context], self.context_keyword.bind(py))
+                context.call_method1(pyo3::intern!(py, "run"), (create_task, coroutine))
             }
         }
     }
