@@ -133,10 +133,10 @@ impl Host {
                 ffi::call_with_names(self.task_class.bind(py), args, self.plain_keywords.bind(py))
             }
             TaskMaker::Factory => {
-                // Within the context and not with it as an argument: a factory need not know that one, and uvloop hands
-                // on more than asyncio's own eager factory takes.
-                let create_task = event_loop.getattr(pyo3::intern!(py, "create_task"))?;
-                context.call_method1(pyo3::intern!(py, "run"), (create_task, coroutine))
+                // The factory itself, as `loop.create_task` calls it, but within the context: a factory need not know that
+                // argument, and uvloop hands on more than asyncio's own eager factory takes on Python 3.13.
+                let factory = event_loop.call_method0(pyo3::intern!(py, "get_task_factory"))?;
+                context.call_method1(pyo3::intern!(py, "run"), (factory, event_loop, coroutine))
             }
         }
     }
@@ -210,7 +210,7 @@ enum TaskMaker {
     Eager,
     /// `asyncio.Task(…)`.
     Plain,
-    /// `loop.create_task(…)`, as the application has set a task factory.
+    /// The task factory that the application has set.
     Factory,
 }
 
