@@ -196,7 +196,7 @@ def python_version() -> tuple[int, ...]:
 def test_an_eager_task_factory_is_used(serve: Serve) -> None:
     if python_version() < (3, 12):
         pytest.skip("asyncio.eager_task_factory came with Python 3.12")
-    # uvloop passes such a factory an argument that it does not take before 3.13.3, for every task of the loop.
+    # uvloop passes such a factory an argument that the one of some Python releases does not take.
     server = serve("asgi_tasks:app", "--loop", "asyncio", env={"EAGER_TASKS": "1"})
     for target in ("/context?x", "/thread", "/context?y"):
         text(server, target)
