@@ -87,7 +87,8 @@ fn an_idle_connection_gives_its_buffers_back() {
     clients.iter_mut().for_each(exchange);
     held("after another", LIMIT);
     drop(clients);
-    held("when all are closed", 16);
+    // What is left is room in tables, for the next ones.
+    held("when all are closed", 256);
     drop(warm);
 }
 
