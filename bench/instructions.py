@@ -5,6 +5,9 @@
 Time on a shared machine varies by tenths; instructions vary by thousandths, and say what a change has saved. The server
 runs under valgrind's callgrind, built with the cargo profile `profiling` (release code with symbols). Counting begins
 once the connections are open and warm, and ends before they close. The kernel's instructions are not seen.
+
+The engine works in turns of a limited time. Under valgrind that time holds fewer requests, so the event loop and the
+reactor, which cost something each turn, look dearer than they are; all other stages are per request.
 """
 
 from __future__ import annotations
