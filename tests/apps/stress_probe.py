@@ -8,6 +8,8 @@ import json
 import multiprocessing
 import os
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 ticks = 0
@@ -54,8 +56,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     if path == "/slow":
         await asyncio.sleep(0.005)
     if path == "/burn":
-        deadline = asyncio.get_running_loop().time() + 0.00025
-        while asyncio.get_running_loop().time() < deadline:
+        # Not the loop's own clock, which in uvloop counts milliseconds.
+        deadline = time.perf_counter() + 0.00025
+        while time.perf_counter() < deadline:
             pass
     if path == "/collect-elsewhere":
         await asyncio.to_thread(gc.collect)
@@ -71,8 +74,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
                 return
             body += message["body"]
             more = message["more_body"]
-    elif path == "/fork":
-        body = str(fork()).encode()
+    elif path in CHILDREN:
+        body = str(fork(CHILDREN[path])).encode()
     elif path == "/multiprocessing":
         body = str(run_child()).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [shared_header]})
@@ -96,13 +99,34 @@ def holdings() -> dict[str, int]:
     }
 
 
-def fork() -> int:
-    """Forks; the child does what a careless one would do, and leaves. Gives its exit status."""
-    child = os.fork()
-    if child == 0:
-        gc.collect()
-        os._exit(0)
-    return os.waitpid(child, 0)[1]
+def fork(child: Callable[[], object]) -> int:
+    """Forks, lets the child do its part, and gives its exit status."""
+    process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            child()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(process, 0)[1]
+
+
+def close_everything() -> None:
+    """As a daemon does; what is closed here is still open in the parent."""
+    os.closerange(3, 65_536)
+
+
+def run_a_loop() -> None:
+    """A loop of the child's own, in the thread in which the parent's loop was running."""
+    asyncio.run(asyncio.sleep(0.001))
+
+
+CHILDREN: dict[str, Callable[[], object]] = {
+    "/fork": gc.collect,
+    "/fork-and-close": close_everything,
+    "/fork-and-loop": run_a_loop,
+}
 
 
 def run_child() -> int:

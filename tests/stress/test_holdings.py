@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -86,6 +87,43 @@ def vanishing(server: Served) -> None:
         wire.reset() if chance.random() < 0.5 else wire.sock.close()
 
 
+def half_closed(server: Served) -> None:
+    """Clients that end their side with their last byte, and leave with the answer."""
+    for _ in range(100):
+        with Wire(server) as wire:
+            wire.request("/slow")
+            wire.half_close()
+            assert wire.response().status == 200
+        with Wire(server) as wire:
+            wire.request("/echo", "POST", body=b"x" * 1000)
+            wire.half_close()
+            assert wire.rest().endswith(b"x" * 1000)
+
+
+def refused(server: Served) -> None:
+    """Requests that never reach the application."""
+    for request in (
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nx: " + b"y" * 100_000 + b"\r\n\r\n",
+    ):
+        for _ in range(50):
+            with Wire(server) as wire, suppress(ConnectionError):
+                wire.send(request)
+                assert 400 <= wire.response().status < 500
+
+
+def vanishing_websockets(server: Served) -> None:
+    """WebSocket clients that leave at random places of the handshake, a message, or the answer to it."""
+    chance = random.Random(2)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
+    stream = f"GET /ws HTTP/1.1\r\nhost: a\r\n{lines}\r\n".encode() + b"\x82\xfe\xff\xff\0\0\0\0" + b"x" * 65_535
+    for _ in range(200):
+        wire = Wire(server)
+        wire.send(stream[: chance.choice([chance.randrange(1, 300), chance.randrange(1, len(stream) + 1)])])
+        wire.reset() if chance.random() < 0.5 else wire.sock.close()
+
+
 def websockets(server: Served) -> None:
     for round_ in range(100):
         with Wire(server) as wire:
@@ -99,7 +137,19 @@ def websockets(server: Served) -> None:
 
 @pytest.mark.parametrize(
     "use",
-    [keep_alive, connections, suspended, bodies, exceptions, cycles, vanishing, websockets],
+    [
+        keep_alive,
+        connections,
+        suspended,
+        bodies,
+        exceptions,
+        cycles,
+        vanishing,
+        half_closed,
+        refused,
+        websockets,
+        vanishing_websockets,
+    ],
     ids=lambda f: f.__name__,
 )
 def test_nothing_is_left_behind(server: Served, use: Callable[[Served], None]) -> None:
@@ -121,7 +171,7 @@ def test_nothing_is_left_behind(server: Served, use: Callable[[Served], None]) -
 def test_a_fork_in_a_handler_disturbs_nothing(server: Served) -> None:
     with Wire(server) as other:
         assert other.get("/").status == 200
-        for path in ("/fork", "/multiprocessing"):
+        for path in ("/fork", "/fork-and-close", "/fork-and-loop", "/multiprocessing"):
             with Wire(server) as wire:
                 assert wire.get(path).body == b"0"
                 assert other.get("/").status == wire.get("/").status == 200
