@@ -11,11 +11,15 @@ import select
 import signal
 import socket
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import APPS, COMMAND, Serve, Served
+
+Spawn = Callable[..., subprocess.Popen[Any]]
 
 # Request lines, and the access lines they come to in uvicorn's form.
 REQUESTS = {
@@ -32,6 +36,22 @@ REQUESTS = {
 }
 # What the user may have done to `logging` that the engine cannot see in a line, so that it has to leave lines to it.
 WITHOUT_SHORT_CUT = ("record factory", "replaced handle")
+
+
+@pytest.fixture
+def spawn() -> Iterator[Spawn]:
+    """As `subprocess.Popen`, of the command with these arguments; none outlives its test."""
+    started: list[subprocess.Popen[Any]] = []
+
+    def start(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[Any]:
+        command = [*COMMAND, *arguments, "--app-dir", str(APPS)]
+        started.append(subprocess.Popen(command, env={**os.environ, **(env or {})}, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
 
 
 def ask(served: Served, request_line: str) -> str:
@@ -57,13 +77,8 @@ def test_access_lines_are_uvicorns_by_logging_and_by_the_engine_alike(serve: Ser
     assert len(access_lines(served)) == len(REQUESTS)
 
 
-def test_access_lines_go_to_stdout_and_the_others_to_stderr() -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "cli_probe:app", "--app-dir", str(APPS), "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def test_access_lines_go_to_stdout_and_the_others_to_stderr(spawn: Spawn) -> None:
+    process = spawn("cli_probe:app", "--port", "0", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     before = ""
     while "running on" not in before:
@@ -141,15 +156,18 @@ def test_propagation_reaches_the_parents_handler(serve: Serve) -> None:
 class Quiet:
     """A server that need not say where it is, as it is given a socket that listens already."""
 
-    def __init__(self, *options: str, env: dict[str, str] | None = None) -> None:
+    def __init__(self, spawn: Spawn, *options: str, env: dict[str, str] | None = None) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.address = listening.getsockname()[:2]
-            self.process = subprocess.Popen(
-                [*COMMAND, "cli_logging:app", "--app-dir", str(APPS), "--fd", str(listening.fileno()), *options],
+            self.process = spawn(
+                "cli_logging:app",
+                "--fd",
+                str(listening.fileno()),
+                *options,
+                env=env,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                env={**os.environ, **(env or {})},
                 pass_fds=[listening.fileno()],
             )
 
@@ -162,7 +180,8 @@ class Quiet:
     def stop(self) -> str:
         """All that it printed."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.communicate(timeout=20)[0]
+        printed: str = self.process.communicate(timeout=20)[0]
+        return printed
 
 
 @pytest.mark.parametrize(
@@ -174,14 +193,14 @@ class Quiet:
         ([], {"OVERDRIVE_ACCESS_LOG": "false"}),
     ],
 )
-def test_access_lines_can_be_turned_off(options: list[str], environment: dict[str, str]) -> None:
-    server = Quiet(*options, env=environment)
+def test_access_lines_can_be_turned_off(spawn: Spawn, options: list[str], environment: dict[str, str]) -> None:
+    server = Quiet(spawn, *options, env=environment)
     server.ask("/quiet")
     assert "/quiet" not in server.stop()
 
 
-def test_the_log_level_decides_what_is_said() -> None:
-    server = Quiet("--log-level", "error")
+def test_the_log_level_decides_what_is_said(spawn: Spawn) -> None:
+    server = Quiet(spawn, "--log-level", "error")
     server.ask("/raise")
     printed = server.stop()
     assert "INFO" not in printed
@@ -189,7 +208,7 @@ def test_the_log_level_decides_what_is_said() -> None:
     assert printed.endswith("LookupError: no such order\nshutdown was told\n")
 
 
-def test_an_exception_in_the_application_is_logged_with_its_traceback_once(serve: Serve) -> None:
+def test_an_exception_in_the_application_is_logged_with_its_traceback_once(spawn: Spawn, serve: Serve) -> None:
     served = serve("cli_logging:app")
     client = ask(served, "GET /raise HTTP/1.1")
     served.wait_for(re.escape(f'INFO:     {client} - "GET /raise HTTP/1.1" 500 Internal Server Error'))
@@ -198,16 +217,10 @@ def test_an_exception_in_the_application_is_logged_with_its_traceback_once(serve
     assert str(APPS / "cli_logging.py") in served.log
 
 
-def on_a_terminal(*options: str, env: dict[str, str] | None = None) -> str:
+def on_a_terminal(spawn: Spawn, *options: str) -> str:
     """What a server prints to a terminal until it has answered one request and ended."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, "cli_probe:app", "--app-dir", str(APPS), "--port", "0", *options],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**os.environ, **(env or {})},
-    )
+    process = spawn("cli_probe:app", "--port", "0", *options, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     printed = ""
     asked = False
@@ -228,8 +241,8 @@ def on_a_terminal(*options: str, env: dict[str, str] | None = None) -> str:
     return printed.replace("\r\n", "\n")
 
 
-def test_lines_are_coloured_on_a_terminal() -> None:
-    printed = on_a_terminal()
+def test_lines_are_coloured_on_a_terminal(spawn: Spawn) -> None:
+    printed = on_a_terminal(spawn)
     assert "\x1b[32mINFO\x1b[0m:     Overdrive running on \x1b[1mhttp://127.0.0.1:" in printed
     assert re.search(
         r"\x1b\[32mINFO\x1b\[0m:     127\.0\.0\.1:\d+ - "
@@ -238,14 +251,14 @@ def test_lines_are_coloured_on_a_terminal() -> None:
     )
 
 
-def test_lines_are_not_coloured_on_a_terminal_that_is_not_to_have_colours() -> None:
-    printed = on_a_terminal("--no-use-colors")
+def test_lines_are_not_coloured_on_a_terminal_that_is_not_to_have_colours(spawn: Spawn) -> None:
+    printed = on_a_terminal(spawn, "--no-use-colors")
     assert '"GET / HTTP/1.1" 200 OK' in printed
     assert "\x1b[" not in printed
 
 
-def test_lines_are_coloured_elsewhere_only_when_asked_for() -> None:
-    plain, coloured = Quiet(), Quiet("--use-colors")
+def test_lines_are_coloured_elsewhere_only_when_asked_for(spawn: Spawn) -> None:
+    plain, coloured = Quiet(spawn), Quiet(spawn, "--use-colors")
     for server in (plain, coloured):
         server.ask("/status/404")
     assert "\x1b[" not in plain.stop()
@@ -322,9 +335,9 @@ def test_logging_is_configured_from_a_file(
     assert "INFO:     " not in served.log
 
 
-def test_a_level_beside_a_configuration_file_wins(serve: Serve, tmp_path: Path) -> None:
+def test_a_level_beside_a_configuration_file_wins(spawn: Spawn, serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "log.json").write_text(json.dumps(DICT_CONFIG))
-    server = Quiet("--log-config", str(tmp_path / "log.json"), "--log-level", "error")
+    server = Quiet(spawn, "--log-config", str(tmp_path / "log.json"), "--log-level", "error")
     server.ask("/raise")
     printed = server.stop()
     assert "configured|overdrive.error|ERROR|Exception in ASGI application" in printed
