@@ -135,7 +135,8 @@ impl Bridge {
         let keywords = PyDict::new(py);
         let logged = (|| {
             if let Some(error) = error {
-                keywords.set_item("exc_info", error.value(py))?;
+                // With its traceback: before Python 3.12 that is not a part of the value as long as it is on its way.
+                keywords.set_item("exc_info", error.clone_ref(py).into_value(py))?;
             }
             self.error_logger.bind(py).call_method(level, ("%s", message), Some(&keywords))
         })();
