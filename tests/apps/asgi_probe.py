@@ -416,3 +416,51 @@ async def websocket_never(scope: Any, receive: Any, send: Any) -> None:
     """Waits for the client to leave before it decides."""
     await receive()
     events.append(f"undecided {(await receive())['code']}")
+
+
+async def websocket_pour(scope: Any, receive: Any, send: Any) -> None:
+    """Sends for as long as anybody takes it."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    outcome = None
+    while outcome is None:
+        outcome = await attempt(send, {"type": "websocket.send", "bytes": b"x" * 65536})
+    events.append(f"poured {outcome}")
+
+
+async def websocket_late(scope: Any, receive: Any, send: Any) -> None:
+    """Accepts when it is told to, and echoes one message."""
+    await receive()
+    await listening.wait()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": (await receive())["text"]})
+
+
+async def websocket_told(scope: Any, receive: Any, send: Any) -> None:
+    """Prints what ended it, for a server that cannot be asked any more."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    message = await receive()
+    print(f"told {message['type']} {message['code']}", flush=True)
+
+
+async def websocket_stubborn(scope: Any, receive: Any, send: Any) -> None:
+    """Does not look whether anybody is there."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        print("cancelled at last", flush=True)
+        raise
+
+
+async def websocket_answer(scope: Any, receive: Any, send: Any) -> None:
+    """Answers each message, whoever is there, and lets pass what `send` raises."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    await listening.wait()
+    events.append("answering")
+    while True:
+        await receive()
+        await send({"type": "websocket.send", "text": "answer"})

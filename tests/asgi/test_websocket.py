@@ -208,6 +208,60 @@ def test_a_frame_in_single_bytes_is_understood(server: Served) -> None:
         assert read_frame(wire) == (2, b"slowly")
 
 
+def handshake(path: str, version: str = "1.1", method: str = "GET") -> bytes:
+    lines = [f"{method} {path} HTTP/{version}", "host: a", "connection: keep-alive, Upgrade", "upgrade: WebSocket"]
+    return "\r\n".join([*lines, "sec-websocket-version: 13", f"sec-websocket-key: {KEY}", "", ""]).encode()
+
+
+def test_frames_that_come_with_the_handshake_are_not_lost(server: Served) -> None:
+    with Wire(server) as wire:
+        wire.send(handshake("/echo") + frame(1, b"one") + frame(1, b"two"))
+        assert wire.response().status == 101
+        assert [read_frame(wire) for _ in range(2)] == [(1, b"one"), (1, b"two")]
+
+
+def test_frames_that_come_before_the_accept_wait_for_it(server: Served) -> None:
+    with Wire(server) as wire:
+        wire.send(handshake("/late") + frame(1, b"early"))
+        assert get_ok(server, "/listen")
+        assert wire.response().status == 101
+        assert read_frame(wire) == (1, b"early")
+
+
+def test_a_post_is_an_ordinary_request_whatever_it_asks_to_be(server: Served) -> None:
+    """RFC 6455 section 4.1: the method of a handshake is GET."""
+    with Wire(server) as wire:
+        wire.send(handshake("/scope", method="POST"))
+        response = wire.response()
+        assert (response.status, ast.literal_eval(response.body.decode())["type"]) == (200, "http")
+
+
+def test_a_handshake_over_http_1_0_is_refused(server: Served) -> None:
+    with Wire(server) as wire:
+        wire.send(handshake("/echo", version="1.0"))
+        assert wire.response().status == 400
+
+
+def test_a_client_that_leaves_ends_what_is_sent_to_it(server: Served) -> None:
+    with raw(server, "/pour") as wire:
+        wire.exactly(1_000_000)
+        wire.reset()
+    assert event(server, "poured") == "poured OSError: the client has disconnected"
+
+
+def test_an_answer_to_a_client_that_has_left_is_not_logged_as_an_error(serve: Serve) -> None:
+    """As under uvicorn: it is nobody's fault, and an application need not catch it."""
+    server = serve("asgi_probe:app")
+    with raw(server, "/answer") as wire:
+        wire.send(frame(1, b"question") + frame(8, b"\x03\xe8"))
+        assert close_code(wire) == 1000
+        assert wire.is_closed()
+    assert get_ok(server, "/listen")
+    assert event(server, "answering")
+    server.stop()
+    assert "Traceback" not in server.log
+
+
 VIOLATIONS = [
     ("unmasked", frame(1, b"x", masked=False), 1002),
     ("reserved bit", frame(1, b"x", reserved=2), 1002),
@@ -361,6 +415,24 @@ def test_a_stop_closes_websockets_with_1012(serve: Serve) -> None:
         assert closed.value.rcvd.code == 1012
     server.wait()
     assert "Traceback" not in server.log
+
+
+def test_a_stop_is_told_to_the_application(serve: Serve) -> None:
+    server = serve("asgi_probe:app")
+    with raw(server, "/told") as wire:
+        server.signal(signal.SIGTERM)
+        assert close_code(wire) == 1012
+    server.wait()
+    server.wait_for("told websocket.disconnect 1012")
+
+
+def test_a_stop_cancels_an_application_that_does_not_listen(serve: Serve) -> None:
+    server = serve("asgi_probe:app", "--timeout-graceful-shutdown", "0.2")
+    with raw(server, "/stubborn") as wire:
+        server.signal(signal.SIGTERM)
+        assert close_code(wire) == 1012
+        server.wait()
+    server.wait_for("cancelled at last")
 
 
 BAD_HANDSHAKES = [
