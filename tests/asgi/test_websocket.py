@@ -29,7 +29,8 @@ def server(serve_once: Serve, request: pytest.FixtureRequest) -> Served:
 
 
 def client(server: Served, path: str, **options: Any) -> ClientConnection:
-    return connect(f"{server.ws_url}{path}", **options)
+    connection: ClientConnection = connect(f"{server.ws_url}{path}", **options)
+    return connection
 
 
 @contextmanager
@@ -76,7 +77,7 @@ def close_code(wire: Wire) -> int:
 
 
 def test_the_scope_has_every_key_with_its_value(server: Served) -> None:
-    with client(server, "/scope?a=b", subprotocols=["one", "two"]) as ws:  # type: ignore[list-item]
+    with client(server, "/scope?a=b", subprotocols=["one", "two"]) as ws:
         scope = ast.literal_eval(str(ws.recv()))
     headers, (host, port) = scope.pop("headers"), scope.pop("client")
     assert (host, type(port)) == ("127.0.0.1", int)
@@ -124,7 +125,7 @@ def test_compression_can_be_turned_off(serve: Serve) -> None:
 
 
 def test_accept_sends_subprotocol_and_headers_and_close_its_code_and_reason(server: Served) -> None:
-    with client(server, "/accept", subprotocols=["one", "two"]) as ws:  # type: ignore[list-item]
+    with client(server, "/accept", subprotocols=["one", "two"]) as ws:
         assert ws.response is not None
         assert (ws.subprotocol, ws.response.headers["x-extra"]) == ("two", "1")
         with pytest.raises(ConnectionClosed) as closed:
