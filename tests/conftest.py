@@ -101,6 +101,11 @@ class Served:
             self.process.wait()
             raise AssertionError(f"the server did not stop within {timeout} s:\n{self.log}") from None
 
+    def stop_if_running(self) -> None:
+        """SIGTERM, unless the process has ended already."""
+        if self.process.poll() is None:
+            self.stop()
+
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -117,7 +122,8 @@ Serve = Callable[..., Served]
 
 @contextlib.contextmanager
 def _servers() -> Iterator[Serve]:
-    started: list[Served] = []
+    # Ends every server, also when another one did not stop and has said so.
+    started = contextlib.ExitStack()
 
     def start(
         app: str,
@@ -131,17 +137,13 @@ def _servers() -> Iterator[Serve]:
         if not {"--port", "--uds", "--fd"} & set(options):
             arguments += ["--port", "0"]
         served = Served(arguments, env or {}, cwd)
-        started.append(served)
+        started.callback(served.stop_if_running)
         if ready:
             served.port = int(served.wait_for(_RUNNING, timeout=30)["port"] or 0)
         return served
 
-    try:
+    with started:
         yield start
-    finally:
-        for served in started:
-            if served.process.poll() is None:
-                served.stop()
 
 
 @pytest.fixture

@@ -247,7 +247,7 @@ def test_a_client_that_leaves_ends_what_is_sent_to_it(server: Served) -> None:
     with raw(server, "/pour") as wire:
         wire.exactly(1_000_000)
         wire.reset()
-    assert event(server, "poured") == "poured OSError: the client has disconnected"
+    assert event(server, "poured") == "poured ClientDisconnected: the client has disconnected"
 
 
 def test_an_answer_to_a_client_that_has_left_is_not_logged_as_an_error(serve: Serve) -> None:
@@ -352,7 +352,7 @@ def test_sending_to_a_client_that_has_left_raises_oserror(server: Served) -> Non
     wire_context = raw(server, "/send-to-gone")
     with wire_context as wire:
         wire.sock.close()
-    assert event(server, "gone 1006") == "gone 1006: OSError: the client has disconnected"
+    assert event(server, "gone 1006") == "gone 1006: ClientDisconnected: the client has disconnected"
 
 
 def test_a_slow_reader_suspends_send(server: Served) -> None:

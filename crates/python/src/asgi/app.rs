@@ -15,7 +15,7 @@ use super::access::{AccessLog, Entry, quoted};
 use super::http::{Answer, Exchange, HttpRequestCall, RequestLine, request_line};
 use super::scope::{Head, ScopeTemplates, address_object, forwarded, full_path};
 use super::settings::EngineSettings;
-use super::websocket::{Session, WebSocketCall};
+use super::websocket::{ClientDisconnected, Session, WebSocketCall};
 use crate::host::Host;
 use crate::host::coroutine;
 
@@ -93,6 +93,9 @@ impl Bridge {
     /// to end.
     pub(super) fn outcome(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
         let Err(error) = outcome else { return Ok(()) };
+        if error.is_instance_of::<ClientDisconnected>(py) {
+            return Ok(());
+        }
         let is_cancelled = error.is_instance_of::<CancelledError>(py);
         if !(is_cancelled && self.cancelling.get()) {
             self.log_error(py, "Exception in ASGI application\n", Some(&error));

@@ -33,6 +33,8 @@ pub(crate) struct Exchange {
     /// Read from the body and not yet received by the application.
     peeked: RefCell<Option<Option<Bytes>>>,
     body_received: Cell<bool>,
+    /// `http.disconnect` was received: the application may leave it at that.
+    told_of_disconnect: Cell<bool>,
     /// Reading the body has just failed for its framing.
     malformed: Cell<bool>,
     stage: Cell<Stage>,
@@ -86,6 +88,7 @@ impl Exchange {
             body: RefCell::new(Some(body)),
             peeked: RefCell::default(),
             body_received: Cell::new(false),
+            told_of_disconnect: Cell::new(false),
             malformed: Cell::new(false),
             stage: Cell::new(Stage::Start),
             head: RefCell::default(),
@@ -145,6 +148,7 @@ impl Exchange {
                 message.set_item(&names.body, PyBytes::new(py, data.as_deref().unwrap_or_default()))?;
                 return message.set_item(&names.more_body, more);
             }
+            self.told_of_disconnect.set(true);
             message.set_item(&names.type_, &names.http_disconnect)
         })();
         Poll::Ready(filled.map(|()| Some(message.into_any().unbind())))
@@ -525,7 +529,12 @@ impl Request for HttpRequestCall {
         let exchange = self.exchange.get()?;
         let answered = exchange.stage.get() == Stage::Complete || exchange.disconnected.get();
         let unanswered = matches!(exchange.stage.get(), Stage::Start | Stage::FirstBody);
-        if outcome.is_ok() && !answered {
+        let told = exchange.told_of_disconnect.get();
+        if told && exchange.stage.get() == Stage::Start {
+            // Nobody is there to be answered, but hyper has to be told something; it is no line of the access log.
+            exchange.stage.set(Stage::FirstBody);
+        }
+        if outcome.is_ok() && !answered && !told {
             let what = if exchange.stage.get() == Stage::Start { "starting" } else { "completing" };
             exchange.bridge.log_error(py, &format!("ASGI callable returned without {what} response."), None);
         }

@@ -448,9 +448,15 @@ fn traverse(session: &LoopBound<Session>, visit: &pyo3::PyVisit<'_>) -> Result<(
     session.senders.traverse(visit)
 }
 
-/// What uvicorn calls `ClientDisconnected`: an `OSError`, as ASGI 2.4 wants it.
+pyo3::create_exception!(
+    overdrive._overdrive,
+    ClientDisconnected,
+    PyOSError,
+    "The client of a WebSocket has left: an `OSError`, as ASGI 2.4 wants it. An application need not catch it."
+);
+
 fn client_gone() -> PyErr {
-    PyOSError::new_err("the client has disconnected")
+    ClientDisconnected::new_err("the client has disconnected")
 }
 
 const HIGH_WATER: usize = 64 * 1024;
