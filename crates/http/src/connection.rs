@@ -214,6 +214,10 @@ impl<A: Application> Active<A> {
     fn poll(&mut self, shared: &Rc<Shared<A>>, link: &Link, timer: &mut Sleep, cx: &mut Context<'_>) -> Poll<Outcome> {
         if shared.connections.is_draining() && !self.graceful {
             self.graceful = true;
+            if link.requests.get() > 0 && self.is_idle(link) && !link.received.get() {
+                // Nothing is unread that a reset could destroy: there is no need to wait for the client.
+                return Poll::Ready(Outcome::Close);
+            }
             if let Some(hyper) = &mut self.hyper {
                 Pin::new(hyper).graceful_shutdown();
             }
@@ -338,6 +342,11 @@ impl<A: Application> Active<A> {
             return Outcome::Upgrade(hyper.into_parts().read_buf);
         }
         drop(hyper);
+        if result.is_err() {
+            // hyper closes what it ends in order; a client of what was broken off is to see the end at once, too.
+            link.run_deferred();
+            let _ = link.stream.shutdown();
+        }
         if link.stream.read_closed() { Outcome::Close } else { Outcome::Linger }
     }
 }
