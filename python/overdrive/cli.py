@@ -10,7 +10,7 @@ import click
 
 from overdrive import interface, loops
 from overdrive._overdrive import __version__
-from overdrive.config import ELSEWHERE, LIFESPANS
+from overdrive.config import COMPILE_MODES, ELSEWHERE, LIFESPANS
 from overdrive.logging import LEVELS
 from overdrive.main import run
 
@@ -157,6 +157,13 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
     type=click.Choice(interface.INTERFACES),
     default="auto",
     help="What APP is; auto tells asgi3 from asgi2. wsgi needs the package a2wsgi.",
+)
+@option(
+    APP,
+    "--compile",
+    type=click.Choice(COMPILE_MODES),
+    default="auto",
+    help="Whether the routes of a FastAPI application are compiled; with strict, one that cannot be is a failure.",
 )
 @option(
     APP,

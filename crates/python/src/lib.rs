@@ -3,6 +3,7 @@
 mod asgi;
 mod engine;
 mod host;
+mod plan;
 
 use pyo3::prelude::*;
 
@@ -13,5 +14,6 @@ fn _overdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
     host::coroutine::register(py)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<engine::Engine>()?;
+    module.add_class::<plan::table::Plans>()?;
     module.add_class::<asgi::settings::EngineSettings>()
 }

@@ -4,12 +4,14 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::{HeaderMap, Request, StatusCode};
+use bytes::Bytes;
+use http::header::ALLOW;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use overdrive_http::{Address, Application, ConnectionCount, Report, RequestBody, Upgrade};
 use pyo3::exceptions::asyncio::CancelledError;
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 
 use super::access::{AccessLog, Entry, quoted};
 use super::http::{Answer, Exchange, HttpRequestCall, RequestLine, request_line};
@@ -18,6 +20,11 @@ use super::settings::EngineSettings;
 use super::websocket::{ClientDisconnected, Session, WebSocketCall};
 use crate::host::Host;
 use crate::host::coroutine;
+use crate::host::loop_bound::LoopBound;
+use crate::plan::call::{Call, Peer, PlannedRequest};
+use crate::plan::input::Input;
+use crate::plan::table::{Destination, Plans};
+use crate::plan::{Reply, route_path};
 
 /// What all requests of an engine share.
 pub(crate) struct Bridge {
@@ -32,6 +39,8 @@ pub(crate) struct Bridge {
     cancelling: Cell<bool>,
     /// Open connections, as the server counts them.
     connections: OnceCell<ConnectionCount>,
+    /// The application's compiled routes.
+    plans: RefCell<Option<Py<Plans>>>,
 }
 
 impl Bridge {
@@ -55,11 +64,17 @@ impl Bridge {
             total_requests: Cell::new(0),
             cancelling: Cell::new(false),
             connections: OnceCell::new(),
+            plans: RefCell::default(),
         }))
     }
 
     pub(crate) fn settings(&self) -> &EngineSettings {
         self.settings.get()
+    }
+
+    pub(crate) fn set_plans(&self, plans: Option<Py<Plans>>) {
+        let before = self.plans.replace(plans);
+        drop(before);
     }
 
     pub(crate) fn set_connections(&self, count: ConnectionCount) {
@@ -165,16 +180,8 @@ impl Bridge {
     ) -> Rc<Exchange> {
         let peer = self.peer(py, connection, request.headers());
         let (parts, body) = request.into_parts();
-        let head = Head {
-            version: parts.version,
-            uri: &parts.uri,
-            headers: &parts.headers,
-            scheme: peer.scheme,
-            client: peer.client.as_ref().unwrap_or(&connection.client),
-            server: &connection.server,
-        };
-        let scope = self.scopes.http(py, &self.host.names, &head, parts.method.as_str());
         let line = RequestLine { method: parts.method, uri: parts.uri, version: parts.version, client: peer.text };
+        let has_body = !body.is_ended();
         let exchange = Exchange::new(self.clone(), line, body);
         if self.is_over_limit() {
             self.log(py, "warning", "Exceeded concurrency limit.", None);
@@ -182,8 +189,43 @@ impl Bridge {
             return exchange;
         }
         connection.current.replace(Current::Http(exchange.clone()));
-        self.spawn(py, scope.map(|scope| Box::new(HttpRequestCall::new(&exchange, scope)) as _));
+        let client = peer.client.unwrap_or_else(|| connection.client.clone_ref(py));
+        let peer = Peer { client, server: connection.server.clone_ref(py), scheme: peer.scheme };
+        let request = match plan_for(py, &self.plans.borrow(), &exchange, has_body) {
+            Ok(Chosen::Answered) => return exchange,
+            Ok(Chosen::Plan(plans, place, path)) => {
+                let query = exchange.line.uri.query().unwrap_or("");
+                let input = Input::new(query, parts.headers, path);
+                let call = Call::new(plans, place, exchange.clone(), input, peer);
+                Ok(Box::new(PlannedRequest(LoopBound::new(call, &self.host.graveyard))) as _)
+            }
+            Ok(Chosen::Application) => {
+                let line = &exchange.line;
+                let head = Head {
+                    version: line.version,
+                    uri: &line.uri,
+                    headers: &parts.headers,
+                    scheme: peer.scheme,
+                    client: &peer.client,
+                    server: &peer.server,
+                };
+                let scope = self.http_scope(py, &head, line.method.as_str());
+                scope.map(|scope| Box::new(HttpRequestCall::new(&exchange, scope)) as _)
+            }
+            Err(error) => Err(error),
+        };
+        self.spawn(py, request);
         exchange
+    }
+
+    /// The scope of an HTTP request.
+    pub(super) fn http_scope<'py>(
+        &self,
+        py: Python<'py>,
+        head: &Head<'_>,
+        method: &str,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        self.scopes.http(py, &self.host.names, head, method)
     }
 
     fn serve_websocket(
@@ -221,8 +263,8 @@ impl Bridge {
         }
     }
 
-    fn peer(&self, py: Python<'_>, connection: &Connection, headers: &HeaderMap) -> Peer {
-        let mut peer = Peer { client: None, scheme: None, text: connection.client_text.clone() };
+    fn peer(&self, py: Python<'_>, connection: &Connection, headers: &HeaderMap) -> Forwarded {
+        let mut peer = Forwarded { client: None, scheme: None, text: connection.client_text.clone() };
         let Some(trusted) = &self.settings().trusted_proxies else {
             return peer;
         };
@@ -242,8 +284,69 @@ impl Bridge {
     }
 }
 
+/// What a plan is to do with a request.
+enum Chosen {
+    /// It has its answer.
+    Answered,
+    Plan(Py<Plans>, usize, Vec<(Py<PyString>, Py<PyAny>)>),
+    /// Nothing: it is the application's.
+    Application,
+}
+
+/// Looks for the plan of a request.
+fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_body: bool) -> PyResult<Chosen> {
+    let Some(handle) = plans else { return Ok(Chosen::Application) };
+    let plans = handle.get();
+    let line = &exchange.line;
+    let server_root = exchange.root_path();
+    let path = full_path(server_root, &line.uri);
+    let root = if plans.root_path.is_empty() { server_root } else { &plans.root_path };
+    let destination = match plans.hold(py) {
+        Ok(()) => plans.find(line.method.as_str(), route_path(&path, root), has_body),
+        Err(reason) => Destination::Stock(reason),
+    };
+    let reply = match destination {
+        Destination::Plan(plan, place, values) => {
+            let mut parameters = Vec::with_capacity(values.len());
+            for ((name, convert), text) in plan.path_parameters.iter().zip(values) {
+                let value = PyString::new(py, text).into_any();
+                let value = match convert {
+                    None => value,
+                    Some(convert) => match convert.bind(py).call1((value,)) {
+                        Ok(value) => value,
+                        // FastAPI's own code meets the same error, and knows what becomes of it.
+                        Err(_) => return Ok(Chosen::Application),
+                    },
+                };
+                parameters.push((name.clone_ref(py), value.unbind()));
+            }
+            return Ok(Chosen::Plan(handle.clone_ref(py), place, parameters));
+        }
+        Destination::Stock(_) => {
+            plans.count_handed_over();
+            return Ok(Chosen::Application);
+        }
+        Destination::NotFound => Reply::with_headers(
+            StatusCode::NOT_FOUND,
+            HeaderMap::new(),
+            Bytes::from_static(b"{\"detail\":\"Not Found\"}"),
+        ),
+        Destination::MethodNotAllowed(allow) => {
+            let allow = HeaderValue::from_str(allow).map_err(|error| PyValueError::new_err(error.to_string()))?;
+            Reply::with_headers(
+                StatusCode::METHOD_NOT_ALLOWED,
+                HeaderMap::from_iter([(ALLOW, allow)]),
+                Bytes::from_static(b"{\"detail\":\"Method Not Allowed\"}"),
+            )
+        }
+    };
+    exchange.send_whole(reply.status, reply.headers, reply.body)?;
+    plans.count_answered();
+    Ok(Chosen::Answered)
+}
+
 /// Who made a request, after what a trusted proxy says.
-struct Peer {
+struct Forwarded {
     client: Option<Py<PyAny>>,
     scheme: Option<&'static str>,
     text: Rc<str>,

@@ -1,0 +1,93 @@
+//! A dependency or an endpoint: where its arguments come from, and how it is called.
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use super::body::BodyParameter;
+use super::input::Parameter;
+use super::spec::NodeSpec;
+
+/// A node of the dependency tree. A plan has them in the order in which FastAPI solves them: children first, the endpoint last.
+///
+/// All arguments of all nodes stand in one list; a node's own are `base .. base + arguments`, in the order of `names`.
+pub(crate) struct Node {
+    pub(crate) dependant: Py<PyAny>,
+    pub(crate) call: Py<PyAny>,
+    pub(crate) kind: Kind,
+    pub(crate) names: Py<PyTuple>,
+    pub(crate) base: usize,
+    pub(crate) arguments: usize,
+    pub(crate) parent: Option<usize>,
+    /// Where its value goes, in the list of all arguments.
+    pub(crate) target: Option<usize>,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) body: Vec<BodyParameter>,
+    pub(crate) specials: Vec<(Special, usize)>,
+    pub(crate) cache: usize,
+    pub(crate) use_cache: bool,
+    pub(crate) request_scoped: bool,
+    pub(crate) limited: bool,
+    pub(crate) exposes_request: bool,
+}
+
+/// How a node is called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Coroutine,
+    Sync,
+    Generator,
+}
+
+/// An argument that is not read from the request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Special {
+    Request,
+    Response,
+    BackgroundTasks,
+    SecurityScopes,
+}
+
+impl Node {
+    /// `base`: the first place of the list of arguments that is free.
+    pub(crate) fn new(py: Python<'_>, spec: NodeSpec, base: usize) -> PyResult<Node> {
+        let invalid = |what: &str| pyo3::exceptions::PyValueError::new_err(format!("unknown in a plan: {what}"));
+        let kind = match spec.kind.as_str() {
+            "coroutine" => Kind::Coroutine,
+            "sync" => Kind::Sync,
+            "generator" => Kind::Generator,
+            other => return Err(invalid(other)),
+        };
+        let special = |(name, place): (String, usize)| {
+            let special = match name.as_str() {
+                "request" => Special::Request,
+                "response" => Special::Response,
+                "background_tasks" => Special::BackgroundTasks,
+                "security_scopes" => Special::SecurityScopes,
+                other => return Err(invalid(other)),
+            };
+            Ok((special, place))
+        };
+        Ok(Node {
+            dependant: spec.dependant,
+            call: spec.call,
+            kind,
+            arguments: spec.names.bind(py).len(),
+            names: spec.names,
+            base,
+            parent: spec.parent,
+            target: None,
+            parameters: spec.parameters.into_iter().map(|spec| Parameter::new(py, spec)).collect::<PyResult<_>>()?,
+            body: spec.body.into_iter().map(BodyParameter::new).collect(),
+            specials: spec.specials.into_iter().map(special).collect::<PyResult<_>>()?,
+            cache: spec.cache,
+            use_cache: spec.use_cache,
+            request_scoped: spec.request_scoped,
+            limited: spec.limited,
+            exposes_request: spec.exposes_request,
+        })
+    }
+
+    pub(crate) fn places(&self) -> std::ops::Range<usize> {
+        self.base..self.base + self.arguments
+    }
+}

@@ -1,0 +1,157 @@
+"""Compiles the routes of a FastAPI application into plans that the engine runs.
+
+What is not fully understood is not compiled: such a route is served by FastAPI's own code. FastAPI itself is imported
+here, so this package is imported only where an application is one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRouter
+from starlette.exceptions import HTTPException
+
+from overdrive._overdrive import Plans
+from overdrive.compiler import routes
+from overdrive.compiler.runtime import Runtime
+from overdrive.compiler.spec import Entry, NotCompiled
+from overdrive.compiler.stack import examine
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """What became of an application's routes.
+
+    plans: for the engine; None if nothing could be compiled.
+    entries: all routes in FastAPI's order.
+    reason: why nothing could be compiled, if it is one reason for all.
+    """
+
+    plans: Plans | None
+    entries: list[Entry]
+    reason: str | None
+
+    @property
+    def operations(self) -> int:
+        """How many path operations there are."""
+        return sum(entry.is_operation for entry in self.entries)
+
+    @property
+    def compiled(self) -> int:
+        """How many of them have a plan that is used."""
+        return sum(entry.plan is not None for entry in self.entries) if self.plans is not None else 0
+
+    def summary(self) -> str:
+        """One line for the log."""
+        line = f"Compiled {self.compiled} of {self.operations} routes"
+        if self.compiled == self.operations:
+            return line
+        if self.reason is not None:
+            return f"{line} ({self.reason})"
+        reasons = Counter(entry.reason for entry in self.entries if entry.is_operation and entry.plan is None)
+        reason, count = reasons.most_common(1)[0]
+        return f"{line} ({count}: {reason})"
+
+
+def is_application(app: Any) -> bool:
+    """Whether `app` is a FastAPI application whose way of handling requests is FastAPI's own."""
+    kind = type(app)
+    return (
+        isinstance(app, FastAPI)
+        and kind.__call__ is FastAPI.__call__
+        and kind.build_middleware_stack is FastAPI.build_middleware_stack
+        and "build_middleware_stack" not in vars(app)
+    )
+
+
+def compile_application(app: FastAPI, on_change: Callable[[], object]) -> Compilation:
+    """Compiles all routes at once; see `compile_in_steps`."""
+    steps = compile_in_steps(app, on_change)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Compilation = end.value
+            return result
+
+
+def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator[None, None, Compilation]:
+    """Compiles all routes, with a pause after each. `on_change` is called, once, when requests find the routes changed."""
+    if app.middleware_stack is None:
+        # As the first request would.
+        app.middleware_stack = app.build_middleware_stack()
+    router = app.router
+    lists = [(router, router.routes) for router in routes.routers(router)]
+    reason, stack = None, None
+    try:
+        stack = examine(app.middleware_stack, router)
+        _examine_router(router)
+    except NotCompiled as error:
+        reason = str(error)
+    entries = []
+    for found in routes.walk(router):
+        entry = routes.entry(found, limited=stack is not None and stack.limited)
+        if entry is not None:
+            entries.append(entry)
+        yield
+    if any(router._low_priority_routes for router, _ in lists):
+        entries.append(Entry(path="", methods=[], segments=None, reason="a frontend"))
+    if stack is None or reason is not None:
+        return Compilation(None, entries, reason)
+    by_class = stack.handlers[0]
+    plans = Plans(
+        runtime=Runtime(),
+        entries=entries,
+        application=app,
+        root_path=app.root_path,
+        router=router,
+        handlers=stack.handlers,
+        default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
+        default_validation_handler=_if_same(
+            by_class.get(RequestValidationError), request_validation_exception_handler
+        ),
+        raise_through=stack.raise_through,
+        route_lists=[routes for _, routes in lists],
+        stack=app.middleware_stack,
+        overriders=[app],
+        globals=_telemetry(app),
+        on_change=on_change,
+    )
+    return Compilation(plans, entries, None)
+
+
+def _examine_router(router: APIRouter) -> None:
+    kind = type(router)
+    for name in ("__call__", "app", "handle", "matches"):
+        if getattr(kind, name) is not getattr(APIRouter, name) or (name in vars(router)):
+            raise NotCompiled(f"the router's own {name}")
+    if router.middleware_stack != router.app:
+        raise NotCompiled("middleware of the router")
+    if router.default != router.not_found or kind.not_found is not APIRouter.not_found:
+        raise NotCompiled("the router's own default")
+
+
+def _if_same(found: Any, known: Any) -> Any:
+    return found if found is known else None
+
+
+def _telemetry(app: FastAPI) -> list[tuple[dict[str, Any], str, Any]]:
+    """The globals that say whether FastAPI's own telemetry is on."""
+    import opentelemetry._logs._internal as logs
+    import opentelemetry.metrics._internal as metrics
+    import opentelemetry.trace as trace
+
+    return [
+        (vars(module), name, getattr(module, name))
+        for module, name in (
+            (trace, "_TRACER_PROVIDER"),
+            (metrics, "_METER_PROVIDER"),
+            (logs, "_LOGGER_PROVIDER"),
+        )
+    ]

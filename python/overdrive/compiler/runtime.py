@@ -1,0 +1,199 @@
+"""What plans call of Python at run time: the application's own libraries, and a few lines of ours.
+
+`Plans` reads the attributes of `Runtime` once; their meaning is told there, in `runtime.rs`.
+"""
+
+from __future__ import annotations
+
+import email.message
+import functools
+import http.cookies
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from copy import deepcopy
+from typing import Any
+
+import anyio.to_thread
+from fastapi import _compat, routing
+from fastapi._compat import ModelField
+from fastapi._compat.v2 import _regenerate_error_with_loc
+from fastapi.background import BackgroundTasks
+from fastapi.dependencies import models, utils
+from fastapi.dependencies.models import Dependant
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import FastAPIError, RequestValidationError, ResponseValidationError
+from fastapi.security import SecurityScopes
+from pydantic_core import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, QueryParams
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from overdrive.compiler.spec import Route
+
+
+def _render_json(content: Any) -> bytes:
+    return JSONResponse(jsonable_encoder(content)).body  # type: ignore[return-value]
+
+
+def _located_errors(error: ValidationError, loc: tuple[str, ...]) -> list[dict[str, Any]]:
+    return _regenerate_error_with_loc(errors=error.errors(include_url=False), loc_prefix=loc)
+
+
+def _fresh_default(field: ModelField) -> Any:
+    return deepcopy(field.default)
+
+
+def _validate_field(field: ModelField, value: Any, loc: tuple[str, ...]) -> tuple[Any, list[Any]]:
+    return field.validate(value, {}, loc=loc)
+
+
+def _validate_model(field: ModelField, source: str, received: Any) -> tuple[Any, list[Any]]:
+    model = utils._get_param_model(field)
+    assert model is not None
+    given: Mapping[str, Any] = received
+    if source == "query":
+        given = QueryParams(received)
+    elif source == "header":
+        given = Headers(raw=received)
+    return utils._request_param_model_to_args(field, model, given)
+
+
+def _read_parameters(dependant: Dependant, request: Request) -> tuple[dict[str, Any], list[Any]]:
+    values: dict[str, Any] = {}
+    errors: list[Any] = []
+    for fields, received in (
+        (dependant.path_params, request.path_params),
+        (dependant.query_params, request.query_params),
+        (dependant.header_params, request.headers),
+        (dependant.cookie_params, request.cookies),
+    ):
+        found, wrong = utils.request_params_to_args(fields, received)
+        values.update(found)
+        errors += wrong
+    return values, errors
+
+
+def _call_in_thread(call: Callable[..., Any], values: dict[str, Any]) -> Awaitable[Any]:
+    return anyio.to_thread.run_sync(functools.partial(call, **values))
+
+
+def _enter_generator(
+    dependant: Dependant, stack: AsyncExitStack, values: dict[str, Any], request: Request
+) -> Awaitable[Any]:
+    return utils._solve_generator(dependant=dependant, stack=stack, sub_values=values, request=request)
+
+
+async def _call_limited(
+    call: Callable[..., Any], values: dict[str, Any], dependant: Dependant, is_coroutine: bool
+) -> Any:
+    assert dependant.concurrency is not None
+    async with dependant.concurrency.get_semaphore():
+        return await (call(**values) if is_coroutine else _call_in_thread(call, values))
+
+
+def _injected_response() -> Response:
+    response = Response()
+    del response.headers["content-length"]
+    response.status_code = None  # type: ignore[assignment]
+    return response
+
+
+async def _leave_with_error(stack: AsyncExitStack, error: BaseException) -> None:
+    # In a real `async with`, so that those who look for the exception being handled find it.
+    async with stack:
+        raise error
+
+
+@functools.lru_cache(256)
+def _is_json(content_type: str) -> bool:
+    message = email.message.Message()
+    message["content-type"] = content_type
+    subtype = message.get_content_subtype()
+    return message.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
+
+
+def _json_error(error: json.JSONDecodeError) -> dict[str, Any]:
+    return {
+        "type": "json_invalid",
+        "loc": ("body", error.pos),
+        "msg": "JSON decode error",
+        "input": {},
+        "ctx": {"error": error.msg},
+    }
+
+
+def _body_error(error: Exception) -> HTTPException:
+    if isinstance(error, HTTPException):
+        return error
+    answer = HTTPException(status_code=400, detail="There was an error parsing the body")
+    answer.__cause__ = error
+    return answer
+
+
+def _endpoint_context(route: Route, method: str, root_path: str) -> Any:
+    context = routing._extract_endpoint_context(route.endpoint)
+    if route.path:
+        context["path"] = f"{method} {root_path.rstrip('/')}{route.path}"
+    return context
+
+
+def _request_validation_error(
+    route: Route, errors: list[Any], body: Any, method: str, root_path: str
+) -> RequestValidationError:
+    return RequestValidationError(errors, body=body, endpoint_ctx=_endpoint_context(route, method, root_path))
+
+
+def _response_validation_error(
+    route: Route, errors: list[Any], body: Any, method: str, root_path: str
+) -> ResponseValidationError:
+    return ResponseValidationError(errors=errors, body=body, endpoint_ctx=_endpoint_context(route, method, root_path))
+
+
+def _response_not_awaited() -> FastAPIError:
+    return FastAPIError(
+        "No response was sent: a dependency with yield has swallowed the exception that the application raised. "
+        "Raise it again there, after its `except`."
+    )
+
+
+class Runtime:
+    """See the module. Looked up when plans are made, so that what an application replaces before is what they use."""
+
+    def __init__(self) -> None:
+        self.json_loads = json.loads
+        self.json_decode_error = json.JSONDecodeError
+        self.render_json = _render_json
+        self.jsonable_encoder = jsonable_encoder
+        self.validation_error = ValidationError
+        self.located_errors = _located_errors
+        self.missing_error = _compat.get_missing_field_error
+        self.fresh_default = _fresh_default
+        self.validate_field = _validate_field
+        self.validate_model = _validate_model
+        self.read_parameters = _read_parameters
+        self.run_in_threadpool = run_in_threadpool
+        self.call_in_thread = _call_in_thread
+        self.enter_generator = _enter_generator
+        self.call_limited = _call_limited
+        self.request = Request
+        self.response = Response
+        self.response_call = Response.__call__
+        self.injected_response = _injected_response
+        self.background_tasks = BackgroundTasks
+        self.security_scopes = lambda dependant: SecurityScopes(scopes=models._get_oauth_scopes(dependant=dependant))
+        self.exit_stack = AsyncExitStack
+        self.leave_with_error = _leave_with_error
+        self.is_json = _is_json
+        self.json_error = _json_error
+        self.body_error = _body_error
+        self.client_disconnect = ClientDisconnect
+        self.request_validation_error = _request_validation_error
+        self.request_validation_error_class = RequestValidationError
+        self.response_validation_error = _response_validation_error
+        self.response_not_awaited = _response_not_awaited
+        self.unquote_cookie = http.cookies._unquote  # type: ignore[attr-defined]
+        self.http_exception = HTTPException
+        self.from_attributes = ("from_attributes",)
