@@ -60,7 +60,7 @@ impl Engine {
         let reactor = Reactor::new()?;
         let fd = reactor.as_raw_fd();
         let host = Host::new(event_loop, context, settings.get().reset_contextvars)?;
-        let bridge = Bridge::new(py, host.clone(), app, settings, state)?;
+        let bridge = Bridge::new(py, host.clone(), app, settings, state, reactor.handle())?;
         let application = Rc::new(AsgiApplication(bridge.clone()));
         let server = Server::new(application, reactor.handle(), settings.get().http.clone());
         bridge.set_connections(server.connection_count());

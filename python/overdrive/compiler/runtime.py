@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import email.message
 import functools
 import http.cookies
 import json
+import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from copy import deepcopy
 from typing import Any
 
 import anyio.to_thread
+from anyio._backends._asyncio import AsyncIOBackend, _task_states
+from anyio._core._eventloop import claim_worker_thread, threadlocals
 from fastapi import _compat, routing
 from fastapi._compat import ModelField
 from fastapi._compat.v2 import _regenerate_error_with_loc
@@ -78,6 +83,23 @@ def _read_parameters(dependant: Dependant, request: Request) -> tuple[dict[str, 
 
 def _call_in_thread(call: Callable[..., Any], values: dict[str, Any]) -> Awaitable[Any]:
     return anyio.to_thread.run_sync(functools.partial(call, **values))
+
+
+def _in_cancel_scope(task: asyncio.Task[Any]) -> bool:
+    state = _task_states.get(task)
+    return state is not None and state.cancel_scope is not None
+
+
+def _start_thread(worker: Any) -> None:
+    # The name is anyio's, too: people look for it in logs and debuggers.
+    threading.Thread(target=_run_worker, args=(worker, asyncio.get_running_loop()), name="AnyIO worker thread").start()
+
+
+def _run_worker(worker: Any, loop: asyncio.AbstractEventLoop) -> None:
+    # What `anyio.from_thread` looks for.
+    with claim_worker_thread(AsyncIOBackend, loop):
+        threadlocals.current_cancel_scope = None
+        worker.run()
 
 
 def _enter_generator(
@@ -176,6 +198,12 @@ class Runtime:
         self.read_parameters = _read_parameters
         self.run_in_threadpool = run_in_threadpool
         self.call_in_thread = _call_in_thread
+        self.thread_limiter = anyio.to_thread.current_default_thread_limiter
+        self.would_block = anyio.WouldBlock
+        self.current_task = asyncio.current_task
+        self.in_cancel_scope = _in_cancel_scope
+        self.start_thread = _start_thread
+        self.library_variable = getattr(sys.modules.get("sniffio"), "current_async_library_cvar", None)
         self.enter_generator = _enter_generator
         self.call_limited = _call_limited
         self.request = Request

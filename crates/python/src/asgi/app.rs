@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::ALLOW;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use overdrive_http::{Address, Application, ConnectionCount, Report, RequestBody, Upgrade};
+use overdrive_reactor::Handle;
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
@@ -21,8 +22,10 @@ use super::websocket::{ClientDisconnected, Session, WebSocketCall};
 use crate::host::Host;
 use crate::host::coroutine;
 use crate::host::loop_bound::LoopBound;
+use crate::host::pool::Pool;
 use crate::plan::call::{Call, Peer, PlannedRequest};
 use crate::plan::input::Input;
+use crate::plan::runtime::Runtime;
 use crate::plan::table::{Destination, Plans};
 use crate::plan::{Reply, route_path};
 
@@ -41,6 +44,9 @@ pub(crate) struct Bridge {
     connections: OnceCell<ConnectionCount>,
     /// The application's compiled routes.
     plans: RefCell<Option<Py<Plans>>>,
+    reactor: Handle,
+    /// Made when the first `def` is called.
+    pool: OnceCell<Rc<Pool>>,
 }
 
 impl Bridge {
@@ -50,6 +56,7 @@ impl Bridge {
         app: Py<PyAny>,
         settings: &Bound<'_, EngineSettings>,
         state: Option<Py<PyDict>>,
+        reactor: Handle,
     ) -> PyResult<Rc<Bridge>> {
         let scopes = ScopeTemplates::new(py, &host.names, &settings.get().root_path, state)?;
         let access = settings.get().access_log.then(|| AccessLog::new(py)).transpose()?;
@@ -65,6 +72,8 @@ impl Bridge {
             cancelling: Cell::new(false),
             connections: OnceCell::new(),
             plans: RefCell::default(),
+            reactor,
+            pool: OnceCell::new(),
         }))
     }
 
@@ -89,7 +98,18 @@ impl Bridge {
         self.cancelling.set(true);
     }
 
+    /// The threads that plans run `def` functions on.
+    pub(crate) fn pool(&self, py: Python<'_>, runtime: &Runtime) -> &Rc<Pool> {
+        self.pool.get_or_init(|| {
+            let variable = runtime.library_variable.as_ref().map(|variable| variable.clone_ref(py));
+            Pool::new(self.host.clone(), self.reactor.clone(), runtime.start_thread.clone_ref(py), variable)
+        })
+    }
+
     pub(crate) fn close(&self) {
+        if let Some(pool) = self.pool.get() {
+            pool.close();
+        }
         if let Some(access) = &self.access {
             access.close();
         }

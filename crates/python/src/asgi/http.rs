@@ -23,6 +23,8 @@ use crate::host::Waiters;
 use crate::host::awaitable::{Operation, awaitable, later, nothing};
 use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
+use crate::host::pool::Pool;
+use crate::plan::runtime::Runtime;
 
 /// The state of one request, shared by its coroutine, its `receive` and `send`, and its connection.
 pub(crate) struct Exchange {
@@ -201,6 +203,11 @@ impl Exchange {
     /// The server's `--root-path`.
     pub(crate) fn root_path(&self) -> &str {
         &self.bridge.settings().root_path
+    }
+
+    /// The threads for `def` functions.
+    pub(crate) fn pool(&self, py: Python<'_>, runtime: &Runtime) -> &Rc<Pool> {
+        self.bridge.pool(py, runtime)
     }
 
     /// Sends a response that is known as a whole.

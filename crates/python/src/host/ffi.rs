@@ -144,3 +144,40 @@ pub(crate) fn list_is(list: &Bound<'_, pyo3::types::PyList>, items: &[Py<PyAny>]
             })
     }
 }
+
+/// `context.run(act)` without a callable object.
+pub(crate) fn in_context<T>(context: &Bound<'_, PyAny>, act: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    let py = context.py();
+    // SAFETY: a live object; anything but a context that nobody has entered gives an error.
+    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
+        return Err(PyErr::fetch(py));
+    }
+    let result = act();
+    // SAFETY: entered above, on this thread, and left in reverse order by everybody.
+    if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0 {
+        return Err(PyErr::fetch(py));
+    }
+    result
+}
+
+/// A copy of the current context.
+pub(crate) fn copy_current_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: takes nothing; gives a new reference or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent()) }
+}
+
+/// `variable.set(value)` in the current context.
+pub(crate) fn set_context_variable(variable: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    // SAFETY: live objects; gives a new reference, dropped at once, or null with an exception set.
+    unsafe {
+        Bound::from_owned_ptr_or_err(variable.py(), ffi::PyContextVar_Set(variable.as_ptr(), value.as_ptr())).map(drop)
+    }
+}
+
+/// How much of the processors this process has used, all threads together.
+pub(crate) fn processor_time() -> std::time::Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: fills the structure it is given; the clock exists on every system we build for.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    std::time::Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}

@@ -21,6 +21,7 @@ use crate::asgi::http::{Exchange, Read};
 use crate::host::coroutine::{Begun, Request};
 use crate::host::ffi;
 use crate::host::loop_bound::LoopBound;
+use crate::host::pool::Job;
 use crate::host::steps::{Baton, Steps};
 
 /// See the [module](self).
@@ -318,6 +319,9 @@ impl Call {
     // ---- calls of the user's code ----
 
     async fn call(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
+        if node.kind == Kind::Sync && !node.limited {
+            return self.call_in_thread(node, arguments).await;
+        }
         let awaitable = Python::attach(|py| self.begin_call(py, node, arguments).map(Bound::unbind))?;
         self.baton.wait_for(awaitable).await
     }
@@ -348,7 +352,60 @@ impl Call {
                 runtime.call_limited.bind(py).call1((&node.call, keywords()?, &node.dependant, is_coroutine))
             }
             Kind::Coroutine => ffi::call_keywords(node.call.bind(py), arguments, node.names.bind(py)),
+            // Within a cancel scope of anyio's: its own way shields the wait as that scope expects.
             Kind::Sync => runtime.call_in_thread.bind(py).call1((&node.call, keywords()?)),
+        }
+    }
+
+    /// Calls a `def` function on a thread of the pool, with a token of the application's limiter.
+    async fn call_in_thread(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
+        let runtime = &self.plans().runtime;
+        let begun = Python::attach(|py| {
+            let task = runtime.current_task.bind(py).call0()?;
+            if runtime.in_cancel_scope.bind(py).call1((&task,))?.is_truthy()? {
+                return PyResult::Ok(Err(self.begin_call(py, node, arguments)?.unbind()));
+            }
+            let limiter = runtime.thread_limiter.bind(py).call0()?;
+            let waiting = match limiter.call_method1(pyo3::intern!(py, "acquire_on_behalf_of_nowait"), (&task,)) {
+                Ok(_) => None,
+                Err(error) if error.is_instance(py, runtime.would_block.bind(py)) => {
+                    Some(limiter.call_method1(pyo3::intern!(py, "acquire_on_behalf_of"), (&task,))?.unbind())
+                }
+                Err(error) => return Err(error),
+            };
+            Ok(Ok((limiter.unbind(), task.unbind(), waiting)))
+        })?;
+        let (limiter, task, waiting) = match begun {
+            Ok(begun) => begun,
+            Err(awaitable) => return self.baton.wait_for(awaitable).await,
+        };
+        if let Some(waiting) = waiting {
+            self.baton.wait_for(waiting).await?;
+        }
+        let result = self.run_in_pool(node, arguments).await;
+        Python::attach(|py| {
+            limiter.bind(py).call_method1(pyo3::intern!(py, "release_on_behalf_of"), (task,))?;
+            result
+        })
+    }
+
+    async fn run_in_pool(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
+        let slot = Python::attach(|py| {
+            let job = Job {
+                call: node.call.clone_ref(py),
+                arguments: arguments.iter().map(|value| value.as_ref().map(|value| value.clone_ref(py))).collect(),
+                names: node.names.clone_ref(py),
+                context: ffi::copy_current_context(py)?.unbind(),
+            };
+            self.exchange.pool(py, &self.plans().runtime).submit(py, job)
+        })?;
+        let future = Python::attach(|py| slot.future.clone_ref(py));
+        match self.baton.wait_for(future).await {
+            Ok(_) => slot.take(),
+            Err(error) => {
+                slot.cancel();
+                Err(error)
+            }
         }
     }
 

@@ -14,7 +14,7 @@ mod query;
 mod reply;
 mod request;
 mod router;
-mod runtime;
+pub(crate) mod runtime;
 mod spec;
 pub(crate) mod table;
 mod value;

@@ -32,6 +32,18 @@ pub(crate) struct Runtime {
     pub(crate) run_in_threadpool: Py<PyAny>,
     /// `(call, values)`: awaits a function's call in a thread
     pub(crate) call_in_thread: Py<PyAny>,
+    /// `() -> CapacityLimiter`: anyio's default limiter of threads for the running loop
+    pub(crate) thread_limiter: Py<PyAny>,
+    /// `anyio.WouldBlock`
+    pub(crate) would_block: Py<PyAny>,
+    /// `asyncio.current_task`
+    pub(crate) current_task: Py<PyAny>,
+    /// `(task) -> bool`: whether the task is within a cancel scope of anyio's
+    pub(crate) in_cancel_scope: Py<PyAny>,
+    /// `(worker)`: starts a thread of the pool
+    pub(crate) start_thread: Py<PyAny>,
+    /// sniffio's variable of the current library; `None` without sniffio
+    pub(crate) library_variable: Option<Py<PyAny>>,
     /// FastAPI's `_solve_generator`, by position: `(dependant, stack, values, request)`
     pub(crate) enter_generator: Py<PyAny>,
     /// `async (call, values, dependant, is_coroutine)`: a call that waits for a place of its dependency's concurrency limit
