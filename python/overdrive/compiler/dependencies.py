@@ -6,9 +6,8 @@ from typing import Any
 
 from fastapi.dependencies import models
 from fastapi.dependencies.models import Dependant
-from fastapi.security.base import SecurityBase
 
-from overdrive.compiler import fields
+from overdrive.compiler import fields, security
 from overdrive.compiler.spec import Node, NotCompiled
 
 SOURCES = ("path", "query", "header", "cookie")
@@ -52,7 +51,8 @@ class Tree:
             body.append(fields.body_parameter(field, len(names)))
             names.append(field.name)
         specials = []
-        for special, name in _specials(dependant):
+        presented = security.presented(dependant.call)
+        for special, name in _specials(dependant, "request" if presented is None else "presented"):
             specials.append((special, len(names)))
             names.append(name)
         if len(set(names)) != len(names):
@@ -73,11 +73,12 @@ class Tree:
                 parameters=parameters,
                 body=body,
                 specials=specials,
+                presented=presented,
                 cache=self._caches.setdefault(key, len(self._caches)),
                 use_cache=dependant.use_cache,
                 request_scoped=dependant.scope != "function",
-                limited=dependant.concurrency is not None and kind != "generator",
-                exposes_request=any(special == "request" for special, _ in specials) and not _is_harmless(dependant.call),
+                limited=dependant.concurrency is not None,
+                exposes_request=any(special == "request" for special, _ in specials),
             )
         )
         return place
@@ -85,17 +86,19 @@ class Tree:
 
 def _kind(dependant: Dependant) -> str:
     call = dependant.call
-    if models._is_gen_callable(call) or models._is_async_gen_callable(call):
+    if models._is_gen_callable(call):
         return "generator"
+    if models._is_async_gen_callable(call):
+        return "async_generator"
     return "coroutine" if models._is_coroutine_callable(call) else "sync"
 
 
-def _specials(dependant: Dependant) -> list[tuple[str, str]]:
+def _specials(dependant: Dependant, request: str) -> list[tuple[str, str]]:
     found = []
     if dependant.http_connection_param_name:
-        found.append(("request", dependant.http_connection_param_name))
+        found.append((request, dependant.http_connection_param_name))
     if dependant.request_param_name:
-        found.append(("request", dependant.request_param_name))
+        found.append((request, dependant.request_param_name))
     elif dependant.websocket_param_name:
         raise NotCompiled("a WebSocket parameter")
     if dependant.background_tasks_param_name:
@@ -106,7 +109,3 @@ def _specials(dependant: Dependant) -> list[tuple[str, str]]:
         found.append(("security_scopes", dependant.security_scopes_param_name))
     return found
 
-
-def _is_harmless(call: Any) -> bool:
-    """Whether `call` sees the request but is known not to change it: FastAPI's own security schemes."""
-    return isinstance(call, SecurityBase) and type(call).__module__.startswith("fastapi.security.")

@@ -12,8 +12,9 @@ import http.cookies
 import json
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+import types
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, _AsyncGeneratorContextManager
 from copy import deepcopy
 from typing import Any
 
@@ -129,6 +130,16 @@ async def _leave_with_error(stack: AsyncExitStack, error: BaseException) -> None
         raise error
 
 
+async def _leave_generators(generators: list[AsyncGenerator[Any, None]], error: BaseException) -> None:
+    # contextlib knows what becomes of exceptions; the generators are entered already.
+    async with AsyncExitStack() as stack:
+        for generator in generators:
+            manager = _AsyncGeneratorContextManager.__new__(_AsyncGeneratorContextManager)
+            manager.gen = generator
+            stack.push_async_exit(manager)
+        raise error
+
+
 @functools.lru_cache(256)
 def _is_json(content_type: str) -> bool:
     message = email.message.Message()
@@ -213,6 +224,8 @@ class Runtime:
         self.background_tasks = BackgroundTasks
         self.security_scopes = lambda dependant: SecurityScopes(scopes=models._get_oauth_scopes(dependant=dependant))
         self.exit_stack = AsyncExitStack
+        self.namespace = types.SimpleNamespace
+        self.leave_generators = _leave_generators
         self.leave_with_error = _leave_with_error
         self.is_json = _is_json
         self.json_error = _json_error

@@ -56,10 +56,11 @@ class BodyParameter:
 class Node:
     """A dependency, or, as the last of a plan, the endpoint.
 
-    kind: "coroutine", "sync" or "generator".
+    kind: "coroutine", "sync", "generator" or "async_generator".
     names: of all its arguments, in their order.
     parent, argument: which node receives its value, and where; None: nobody does.
     specials: arguments that are not read from the request, and their places.
+    presented: for a security scheme: the attribute of the request and the key that it looks at.
     cache: which place of the request's cache it shares with nodes of the same key.
     exposes_request: code of the user's sees the request object.
     """
@@ -73,6 +74,7 @@ class Node:
     parameters: list[Parameter]
     body: list[BodyParameter]
     specials: list[tuple[str, int]]
+    presented: tuple[str, str] | None
     cache: int
     use_cache: bool
     request_scoped: bool

@@ -277,6 +277,10 @@ impl Shared {
             let (again, timeout) =
                 self.work.wait_timeout(state, MAX_IDLE).expect("no code panics while holding the lock");
             state = again;
+            if state.jobs.is_empty() {
+                // Woken for a job that another thread has taken meanwhile: the search is over, the next job may wake again.
+                state.searching = false;
+            }
             if timeout.timed_out() && state.jobs.is_empty() {
                 stays = false;
                 break;

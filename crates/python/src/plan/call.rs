@@ -4,10 +4,10 @@
 //! tasks, the request's exit stack; then, if anything was raised, the application's exception handlers. This file owns that
 //! order; nothing of it is decided elsewhere.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use pyo3::exceptions::{PyException, PyUnboundLocalError};
+use pyo3::exceptions::{PyException, PyRuntimeError, PyStopAsyncIteration, PyUnboundLocalError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
@@ -41,6 +41,9 @@ pub(crate) struct Call {
     /// The `Response` that was injected, if one was asked for.
     response: OnceCell<Py<PyAny>>,
     background: OnceCell<Py<PyAny>>,
+    /// Asynchronous generators to be left, where the plan does it itself.
+    function_exits: RefCell<Vec<Py<PyAny>>>,
+    request_exits: RefCell<Vec<Py<PyAny>>>,
     /// Code of the user's has seen the request object, and may have changed what it holds.
     exposed: Cell<bool>,
 }
@@ -89,6 +92,8 @@ impl Call {
             request: OnceCell::new(),
             response: OnceCell::new(),
             background: OnceCell::new(),
+            function_exits: RefCell::default(),
+            request_exits: RefCell::default(),
             exposed: Cell::new(false),
         })
     }
@@ -290,6 +295,7 @@ impl Call {
         for (special, argument) in &node.specials {
             let value = match special {
                 Special::Request => self.request(py)?.clone_ref(py),
+                Special::Presented => self.presented(py, node)?.unbind(),
                 Special::Response => get_or_try_init(&self.response, || {
                     Ok(runtime.injected_response.bind(py).call0()?.unbind())
                 })?
@@ -303,6 +309,18 @@ impl Call {
             arguments[node.base + argument] = Some(value);
         }
         Ok(())
+    }
+
+    /// What a security scheme gets to see of the request.
+    fn presented<'py>(&self, py: Python<'py>, node: &Node) -> PyResult<Bound<'py, PyAny>> {
+        let runtime = &self.plans().runtime;
+        let presented = node.presented.as_ref().expect("the compiler says what is presented");
+        let values = PyDict::new(py);
+        let key = presented.key.bind(py);
+        if let Some(value) = self.input.get(py, runtime, presented.source, key.to_str()?)? {
+            values.set_item(key, value)?;
+        }
+        ffi::call_with_names(runtime.namespace.bind(py), [&values.into_any()], presented.names.bind(py))
     }
 
     fn validation_error(&self, py: Python<'_>, errors: &Bound<'_, PyList>, body: Py<PyAny>) -> PyResult<PyErr> {
@@ -319,8 +337,10 @@ impl Call {
     // ---- calls of the user's code ----
 
     async fn call(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
-        if node.kind == Kind::Sync && !node.limited {
-            return self.call_in_thread(node, arguments).await;
+        match node.kind {
+            Kind::Sync if !node.limited => return self.call_in_thread(node, arguments).await,
+            Kind::AsyncGenerator if self.plan().own_exits => return self.enter(node, arguments).await,
+            _ => {}
         }
         let awaitable = Python::attach(|py| self.begin_call(py, node, arguments).map(Bound::unbind))?;
         self.baton.wait_for(awaitable).await
@@ -341,7 +361,7 @@ impl Call {
             PyResult::Ok(keywords)
         };
         match node.kind {
-            Kind::Generator => {
+            Kind::Generator | Kind::AsyncGenerator => {
                 let stacks = self.stacks(py)?;
                 let stack = if node.request_scoped { &stacks.request } else { &stacks.function };
                 let request = self.request(py)?;
@@ -354,6 +374,74 @@ impl Call {
             Kind::Coroutine => ffi::call_keywords(node.call.bind(py), arguments, node.names.bind(py)),
             // Within a cancel scope of anyio's: its own way shields the wait as that scope expects.
             Kind::Sync => runtime.call_in_thread.bind(py).call1((&node.call, keywords()?)),
+        }
+    }
+
+    /// Enters an asynchronous generator, to be left with the request's or the function's stack.
+    async fn enter(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
+        let (generator, first) = Python::attach(|py| {
+            let generator = ffi::call_keywords(node.call.bind(py), arguments, node.names.bind(py))?;
+            let first = generator.call_method0(pyo3::intern!(py, "__anext__"))?;
+            PyResult::Ok((generator.unbind(), first.unbind()))
+        })?;
+        match self.baton.wait_for(first).await {
+            Ok(value) => {
+                let which = if node.request_scoped { Which::Request } else { Which::Function };
+                self.exits(which).push(generator);
+                Ok(value)
+            }
+            Err(error) if Python::attach(|py| error.is_instance_of::<PyStopAsyncIteration>(py)) => {
+                Err(PyRuntimeError::new_err("generator didn't yield"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn exits(&self, which: Which) -> std::cell::RefMut<'_, Vec<Py<PyAny>>> {
+        match which {
+            Which::Function => self.function_exits.borrow_mut(),
+            _ => self.request_exits.borrow_mut(),
+        }
+    }
+
+    /// Leaves the generators that [`Call::enter`] has entered, the last first.
+    async fn leave_generators<T>(&self, which: Which, mut outcome: PyResult<T>) -> PyResult<Option<T>> {
+        let mut generators = std::mem::take(&mut *self.exits(which));
+        while outcome.is_ok()
+            && let Some(generator) = generators.pop()
+        {
+            if let Err(error) = self.leave_generator(generator).await {
+                outcome = Err(error);
+            }
+        }
+        match outcome {
+            Err(error) if !generators.is_empty() => {
+                let awaitable = Python::attach(|py| {
+                    let error = error.into_value(py);
+                    let leave = self.plans().runtime.leave_generators.bind(py);
+                    PyResult::Ok(leave.call1((PyList::new(py, generators)?, error))?.unbind())
+                })?;
+                self.baton.wait_for(awaitable).await.map(|_| None)
+            }
+            outcome => outcome.map(Some),
+        }
+    }
+
+    /// Lets a generator run to its end.
+    async fn leave_generator(&self, generator: Py<PyAny>) -> PyResult<()> {
+        let next = Python::attach(|py| {
+            generator.bind(py).call_method0(pyo3::intern!(py, "__anext__")).map(Bound::unbind)
+        })?;
+        match self.baton.wait_for(next).await {
+            Err(error) if Python::attach(|py| error.is_instance_of::<PyStopAsyncIteration>(py)) => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => {
+                let close = Python::attach(|py| {
+                    generator.bind(py).call_method0(pyo3::intern!(py, "aclose")).map(Bound::unbind)
+                })?;
+                self.baton.wait_for(close).await?;
+                Err(PyRuntimeError::new_err("generator didn't stop"))
+            }
         }
     }
 
@@ -575,6 +663,9 @@ impl Call {
 
     /// Leaves one of the exit stacks with the outcome so far. `None`: an exception was swallowed there.
     async fn leave<T>(&self, which: Which, outcome: PyResult<T>) -> PyResult<Option<T>> {
+        if self.plan().own_exits && !matches!(which, Which::File) {
+            return self.leave_generators(which, outcome).await;
+        }
         let left = Python::attach(|py| {
             let Some(stacks) = self.stacks.get() else { return PyResult::Ok(None) };
             let stack = match which {

@@ -59,6 +59,24 @@ impl Input {
         Ok(Some(if quoted { runtime.unquote_cookie.bind(py).call1((value,))? } else { value }))
     }
 
+    /// One value as `Headers`, `QueryParams` or the dict of cookies would give it.
+    pub(crate) fn get<'py>(
+        &self,
+        py: Python<'py>,
+        runtime: &Runtime,
+        source: Source,
+        key: &str,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(match source {
+            Source::Path => None,
+            Source::Query => self.query_values(key).next_back().map(|text| string(py, text)),
+            Source::Header => HeaderName::from_bytes(key.to_lowercase().as_bytes())
+                .ok()
+                .and_then(|name| self.headers.get(name).map(|value| latin1(py, value))),
+            Source::Cookie => self.cookie(py, runtime, key)?,
+        })
+    }
+
     /// All cookies as a dict.
     pub(crate) fn cookies<'py>(&self, py: Python<'py>, runtime: &Runtime) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);

@@ -46,6 +46,10 @@ pub(crate) struct Runtime {
     pub(crate) library_variable: Option<Py<PyAny>>,
     /// FastAPI's `_solve_generator`, by position: `(dependant, stack, values, request)`
     pub(crate) enter_generator: Py<PyAny>,
+    /// `types.SimpleNamespace`
+    pub(crate) namespace: Py<PyAny>,
+    /// `async (generators, error)`: leaves asynchronous generators with an exception; returns if it was swallowed
+    pub(crate) leave_generators: Py<PyAny>,
     /// `async (call, values, dependant, is_coroutine)`: a call that waits for a place of its dependency's concurrency limit
     pub(crate) call_limited: Py<PyAny>,
     /// Starlette's `Request`

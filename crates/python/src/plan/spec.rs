@@ -44,6 +44,7 @@ pub(crate) struct NodeSpec {
     pub(crate) parameters: Vec<ParameterSpec>,
     pub(crate) body: Vec<BodySpec>,
     pub(crate) specials: Vec<(String, usize)>,
+    pub(crate) presented: Option<(String, Py<PyString>)>,
     pub(crate) cache: usize,
     pub(crate) use_cache: bool,
     pub(crate) request_scoped: bool,

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
-use super::node::Node;
+use super::node::{Kind, Node, Special};
 use super::reply::Answer;
-use super::router::{Entry, Found, Kind, Router, Segment};
+use super::router::{self, Entry, Found, Router, Segment};
 use super::runtime::Runtime;
 use super::spec::{EntrySpec, PlanSpec};
 use crate::host::ffi;
@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) embed: bool,
     /// Whether a request with a body may take the plan.
     pub(crate) takes_bodies: bool,
+    /// Asynchronous generators are left by the plan itself: nobody sees the exit stacks.
+    pub(crate) own_exits: bool,
     pub(crate) answer: Answer,
 }
 
@@ -48,7 +50,11 @@ impl Plan {
                 nodes[index].target = Some(nodes[parent].base + argument);
             }
         }
+        let own_exits = !nodes.iter().any(|node| {
+            node.kind == Kind::Generator || node.limited || node.specials.iter().any(|(special, _)| *special == Special::Request)
+        });
         Ok(Plan {
+            own_exits,
             route: spec.route,
             scope: spec.scope,
             path_parameters: spec.path_parameters,
@@ -170,7 +176,7 @@ fn entry(spec: &EntrySpec) -> PyResult<Entry> {
         if !is_parameter {
             return Ok(Segment::Literal(text.clone()));
         }
-        let kind = Kind::parse(text)
+        let kind = router::Kind::parse(text)
             .ok_or_else(|| pyo3::exceptions::PyValueError::new_err(format!("unknown convertor in a plan: {text}")))?;
         Ok(Segment::Parameter(kind))
     };
