@@ -160,6 +160,7 @@ impl Bridge {
             query: line.uri.query(),
             version: line.version_number(),
             status,
+            phrase: self.settings().http.reasons.phrase(status),
         };
         Python::attach(|py| access.log(py, &entry, Instant::now()));
     }
