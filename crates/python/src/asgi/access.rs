@@ -38,6 +38,7 @@ pub(crate) struct Entry<'a> {
     /// "1.1"
     pub(crate) version: &'a str,
     pub(crate) status: StatusCode,
+    pub(crate) phrase: &'a str,
 }
 
 impl AccessLog {
