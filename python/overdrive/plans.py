@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from overdrive.errors import StartupError
+from overdrive.interface import ASGI3
 
 if TYPE_CHECKING:
     from overdrive._overdrive import Engine
@@ -21,9 +22,13 @@ logger = logging.getLogger("overdrive.error")
 
 
 class CompiledRoutes:
-    """Keeps the plans of `app` in `engine` up to date. `mode` is that of `Config.compile`."""
+    """Keeps the plans of `app` up to date. `mode` is that of `Config.compile`.
 
-    def __init__(self, app: Any, engine: Engine, mode: str) -> None:
+    Plans are the engine's where nothing stands before the application's routes; otherwise, and without an engine, they
+    stand within the application, in the place of its router.
+    """
+
+    def __init__(self, app: Any, engine: Engine | None = None, mode: str = "auto") -> None:
         self.compilation: Compilation | None = None
         self._app = app
         self._engine = engine
@@ -52,11 +57,17 @@ class CompiledRoutes:
             self._again.cancel()
 
     def _use(self, compilation: Compilation) -> None:
-        self.compilation = compilation
         if self._mode == "strict" and compilation.compiled < compilation.operations:
             self._refuse(compilation.summary())
-        self._engine.set_plans(compilation.plans)
+        self._install(compilation)
         logger.info(compilation.summary())
+
+    def _install(self, compilation: Compilation) -> None:
+        self.compilation = compilation
+        if self._engine is not None and compilation.is_direct:
+            self._engine.set_plans(compilation.plans)
+        else:
+            compilation.install()
 
     def _refuse(self, reason: str) -> None:
         if self._mode == "strict":
@@ -76,8 +87,7 @@ class CompiledRoutes:
             try:
                 next(steps)
             except StopIteration as end:
-                self.compilation = end.value
-                self._engine.set_plans(end.value.plans)
+                self._install(end.value)
                 logger.info("The routes have changed. %s", end.value.summary())
                 return
             if time.monotonic() - started > SLICE:
@@ -87,3 +97,31 @@ class CompiledRoutes:
 
 def _may_be_fastapi() -> bool:
     return "fastapi" in sys.modules
+
+
+def compile(app: Any) -> ASGI3:  # noqa: A001 (users write overdrive.compile)
+    """`app`, a FastAPI application, as an ASGI application with its routes compiled, for any ASGI server on asyncio.
+
+    It compiles at the first request, after the application's start-up. An application that is none of FastAPI's is served
+    as it is, as is every application on a loop that is not asyncio's.
+
+    ```python
+    from fastapi import FastAPI
+
+    import overdrive
+
+    api = FastAPI()
+    app = overdrive.compile(api)  # uvicorn main:app
+    ```
+    """
+    routes = CompiledRoutes(app)
+    compiled = False
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal compiled
+        if not compiled and scope["type"] == "http" and asyncio._get_running_loop() is not None:
+            compiled = True
+            routes.start()
+        await app(scope, receive, send)
+
+    return application

@@ -21,21 +21,37 @@ from overdrive._overdrive import Plans
 from overdrive.compiler import routes
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
-from overdrive.compiler.stack import examine
+from overdrive.compiler.stack import PlannedRouter, Stack, examine
 
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
     """What became of an application's routes.
 
-    plans: for the engine; None if nothing could be compiled.
+    plans: None if nothing could be compiled.
     entries: all routes in FastAPI's order.
     reason: why nothing could be compiled, if it is one reason for all.
+    stack: the application's middleware.
     """
 
     plans: Plans | None
     entries: list[Entry]
     reason: str | None
+    stack: Stack | None
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the engine may hand requests to plans itself: no middleware of the user's stands before them."""
+        return self.stack is not None and not self.stack.foreign
+
+    def install(self) -> None:
+        """Puts the plans into the application's stack, in the place of its router."""
+        if self.stack is None or self.plans is None:
+            return
+        place = self.stack.exits
+        if type(place.app) is not PlannedRouter:
+            place.app = PlannedRouter(place.app)
+        place.app.plans = self.plans
 
     @property
     def operations(self) -> int:
@@ -89,6 +105,8 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
     router = app.router
     lists = [(router, router.routes) for router in routes.routers(router)]
     reason, stack = None, None
+    if app._native_telemetry.enabled():
+        reason = "FastAPI's telemetry is on"
     try:
         stack = examine(app.middleware_stack, router)
         _examine_router(router)
@@ -103,7 +121,7 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
     if any(router._low_priority_routes for router, _ in lists):
         entries.append(Entry(path="", methods=[], segments=None, reason="a frontend"))
     if stack is None or reason is not None:
-        return Compilation(None, entries, reason)
+        return Compilation(None, entries, reason, None)
     by_class = stack.handlers[0]
     plans = Plans(
         runtime=Runtime(),
@@ -123,7 +141,7 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         globals=_telemetry(app),
         on_change=on_change,
     )
-    return Compilation(plans, entries, None)
+    return Compilation(plans, entries, None, stack)
 
 
 def _examine_router(router: APIRouter) -> None:

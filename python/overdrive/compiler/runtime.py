@@ -38,6 +38,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from overdrive.compiler.spec import Route
+from overdrive.compiler.stack import raise_innermost, without_first
 
 
 def _render_json(content: Any) -> bytes:
@@ -185,6 +186,13 @@ def _response_validation_error(
     return ResponseValidationError(errors=errors, body=body, endpoint_ctx=_endpoint_context(route, method, root_path))
 
 
+async def _raise_innermost(
+    scope: dict[str, Any], receive: Any, send: Any, request: Request, error: Exception, started: bool
+) -> None:
+    # The beginning of the response has gone out already, through the layers around the route.
+    await raise_innermost(scope, receive, without_first(send) if started else send, request, error, started)
+
+
 def _response_not_awaited() -> FastAPIError:
     return FastAPIError(
         "No response was sent: a dependency with yield has swallowed the exception that the application raised. "
@@ -231,6 +239,7 @@ class Runtime:
         self.json_error = _json_error
         self.body_error = _body_error
         self.client_disconnect = ClientDisconnect
+        self.raise_innermost = _raise_innermost
         self.request_validation_error = _request_validation_error
         self.request_validation_error_class = RequestValidationError
         self.response_validation_error = _response_validation_error

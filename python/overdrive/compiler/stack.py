@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,28 +12,53 @@ from fastapi._body_limit import AppBodyLimitMiddleware
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.telemetry._asgi import ExceptionTelemetryMiddleware
 from starlette._exception_handler import wrap_app_handling_exceptions
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
+from overdrive._overdrive import Plans
 from overdrive.compiler.spec import NotCompiled
 
 RAISED = "overdrive.raised"
+# More than anybody has: a chain that goes round.
+MAX_MIDDLEWARE = 1000
 
 Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
+class PlannedRouter:
+    """Stands in the router's place in a stack with middleware of the user's: plans answer there, or the router itself."""
+
+    def __init__(self, router: Any) -> None:
+        self.router = router
+        self.plans: Plans | None = None
+
+    def __call__(self, scope: Scope, receive: Any, send: Send) -> Awaitable[None]:
+        """An ASGI application. Plans belong to asyncio; on any other loop the router answers."""
+        if self.plans is not None and scope["type"] == "http" and asyncio._get_running_loop() is not None:
+            planned = self.plans.call(scope, receive, send)
+            if planned is not None:
+                return planned
+        answer: Awaitable[None] = self.router(scope, receive, send)
+        return answer
+
+
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The stack of an application without middleware of its own.
+    """A built stack, with what plans need of it.
 
     handlers: the tables of exception handlers, by class and by status.
     limited: the application limits the size of all bodies.
-    raise_through: sends an exception through a copy of the stack.
+    foreign: the middleware of the user's, as classes, the outermost first.
+    exits: the innermost middleware, around the router.
+    raise_through: sends an exception through a copy of the stack; for a stack without foreign middleware.
     """
 
     handlers: tuple[dict[Any, Any], dict[int, Any]]
     limited: bool
+    foreign: list[type]
+    exits: AsyncExitStackMiddleware
     raise_through: Callable[..., Awaitable[None]]
 
 
@@ -45,38 +71,56 @@ def examine(stack: Any, router: Any) -> Stack:
     errors = _expect(stack, ServerErrorMiddleware)
     telemetry = _expect(errors.app, ExceptionTelemetryMiddleware)
     limit = _expect(telemetry.app, AppBodyLimitMiddleware)
-    limited = type(limit.app) is not ExceptionMiddleware
-    exceptions = limit.app
-    if limited and hasattr(limit.app, "max_body_size"):
-        exceptions = limit.app.app.app
-    exceptions = _expect(exceptions, ExceptionMiddleware)
+    inner = limit.app
+    limited = type(inner) is RequestBodyLimitMiddleware
+    if limited:
+        # Within it FastAPI's own turns groups of errors into one.
+        inner = inner.app.app
+    foreign: list[type] = []
+    while type(inner) is not ExceptionMiddleware:
+        foreign.append(type(inner))
+        following = getattr(inner, "app", None)
+        if following is None or len(foreign) > MAX_MIDDLEWARE:
+            raise NotCompiled(f"middleware that hides what it stands around: {foreign[-1].__name__}")
+        inner = following
+    exceptions = inner
     exits = _expect(exceptions.app, AsyncExitStackMiddleware)
-    if exits.app is not router:
+    inside = exits.app.router if type(exits.app) is PlannedRouter else exits.app
+    if inside is not router:
         raise NotCompiled("the application's router is wrapped")
     chain: Any = _raise
     for middleware in (exceptions, telemetry, errors):
-        chain_link = copy.copy(middleware)
-        chain_link.app = chain
-        chain = chain_link
+        link = copy.copy(middleware)
+        link.app = chain
+        chain = link
 
     async def raise_through(
         scope: Scope, receive: Any, send: Send, request: Any, error: Exception, started: bool
     ) -> None:
         scope[RAISED] = (request, error, started)
-        await chain(scope, receive, _without_first(send) if started else send)
+        await chain(scope, receive, without_first(send) if started else send)
 
-    return Stack((exceptions._exception_handlers, exceptions._status_handlers), limited, raise_through)
+    handlers = (exceptions._exception_handlers, exceptions._status_handlers)
+    return Stack(handlers, limited, foreign, exits, raise_through)
 
 
 def _expect(middleware: Any, known: type) -> Any:
     if type(middleware) is not known:
-        raise NotCompiled(f"middleware: {type(middleware).__name__}")
+        raise NotCompiled(f"{known.__name__} replaced by {type(middleware).__name__}")
     return middleware
 
 
 async def _raise(scope: Scope, receive: Any, send: Send) -> None:
     """The innermost application of the copied stack: raises as the route would."""
     request, error, started = scope.pop(RAISED)
+    async with scope["fastapi_middleware_astack"]:
+        await raise_innermost(scope, receive, send, request, error, started)
+
+
+async def raise_innermost(
+    scope: Scope, receive: Any, send: Send, request: Any, error: Exception, started: bool
+) -> None:
+    """Gives an exception to the handlers that stand next to a route. Raises what they do not handle."""
 
     async def application(scope: Scope, receive: Any, send: Send) -> None:
         if started:
@@ -84,11 +128,11 @@ async def _raise(scope: Scope, receive: Any, send: Send) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": []})
         raise error
 
-    async with scope["fastapi_middleware_astack"]:
-        await wrap_app_handling_exceptions(application, request)(scope, receive, send)
+    await wrap_app_handling_exceptions(application, request)(scope, receive, send)
 
 
-def _without_first(send: Send) -> Send:
+def without_first(send: Send) -> Send:
+    """`send` that drops its first message."""
     pending = True
 
     async def sender(message: dict[str, Any]) -> None:

@@ -23,11 +23,12 @@ use crate::host::Host;
 use crate::host::coroutine;
 use crate::host::loop_bound::LoopBound;
 use crate::host::pool::Pool;
-use crate::plan::call::{Call, Peer, PlannedRequest};
+use crate::plan::call::{Call, PlannedRequest};
 use crate::plan::input::Input;
 use crate::plan::runtime::Runtime;
 use crate::plan::table::{Destination, Plans};
-use crate::plan::{Reply, route_path};
+use crate::plan::wire::{Peer, Wire};
+use crate::plan::{Reply, convert_path, route_path};
 
 /// What all requests of an engine share.
 pub(crate) struct Bridge {
@@ -217,7 +218,7 @@ impl Bridge {
             Ok(Chosen::Plan(plans, place, path)) => {
                 let query = exchange.line.uri.query().unwrap_or("");
                 let input = Input::new(query, parts.headers, path);
-                let call = Call::new(plans, place, exchange.clone(), input, peer);
+                let call = Call::new(plans, place, Wire::Engine(exchange.clone(), peer), input);
                 Ok(Box::new(PlannedRequest(LoopBound::new(call, &self.host.graveyard))) as _)
             }
             Ok(Chosen::Application) => {
@@ -328,19 +329,8 @@ fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_
     };
     let reply = match destination {
         Destination::Plan(plan, place, values) => {
-            let mut parameters = Vec::with_capacity(values.len());
-            for ((name, convert), text) in plan.path_parameters.iter().zip(values) {
-                let value = PyString::new(py, text).into_any();
-                let value = match convert {
-                    None => value,
-                    Some(convert) => match convert.bind(py).call1((value,)) {
-                        Ok(value) => value,
-                        // FastAPI's own code meets the same error, and knows what becomes of it.
-                        Err(_) => return Ok(Chosen::Application),
-                    },
-                };
-                parameters.push((name.clone_ref(py), value.unbind()));
-            }
+            // FastAPI's own code meets the same error, and knows what becomes of it.
+            let Ok(parameters) = convert_path(py, plan, values) else { return Ok(Chosen::Application) };
             return Ok(Chosen::Plan(handle.clone_ref(py), place, parameters));
         }
         Destination::Stock(_) => {

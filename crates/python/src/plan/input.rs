@@ -10,6 +10,7 @@ use super::query::{parse_cookies, parse_query};
 use super::runtime::Runtime;
 use super::spec::ParameterSpec;
 use super::value::{Errors, Value};
+use super::wire::raw_headers;
 
 /// The head of a request, read as far as somebody asks.
 pub(crate) struct Input {
@@ -97,16 +98,6 @@ impl Input {
             dict.set_item(name, value)?;
         }
         Ok(dict)
-    }
-
-    /// The headers as ASGI has them.
-    pub(crate) fn raw_headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let list = PyList::empty(py);
-        for (name, value) in &self.headers {
-            let name = pyo3::types::PyBytes::new(py, name.as_str().as_bytes());
-            list.append((name, pyo3::types::PyBytes::new(py, value.as_bytes())))?;
-        }
-        Ok(list)
     }
 }
 
@@ -208,7 +199,7 @@ impl Parameter {
         let received = match self.source {
             Source::Path => input.path_parameters(py)?.into_any(),
             Source::Query => pyo3::types::PyBytes::new(py, input.query.as_bytes()).into_any(),
-            Source::Header => input.raw_headers(py)?.into_any(),
+            Source::Header => raw_headers(py, &input.headers)?.into_any(),
             Source::Cookie => input.cookies(py, runtime)?.into_any(),
         };
         let result = runtime.validate_model.bind(py).call1((self.value.field(), self.source.name(), received))?;

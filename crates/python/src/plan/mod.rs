@@ -5,19 +5,25 @@
 //! takes FastAPI's own way, through ASGI, as long as nothing of the user's has run for it; after that the plan itself does
 //! what FastAPI would do.
 
+mod arguments;
+pub(crate) mod asgi;
 mod body;
 pub(crate) mod call;
+mod exits;
 pub(crate) mod input;
+mod invoke;
 mod json;
 mod node;
 mod query;
 mod reply;
 mod request;
+mod respond;
 mod router;
 pub(crate) mod runtime;
 mod spec;
 pub(crate) mod table;
 mod value;
+pub(crate) mod wire;
 
 pub(crate) use reply::Reply;
-pub(crate) use request::route_path;
+pub(crate) use request::{convert_path, route_path};

@@ -86,6 +86,8 @@ pub(crate) struct Runtime {
     pub(crate) unquote_cookie: Py<PyAny>,
     /// Starlette's `HTTPException`
     pub(crate) http_exception: Py<PyAny>,
+    /// `async (scope, receive, send, request, error, started)`: gives an exception to the handlers next to the route
+    pub(crate) raise_innermost: Py<PyAny>,
     /// FastAPI's `RequestValidationError`
     pub(crate) request_validation_error_class: Py<PyAny>,
     /// `("from_attributes",)`

@@ -1,16 +1,19 @@
 //! The plans of an application, and whether they still hold.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
+use super::asgi::{self, PlanCoroutine};
 use super::node::{Kind, Node, Special};
 use super::reply::Answer;
 use super::router::{self, Entry, Found, Router, Segment};
 use super::runtime::Runtime;
 use super::spec::{EntrySpec, PlanSpec};
 use crate::host::ffi;
+use crate::host::loop_bound::Graveyard;
 
 /// How one route is served.
 pub(crate) struct Plan {
@@ -91,7 +94,9 @@ pub(crate) struct Plans {
     /// Called once when the routes have changed.
     on_change: Py<PyAny>,
     changed: AtomicBool,
-    pub(crate) answered: AtomicU64,
+    /// Calls through ASGI that died on a thread which is not theirs.
+    pub(crate) graveyard: Arc<Graveyard>,
+    answered: AtomicU64,
     /// Requests handed to FastAPI's own code.
     handed_over: AtomicU64,
 }
@@ -160,9 +165,25 @@ impl Plans {
             raise_through,
             on_change,
             changed: AtomicBool::new(false),
+            graveyard: Arc::default(),
             answered: AtomicU64::new(0),
             handed_over: AtomicU64::new(0),
         })
+    }
+
+    /// The awaitable that answers an ASGI request by its plan, or `None` if FastAPI's own router has to.
+    fn call(
+        this: &Bound<'_, Self>,
+        scope: &Bound<'_, PyDict>,
+        receive: &Bound<'_, PyAny>,
+        send: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<PlanCoroutine>> {
+        this.get().graveyard.empty();
+        let planned = asgi::begin(this, scope, receive, send)?;
+        if planned.is_none() {
+            this.get().count_handed_over();
+        }
+        Ok(planned)
     }
 
     /// Requests that plans have answered, and those that were handed to FastAPI's own code.
