@@ -18,7 +18,7 @@ from fastapi.routing import APIRouter
 from starlette.exceptions import HTTPException
 
 from overdrive._overdrive import Plans
-from overdrive.compiler import routes
+from overdrive.compiler import known, routes
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
 from overdrive.compiler.stack import PlannedRouter, Stack, examine
@@ -105,16 +105,21 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
     router = app.router
     lists = [(router, router.routes) for router in routes.routers(router)]
     reason, stack = None, None
+    off = known.features_off()
+    yield
     if app._native_telemetry.enabled():
         reason = "FastAPI's telemetry is on"
     try:
+        for feature in ("routing", "operations", "dependencies"):
+            if feature in off:
+                raise NotCompiled(f"not the code we know: {off[feature]}")
         stack = examine(app.middleware_stack, router)
         _examine_router(router)
     except NotCompiled as error:
         reason = str(error)
     entries = []
     for found in routes.walk(router):
-        entry = routes.entry(found, limited=stack is not None and stack.limited)
+        entry = routes.entry(found, limited=stack is not None and stack.limited, off=off)
         if entry is not None:
             entries.append(entry)
         yield
@@ -122,9 +127,9 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         entries.append(Entry(path="", methods=[], segments=None, reason="a frontend"))
     if stack is None or reason is not None:
         return Compilation(None, entries, reason, None)
-    by_class = stack.handlers[0]
+    by_class = stack.handlers[0] if "default handlers" not in off else {}
     plans = Plans(
-        runtime=Runtime(),
+        runtime=Runtime(own_threads="threads" not in off),
         entries=entries,
         application=app,
         root_path=app.root_path,

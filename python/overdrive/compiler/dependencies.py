@@ -14,9 +14,10 @@ SOURCES = ("path", "query", "header", "cookie")
 
 
 class Tree:
-    """Builds the nodes of one route."""
+    """Builds the nodes of one route. `known_security`: FastAPI's security schemes are the code we know."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, known_security: bool) -> None:
+        self._known_security = known_security
         self.nodes: list[Node] = []
         self._caches: dict[Any, int] = {}
         self._uses_scopes: dict[int, tuple[Dependant, bool]] = {}
@@ -51,7 +52,7 @@ class Tree:
             body.append(fields.body_parameter(field, len(names)))
             names.append(field.name)
         specials = []
-        presented = security.presented(dependant.call)
+        presented = security.presented(dependant.call) if self._known_security else None
         for special, name in _specials(dependant, "request" if presented is None else "presented"):
             specials.append((special, len(names)))
             names.append(name)

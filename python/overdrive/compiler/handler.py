@@ -44,8 +44,8 @@ class Handler:
         except KeyError:
             raise NotCompiled(f"a request handler without {name}") from None
 
-    def answer(self) -> Answer:
-        """How the endpoint's value becomes a response."""
+    def answer(self, *, native_json: bool) -> Answer:
+        """How the endpoint's value becomes a response; `native_json`: our JSON can stand in for FastAPI's."""
         call = self.dependant.call
         if models._is_gen_callable(call) or models._is_async_gen_callable(call):
             raise NotCompiled("a streaming endpoint")
@@ -69,7 +69,7 @@ class Handler:
                 options = {name: given for name, given in options.items() if given != SERIALIZER_DEFAULTS.get(name, ...)}
         elif field is not None:
             serialize = field.serialize
-        elif class_ is JSONResponse:
+        elif class_ is JSONResponse and native_json:
             kind = "json"
         return Answer(
             kind=kind,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,14 +84,18 @@ def routers(router: APIRouter) -> list[APIRouter]:
     return found
 
 
-def entry(found: Found, *, limited: bool) -> Entry | None:
-    """The entry of a route; None for one that no HTTP request can match. `limited`: all bodies have a limit."""
+def entry(found: Found, *, limited: bool, off: Mapping[str, str]) -> Entry | None:
+    """The entry of a route; None for one that no HTTP request can match.
+
+    limited: all bodies have a limit.
+    off: features that are off, with the function that is not known.
+    """
     route, effective = found.route, found.effective
     if isinstance(effective, WebSocketRoute):
         return None
     path = getattr(effective, "path", "") or ""
     if isinstance(route, APIRoute):
-        return _operation(found, path, limited=limited)
+        return _operation(found, path, limited=limited, off=off)
     if type(effective) is StarletteRoute and type(effective).matches is StarletteRoute.matches:
         return _entry(effective, path, "a plain Starlette route")
     if isinstance(effective, Mount):
@@ -105,7 +109,7 @@ def route_name(route: Any) -> str:
     return str(getattr(route, "name", "") or "")
 
 
-def _operation(found: Found, path: str, *, limited: bool) -> Entry:
+def _operation(found: Found, path: str, *, limited: bool, off: Mapping[str, str]) -> Entry:
     route, effective = found.route, found.effective
     if type(route).matches is not APIRoute.matches or "matches" in vars(route):
         return Entry(path=path, methods=[], segments=None, reason="its own matches()", name=route_name(route))
@@ -117,7 +121,7 @@ def _operation(found: Found, path: str, *, limited: bool) -> Entry:
             raise NotCompiled("a path that is not made of whole segments, or a convertor of its own")
         if type(route).handle is not APIRoute.handle or "handle" in vars(route):
             raise NotCompiled("its own handle()")
-        made.plan = _plan(found, limited=limited)
+        made.plan = _plan(found, limited=limited, off=off)
     except NotCompiled as reason:
         made.reason = str(reason)
     return made
@@ -136,14 +140,22 @@ def _entry(effective: Any, path: str, reason: str | None) -> Entry:
     )
 
 
-def _plan(found: Found, *, limited: bool) -> Plan:
+def _plan(found: Found, *, limited: bool, off: Mapping[str, str]) -> Plan:
     effective = found.effective
     handler = unwrap(effective.app)
     dependant = handler.dependant
     if handler.stream_item_field is not None or handler.is_sse_stream or handler.is_json_stream:
         raise NotCompiled("a streaming endpoint")
-    tree = Tree()
+    tree = Tree(known_security="security" not in off)
     tree.add_endpoint(dependant, handler.is_coroutine)
+    answer = handler.answer(native_json="JSON" not in off)
+    for feature, is_used in (
+        ("parameters", any(node.parameters or node.body for node in tree.nodes)),
+        ("bodies", handler.reads_json),
+        ("response models", answer.field is not None),
+    ):
+        if is_used and feature in off:
+            raise NotCompiled(f"not the code we know: {off[feature]}")
     scope: dict[str, Any] = {"endpoint": effective.endpoint, "route": found.route}
     if found.included is not None:
         scope["fastapi"] = {"included_router": found.included, "effective_route_context": effective}
@@ -163,7 +175,7 @@ def _plan(found: Found, *, limited: bool) -> Plan:
         strict_content_type=bool(strict),
         embed=handler.embed_body_fields,
         takes_bodies=not limited and handler.max_body_size is None,
-        answer=handler.answer(),
+        answer=answer,
     )
 
 

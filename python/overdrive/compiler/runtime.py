@@ -201,9 +201,12 @@ def _response_not_awaited() -> FastAPIError:
 
 
 class Runtime:
-    """See the module. Looked up when plans are made, so that what an application replaces before is what they use."""
+    """See the module. Looked up when plans are made, so that what an application replaces before is what they use.
 
-    def __init__(self) -> None:
+    own_threads: whether our threads can stand in for anyio's.
+    """
+
+    def __init__(self, *, own_threads: bool) -> None:
         self.json_loads = json.loads
         self.json_decode_error = json.JSONDecodeError
         self.render_json = _render_json
@@ -220,6 +223,8 @@ class Runtime:
         self.thread_limiter = anyio.to_thread.current_default_thread_limiter
         self.would_block = anyio.WouldBlock
         self.current_task = asyncio.current_task
+        # Empty for most applications; then no task is in a scope.
+        self.task_states = _task_states.data if own_threads else None
         self.in_cancel_scope = _in_cancel_scope
         self.start_thread = _start_thread
         self.library_variable = getattr(sys.modules.get("sniffio"), "current_async_library_cvar", None)

@@ -9,7 +9,7 @@
 //!
 //! Locks: the queue's mutex is held for a few instructions, never while Python code runs or the GIL is waited for.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,6 +45,7 @@ pub(crate) struct Pool {
     start_thread: Py<PyAny>,
     /// The variable by which sniffio tells an asynchronous library; `None` without sniffio.
     library_variable: Option<Py<PyAny>>,
+    limiter: OnceCell<Py<PyAny>>,
 }
 
 /// Where a job's result arrives.
@@ -83,9 +84,19 @@ impl Pool {
             waiting: RefCell::default(),
             start_thread,
             library_variable,
+            limiter: OnceCell::new(),
         });
         handle.spawn(deliver(Rc::downgrade(&pool), receiver));
         pool
+    }
+
+    /// anyio's default limiter of this loop; `find` is anyio's function that gives it.
+    pub(crate) fn limiter<'py>(&self, py: Python<'py>, find: &Py<PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(limiter) = self.limiter.get() {
+            return Ok(limiter.bind(py).clone());
+        }
+        let limiter = find.bind(py).call0()?;
+        Ok(self.limiter.get_or_init(|| limiter.unbind()).bind(py).clone())
     }
 
     /// Hands a call over. At the first job this starts a thread.

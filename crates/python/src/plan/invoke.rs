@@ -45,7 +45,7 @@ impl Call {
                 runtime.call_limited.bind(py).call1((&node.call, keywords()?, &node.dependant, is_coroutine))
             }
             Kind::Coroutine => ffi::call_keywords(node.call.bind(py), arguments, node.names.bind(py)),
-            // Within a cancel scope of anyio's: its own way shields the wait as that scope expects.
+            // Within a cancel scope of anyio's, most often: its own way shields the wait as that scope expects.
             Kind::Sync => runtime.call_in_thread.bind(py).call1((&node.call, keywords()?)),
         }
     }
@@ -55,10 +55,16 @@ impl Call {
         let runtime = &self.plans().runtime;
         let begun = Python::attach(|py| {
             let task = runtime.current_task.bind(py).call0()?;
-            if runtime.in_cancel_scope.bind(py).call1((&task,))?.is_truthy()? {
+            let scoped = match &runtime.task_states {
+                None => true,
+                Some(states) if states.bind(py).is_empty() => false,
+                Some(_) => runtime.in_cancel_scope.bind(py).call1((&task,))?.is_truthy()?,
+            };
+            if scoped {
                 return PyResult::Ok(Err(self.begin_call(py, node, arguments)?.unbind()));
             }
-            let limiter = runtime.thread_limiter.bind(py).call0()?;
+            let exchange = self.wire.engine().expect("without an engine there is no pool");
+            let limiter = exchange.pool(py, runtime).limiter(py, &runtime.thread_limiter)?;
             let waiting = match limiter.call_method1(pyo3::intern!(py, "acquire_on_behalf_of_nowait"), (&task,)) {
                 Ok(_) => None,
                 Err(error) if error.is_instance(py, runtime.would_block.bind(py)) => {

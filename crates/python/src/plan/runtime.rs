@@ -1,7 +1,7 @@
 //! The functions and classes of the application's own libraries that plans use, looked up once.
 
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 /// See `overdrive.compiler.runtime`, whose attributes these are.
 #[derive(FromPyObject)]
@@ -38,6 +38,8 @@ pub(crate) struct Runtime {
     pub(crate) would_block: Py<PyAny>,
     /// `asyncio.current_task`
     pub(crate) current_task: Py<PyAny>,
+    /// anyio's dict of the tasks with cancel scopes; `None` if our threads cannot stand in for anyio's
+    pub(crate) task_states: Option<Py<PyDict>>,
     /// `(task) -> bool`: whether the task is within a cancel scope of anyio's
     pub(crate) in_cancel_scope: Py<PyAny>,
     /// `(worker)`: starts a thread of the pool
