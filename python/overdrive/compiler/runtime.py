@@ -68,21 +68,6 @@ def _validate_model(field: ModelField, source: str, received: Any) -> tuple[Any,
     return utils._request_param_model_to_args(field, model, given)
 
 
-def _read_parameters(dependant: Dependant, request: Request) -> tuple[dict[str, Any], list[Any]]:
-    values: dict[str, Any] = {}
-    errors: list[Any] = []
-    for fields, received in (
-        (dependant.path_params, request.path_params),
-        (dependant.query_params, request.query_params),
-        (dependant.header_params, request.headers),
-        (dependant.cookie_params, request.cookies),
-    ):
-        found, wrong = utils.request_params_to_args(fields, received)
-        values.update(found)
-        errors += wrong
-    return values, errors
-
-
 def _call_in_thread(call: Callable[..., Any], values: dict[str, Any]) -> Awaitable[Any]:
     return anyio.to_thread.run_sync(functools.partial(call, **values))
 
@@ -217,7 +202,6 @@ class Runtime:
         self.fresh_default = _fresh_default
         self.validate_field = _validate_field
         self.validate_model = _validate_model
-        self.read_parameters = _read_parameters
         self.run_in_threadpool = run_in_threadpool
         self.call_in_thread = _call_in_thread
         self.thread_limiter = anyio.to_thread.current_default_thread_limiter

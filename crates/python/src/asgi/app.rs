@@ -339,14 +339,14 @@ fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_
         }
         Destination::NotFound => Reply::with_headers(
             StatusCode::NOT_FOUND,
-            HeaderMap::new(),
+            Vec::new(),
             Bytes::from_static(b"{\"detail\":\"Not Found\"}"),
         ),
         Destination::MethodNotAllowed(allow) => {
             let allow = HeaderValue::from_str(allow).map_err(|error| PyValueError::new_err(error.to_string()))?;
             Reply::with_headers(
                 StatusCode::METHOD_NOT_ALLOWED,
-                HeaderMap::from_iter([(ALLOW, allow)]),
+                vec![(ALLOW, allow)],
                 Bytes::from_static(b"{\"detail\":\"Method Not Allowed\"}"),
             )
         }

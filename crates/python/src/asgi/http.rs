@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode, Uri, Version};
 use overdrive_http::{BodyFailure, BodySender, RequestBody, ResponseBody};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -214,13 +214,23 @@ impl Exchange {
     ///
     /// # Errors
     /// As `send()` would raise them: an answer was given already, or the body does not fit its announced length.
-    pub(crate) fn send_whole(&self, status: StatusCode, headers: HeaderMap, body: Bytes) -> PyResult<()> {
+    pub(crate) fn send_whole(
+        &self,
+        status: StatusCode,
+        given: Vec<(HeaderName, HeaderValue)>,
+        body: Bytes,
+    ) -> PyResult<()> {
         if self.disconnected.get() {
             return Ok(());
         }
         if self.stage.get() != Stage::Start {
             let kind = pyo3::types::PyString::new;
             return Python::attach(|py| Err(too_late(&kind(py, "http.response.start"), "response already started")));
+        }
+        // Room for those that the server adds.
+        let mut headers = HeaderMap::with_capacity(given.len() + 3);
+        for (name, value) in given {
+            headers.append(name, value);
         }
         self.start(status, headers, false)?;
         self.push(body, false)

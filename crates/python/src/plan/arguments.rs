@@ -126,19 +126,12 @@ impl Call {
     ) -> PyResult<()> {
         let runtime = &self.plans().runtime;
         if self.exposed.get() && !node.parameters.is_empty() {
-            let request = self.request(py)?;
-            let result = runtime.read_parameters.bind(py).call1((&node.dependant, request))?;
-            let (values, found): (Bound<'py, PyDict>, Bound<'py, PyAny>) = result.extract()?;
-            errors.extend(&found)?;
-            for parameter in &node.parameters {
-                let name = node.names.bind(py).get_borrowed_item(parameter.argument)?;
-                arguments[node.base + parameter.argument] = values.get_item(name)?.map(Bound::unbind);
-            }
-        } else {
-            for parameter in &node.parameters {
-                let value = parameter.read(py, runtime, &self.input, errors)?;
-                arguments[node.base + parameter.argument] = value.map(Bound::unbind);
-            }
+            // The query, the headers and the cookies FastAPI has read before anybody could change them.
+            self.input.take_path(self.scope(py)?.bind(py))?;
+        }
+        for parameter in &node.parameters {
+            let value = parameter.read(py, runtime, &self.input, errors)?;
+            arguments[node.base + parameter.argument] = value.map(Bound::unbind);
         }
         for parameter in &node.body {
             let value = parameter.read(py, runtime, body, self.plan().embed, errors)?;

@@ -1,6 +1,6 @@
 //! What a request holds, as FastAPI's parameters see it.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::prelude::*;
@@ -18,7 +18,7 @@ pub(crate) struct Input {
     pub(crate) query: String,
     pub(crate) headers: HeaderMap,
     /// The converted path parameters, in the order of the path.
-    pub(crate) path: Vec<(Py<PyString>, Py<PyAny>)>,
+    pub(crate) path: RefCell<Vec<(Py<PyString>, Py<PyAny>)>>,
     query_pairs: OnceCell<Vec<(String, String)>>,
     cookies: OnceCell<Vec<(String, String)>>,
 }
@@ -28,10 +28,26 @@ impl Input {
         Input {
             query: query.to_owned(),
             headers,
-            path,
+            path: RefCell::new(path),
             query_pairs: OnceCell::new(),
             cookies: OnceCell::new(),
         }
+    }
+
+    /// Takes the path parameters from a scope, where code of the user's may have changed them.
+    pub(crate) fn take_path(&self, scope: &Bound<'_, PyDict>) -> PyResult<()> {
+        let py = scope.py();
+        let Some(given) = scope.get_item(pyo3::intern!(py, "path_params"))? else { return Ok(()) };
+        let Ok(given) = given.cast::<PyDict>() else { return Ok(()) };
+        let mut path = Vec::with_capacity(given.len());
+        for (name, value) in given {
+            if let Ok(name) = name.cast_into::<PyString>() {
+                path.push((name.unbind(), value.unbind()));
+            }
+        }
+        let before = self.path.replace(path);
+        drop(before);
+        Ok(())
     }
 
     fn query_pairs(&self) -> &[(String, String)] {
@@ -94,7 +110,7 @@ impl Input {
     /// The path parameters as a dict.
     pub(crate) fn path_parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
-        for (name, value) in &self.path {
+        for (name, value) in &*self.path.borrow() {
             dict.set_item(name, value)?;
         }
         Ok(dict)
@@ -218,6 +234,7 @@ impl Parameter {
             let found = match self.source {
                 Source::Path => input
                     .path
+                    .borrow()
                     .iter()
                     .find(|(name, _)| name.bind(py).to_str().is_ok_and(|name| name == key.text))
                     .map(|(_, value)| value.bind(py).clone()),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -69,18 +69,19 @@ impl Answer {
 /// A response that is known as a whole.
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    /// In the order in which they were given.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Bytes,
 }
 
 impl Reply {
     /// A JSON response as Starlette heads it: the length, then the type.
     pub(crate) fn json(status: StatusCode, body: Bytes) -> Reply {
-        let mut headers = HeaderMap::with_capacity(6);
+        let mut headers = Vec::with_capacity(4);
         if !(status.is_informational() || matches!(status.as_u16(), 204 | 304)) {
-            headers.insert(CONTENT_LENGTH, body.len().into());
+            headers.push((CONTENT_LENGTH, body.len().into()));
         }
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
         let body = if is_body_allowed(status.as_u16()) { body } else { Bytes::new() };
         Reply { status, headers, body }
     }
@@ -89,8 +90,7 @@ impl Reply {
     pub(crate) fn add_headers(&mut self, raw: &Bound<'_, PyList>) -> PyResult<()> {
         for pair in raw {
             let (name, value) = pair.extract::<(PyBackedBytes, PyBackedBytes)>()?;
-            let (name, value) = header(&name, &value)?;
-            self.headers.append(name, value);
+            self.headers.push(header(&name, &value)?);
         }
         Ok(())
     }
@@ -99,11 +99,10 @@ impl Reply {
     pub(crate) fn of_object(py: Python<'_>, response: &Bound<'_, PyAny>) -> PyResult<Reply> {
         let status = response.getattr(pyo3::intern!(py, "status_code"))?.extract()?;
         let raw = response.getattr(pyo3::intern!(py, "raw_headers"))?;
-        let mut headers = HeaderMap::with_capacity(8);
+        let mut headers = Vec::with_capacity(8);
         for pair in raw.try_iter()? {
             let (name, value) = pair?.extract::<(PyBackedBytes, PyBackedBytes)>()?;
-            let (name, value) = header(&name, &value)?;
-            headers.append(name, value);
+            headers.push(header(&name, &value)?);
         }
         let body = bytes_of(&response.getattr(pyo3::intern!(py, "body"))?)?;
         Ok(Reply { status: status_code(status)?, headers, body })
@@ -113,14 +112,13 @@ impl Reply {
     pub(crate) fn of_http_exception(py: Python<'_>, runtime: &Runtime, error: &Bound<'_, PyAny>) -> PyResult<Option<Reply>> {
         let status: u16 = error.getattr(pyo3::intern!(py, "status_code"))?.extract()?;
         let given = error.getattr(pyo3::intern!(py, "headers"))?;
-        let mut headers = HeaderMap::with_capacity(8);
+        let mut headers = Vec::with_capacity(8);
         if given.is_truthy()? {
             let Ok(given) = given.cast::<PyMapping>() else { return Ok(None) };
             for pair in given.items()? {
                 let Ok((name, value)) = pair.extract::<(String, String)>() else { return Ok(None) };
                 let (Some(name), Some(value)) = (latin1(&name.to_lowercase()), latin1(&value)) else { return Ok(None) };
-                let (name, value) = header(&name, &value)?;
-                headers.append(name, value);
+                headers.push(header(&name, &value)?);
             }
         }
         if !is_body_allowed(status) || !(200..=999).contains(&status) {
@@ -152,12 +150,13 @@ impl Reply {
     }
 
     /// A JSON response with headers of its own, which come first and are not repeated.
-    pub(crate) fn with_headers(status: StatusCode, mut headers: HeaderMap, body: Bytes) -> Reply {
-        if !headers.contains_key(CONTENT_LENGTH) {
-            headers.insert(CONTENT_LENGTH, body.len().into());
+    pub(crate) fn with_headers(status: StatusCode, mut headers: Vec<(HeaderName, HeaderValue)>, body: Bytes) -> Reply {
+        let given = |headers: &[(HeaderName, HeaderValue)], name| headers.iter().any(|(other, _)| *other == name);
+        if !given(&headers, CONTENT_LENGTH) {
+            headers.push((CONTENT_LENGTH, body.len().into()));
         }
-        if !headers.contains_key(CONTENT_TYPE) {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if !given(&headers, CONTENT_TYPE) {
+            headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
         }
         Reply { status, headers, body }
     }

@@ -26,8 +26,6 @@ pub(crate) struct Runtime {
     pub(crate) validate_field: Py<PyAny>,
     /// `(field, source, query, headers, cookies, path_params) -> (value, errors)`: a parameter model
     pub(crate) validate_model: Py<PyAny>,
-    /// `(dependant, request) -> (values, errors)`: FastAPI's own reading of a node's parameters
-    pub(crate) read_parameters: Py<PyAny>,
     /// Starlette's `run_in_threadpool`
     pub(crate) run_in_threadpool: Py<PyAny>,
     /// `(call, values)`: awaits a function's call in a thread

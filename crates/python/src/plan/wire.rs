@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
@@ -158,7 +158,7 @@ impl Wire {
                     let message = PyDict::new(py);
                     message.set_item("type", "http.response.start")?;
                     message.set_item("status", reply.status.as_u16())?;
-                    message.set_item("headers", raw_headers(py, &reply.headers)?)?;
+                    message.set_item("headers", raw_headers(py, reply.headers.iter().map(|(name, value)| (name, value)))?)?;
                     Ok(message.unbind())
                 });
                 asgi.send(baton, start).await?;
@@ -214,7 +214,10 @@ impl Wire {
 }
 
 /// Headers as ASGI has them.
-pub(crate) fn raw_headers<'py>(py: Python<'py>, headers: &HeaderMap) -> PyResult<Bound<'py, PyList>> {
+pub(crate) fn raw_headers<'a, 'py>(
+    py: Python<'py>,
+    headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
     for (name, value) in headers {
         list.append((PyBytes::new(py, name.as_str().as_bytes()), PyBytes::new(py, value.as_bytes())))?;
