@@ -1,7 +1,7 @@
 """The engine, written in Rust: HTTP and WebSocket inside an asyncio loop, behind one file descriptor."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Any, final
 
@@ -141,5 +141,8 @@ class Plans:
         on_change: called once when a request finds that the routes or the stack have changed.
         """
 
-    def counts(self) -> tuple[int, int]:
-        """How many requests plans have answered, and how many were handed to FastAPI's own code."""
+    def call(self, scope: Any, receive: Any, send: Any) -> Awaitable[None] | None:
+        """What answers an ASGI request when it is awaited; None if FastAPI's own router has to."""
+
+    def counts(self) -> tuple[int, dict[str, int]]:
+        """How many requests plans have answered, and how many were handed to FastAPI's own code, by reason."""

@@ -57,7 +57,7 @@ class Header(HeaderType):
 
 
 class Commands(click.Command):
-    """Serves, unless the first argument is the name of another command; groups the options in the help by what they are about."""
+    """Serves, unless the first argument names another command. The help groups the options by what they are about."""
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
         """Runs the command that the arguments name."""

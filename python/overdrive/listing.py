@@ -39,7 +39,10 @@ def routes(app: str, as_json: bool, with_lifespan: bool, app_dir: str, factory: 
 
 def as_table(compilation: Compilation) -> str:
     """For people: a line a route, and a total."""
-    rows = [(", ".join(sorted(entry.methods)) or "any", entry.path or "/", _state(compilation, entry)) for entry in compilation.entries]
+    rows = [
+        (", ".join(sorted(entry.methods)) or "any", entry.path or "/", _state(compilation, entry))
+        for entry in compilation.entries
+    ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     lines = [f"{methods:<{widths[0]}}  {path:<{widths[1]}}  {state}" for methods, path, state in rows]
     return "\n".join([*lines, compilation.summary()])

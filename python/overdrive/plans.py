@@ -99,11 +99,11 @@ def _may_be_fastapi() -> bool:
     return "fastapi" in sys.modules
 
 
-def compile(app: Any) -> ASGI3:  # noqa: A001 (users write overdrive.compile)
-    """`app`, a FastAPI application, as an ASGI application with its routes compiled, for any ASGI server on asyncio.
+def compile(app: Any) -> ASGI3:
+    """`app`, a FastAPI application, as an ASGI application with compiled routes, for any ASGI server on asyncio.
 
-    It compiles at the first request, after the application's start-up. An application that is none of FastAPI's is served
-    as it is, as is every application on a loop that is not asyncio's.
+    It compiles at the first request, after the application's start-up. An application that is none of FastAPI's is
+    served as it is, as is every application on a loop that is not asyncio's.
 
     ```python
     from fastapi import FastAPI

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,10 @@ REQUESTS = [
     Request("/mutable?many=x&stamped=y"),
     Request("/filter?limit=5&tags=a&tags=b"),
     Request("/filter?limit=500&other=1"),
-    Request("/headers", headers=(("User-Agent", "a"), ("X-Values", "1"), ("x-values", "2"), ("Cookie", 'one=1; two="q\\"x"; one=2'))),
+    Request(
+        "/headers",
+        headers=(("User-Agent", "a"), ("X-Values", "1"), ("x-values", "2"), ("Cookie", 'one=1; two="q\\"x"; one=2')),
+    ),
     Request("/headers", headers=(("strange", "s"), ("user-agent", "\xe9"), ("cookie", "one=x"))),
     Request("/header-model", headers=(("x-token", "t"), ("x-many", "a"), ("x-many", "b"))),
     Request("/header-model"),
@@ -179,11 +181,11 @@ def oracle_within_middleware(serve_once: Serve) -> Served:
 
 
 @pytest.fixture(scope="module")
-def compiled(serve_once: Serve) -> Iterator[Served]:
+def compiled(serve_once: Serve) -> Served:
     """overdrive, plans straight from the engine."""
     served = serve_once("features:app", app_dir=APPS, env=SEED)
     assert "Compiled 73 of 73 routes" in served.log, served.log
-    yield served
+    return served
 
 
 @pytest.fixture(scope="module")

@@ -58,9 +58,9 @@ class Compilation:
         if self.stack is None or self.plans is None:
             return
         place = self.stack.exits
-        if type(place.app) is not PlannedRouter:
-            place.app = PlannedRouter(place.app)
-        place.app.plans = self.plans
+        planned = place.app if isinstance(place.app, PlannedRouter) else PlannedRouter(place.app)
+        planned.plans = self.plans
+        place.app = planned
 
     @property
     def operations(self) -> int:
@@ -107,7 +107,10 @@ def compile_application(app: FastAPI, on_change: Callable[[], object]) -> Compil
 
 
 def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator[None, None, Compilation]:
-    """Compiles all routes, with a pause after each. `on_change` is called, once, when requests find the routes changed."""
+    """Compiles all routes, with a pause after each.
+
+    `on_change` is called, once, when a request finds the routes changed.
+    """
     if app.middleware_stack is None:
         # As the first request would.
         app.middleware_stack = app.build_middleware_stack()
@@ -157,9 +160,7 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         router=router,
         handlers=stack.handlers,
         default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
-        default_validation_handler=_if_same(
-            by_class.get(RequestValidationError), request_validation_exception_handler
-        ),
+        default_validation_handler=_if_same(by_class.get(RequestValidationError), request_validation_exception_handler),
         raise_through=stack.raise_through,
         route_lists=[routes for _, routes in lists],
         stack=app.middleware_stack,

@@ -109,4 +109,3 @@ def _specials(dependant: Dependant, request: str) -> list[tuple[str, str]]:
     if dependant.security_scopes_param_name:
         found.append(("security_scopes", dependant.security_scopes_param_name))
     return found
-

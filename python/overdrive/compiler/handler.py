@@ -13,10 +13,9 @@ from typing import Any
 from fastapi import _body_limit, params, routing
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies import models
+from pydantic_core import SchemaSerializer
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.responses import JSONResponse
-
-from pydantic_core import SchemaSerializer
 
 from overdrive.compiler import fields
 from overdrive.compiler.spec import Answer, NotCompiled
@@ -66,7 +65,9 @@ class Handler:
             serializer = field._type_adapter.serializer
             if type(serializer) is SchemaSerializer:
                 serialize = serializer.to_json
-                options = {name: given for name, given in options.items() if given != SERIALIZER_DEFAULTS.get(name, ...)}
+                options = {
+                    name: given for name, given in options.items() if given != SERIALIZER_DEFAULTS.get(name, ...)
+                }
         elif field is not None:
             serialize = field.serialize
         elif class_ is JSONResponse and native_json:
@@ -110,7 +111,8 @@ def _closure(function: Any, code: CodeType, reason: str) -> dict[str, Any]:
     if not isinstance(function, FunctionType) or function.__code__ is not code:
         raise NotCompiled(reason)
     return {
-        name: cell.cell_contents for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        name: cell.cell_contents
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     }
 
 

@@ -1,9 +1,9 @@
 """The functions of FastAPI, Starlette, pydantic and anyio that plans mirror, and whether they are the code we know.
 
 A plan does natively what these functions do in Python. Each feature names those it mirrors; if the code of one is not
-among the fingerprints recorded in `fingerprints.json`, because of another release or because somebody has replaced it, the
-features that mirror it are off, and nothing else. A fingerprint is a hash of the compiled code without docstrings and line
-numbers, so it differs between Python versions and does not between releases that leave a function alone.
+among the fingerprints recorded in `fingerprints.json`, because of another release or because somebody has replaced it,
+the features that mirror it are off, and nothing else. A fingerprint is a hash of the compiled code without docstrings
+and line numbers, so it differs between Python versions and does not between releases that leave a function alone.
 
 `python -m overdrive.compiler.known --record` adds the fingerprints of what is installed.
 """

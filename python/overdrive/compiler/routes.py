@@ -99,7 +99,9 @@ def entry(found: Found, *, limited: bool, off: Mapping[str, str]) -> Entry | Non
     if type(effective) is StarletteRoute and type(effective).matches is StarletteRoute.matches:
         return _entry(effective, path, "a plain Starlette route")
     if isinstance(effective, Mount):
-        return Entry(path=path, methods=[], segments=None, prefix=_literal(path), reason="a mount", name=route_name(route))
+        return Entry(
+            path=path, methods=[], segments=None, prefix=_literal(path), reason="a mount", name=route_name(route)
+        )
     kind = "a host" if isinstance(effective, Host) else f"a route of type {type(route).__name__}"
     return Entry(path=path, methods=[], segments=None, reason=kind, name=route_name(route))
 
@@ -189,7 +191,9 @@ def _segments(effective: Any, path: str) -> list[tuple[str, bool]] | None:
         if "{" not in piece and "}" not in piece:
             segments.append((piece, False))
             continue
-        convertor = effective.param_convertors.get(piece[1:-1]) if piece.startswith("{") and piece.endswith("}") else None
+        convertor = (
+            effective.param_convertors.get(piece[1:-1]) if piece.startswith("{") and piece.endswith("}") else None
+        )
         kind = CONVERTORS.get(type(convertor))
         if kind is None or (kind == "path" and place != len(pieces) - 1):
             return None

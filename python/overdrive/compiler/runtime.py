@@ -208,7 +208,7 @@ class Runtime:
         self.would_block = anyio.WouldBlock
         self.current_task = asyncio.current_task
         # Empty for most applications; then no task is in a scope.
-        self.task_states = _task_states.data if own_threads else None
+        self.task_states = vars(_task_states)["data"] if own_threads else None
         self.in_cancel_scope = _in_cancel_scope
         self.start_thread = _start_thread
         self.library_variable = getattr(sys.modules.get("sniffio"), "current_async_library_cvar", None)
@@ -233,6 +233,6 @@ class Runtime:
         self.request_validation_error_class = RequestValidationError
         self.response_validation_error = _response_validation_error
         self.response_not_awaited = _response_not_awaited
-        self.unquote_cookie = http.cookies._unquote  # type: ignore[attr-defined]
+        self.unquote_cookie = http.cookies._unquote
         self.http_exception = HTTPException
         self.from_attributes = ("from_attributes",)

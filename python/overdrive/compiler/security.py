@@ -32,9 +32,9 @@ BY_KEY = {APIKeyCookie: "cookies", APIKeyHeader: "headers", APIKeyQuery: "query_
 
 
 def presented(call: Any) -> tuple[str, str] | None:
-    """The attribute of a request and the key there that the scheme `call` looks at; None if it is no scheme of FastAPI's.
+    """The attribute of a request, and the key there, that the scheme `call` looks at.
 
-    A scheme then needs no request, but an object with that one value.
+    A scheme needs no request then, but an object with that one value. None if `call` is no scheme of FastAPI's.
     """
     kind = type(call)
     if "__call__" in getattr(call, "__dict__", ()):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 
-
 @dataclass(frozen=True, slots=True)
 class Value:
     """How a field makes an argument of what a request holds.
@@ -130,8 +129,8 @@ class Route:
 class Entry:
     """A route in FastAPI's order.
 
-    segments: the path's pieces as `(text, is_parameter)`, a parameter with its convertor's name; None: only FastAPI's own
-        code can tell what matches, but all of it begins with `prefix`.
+    segments: the path's pieces as `(text, is_parameter)`, a parameter with its convertor's name; None: only FastAPI's
+        own code can tell what matches, but all of it begins with `prefix`.
     allow: the value of `Allow` in a 405.
     reason: why there is no plan.
     """
@@ -147,7 +146,5 @@ class Entry:
     reason: str | None = None
 
 
-class NotCompiled(Exception):  # noqa: N818 (it is no error)
+class NotCompiled(Exception):
     """Raised where something is met that plans do not mirror; the message says what."""
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +23,12 @@ RAISED = "overdrive.raised"
 # More than anybody has: a chain that goes round.
 MAX_MIDDLEWARE = 1000
 
-Scope = dict[str, Any]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class PlannedRouter:
-    """Stands in the router's place in a stack with middleware of the user's: plans answer there, or the router itself."""
+    """Stands in the router's place below middleware of the user's: plans answer there, or the router itself."""
 
     def __init__(self, router: Any) -> None:
         self.router = router
@@ -135,7 +135,7 @@ def without_first(send: Send) -> Send:
     """`send` that drops its first message."""
     pending = True
 
-    async def sender(message: dict[str, Any]) -> None:
+    async def sender(message: MutableMapping[str, Any]) -> None:
         nonlocal pending
         if pending:
             pending = False

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from weakref import WeakSet
 
 import anyio.from_thread
+import anyio.lowlevel
 import anyio.to_thread
 from fastapi import (
     APIRouter,
@@ -303,9 +304,7 @@ async def async_task(text: str) -> None:
 
 
 @app.get("/opened")
-async def use_opened(
-    resource: Annotated[str, Depends(opened)], tasks: BackgroundTasks, fail: str | None = None
-) -> Any:
+async def use_opened(resource: Annotated[str, Depends(opened)], tasks: BackgroundTasks, fail: str | None = None) -> Any:
     tasks.add_task(task, "a")
     tasks.add_task(async_task, text="b")
     note("endpoint")
@@ -628,7 +627,7 @@ async def waits() -> Any:
     async with asyncio.timeout(5):
         await asyncio.sleep(0)
     with anyio.move_on_after(5):
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
     return "waited"
 
 

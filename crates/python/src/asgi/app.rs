@@ -28,7 +28,7 @@ use crate::plan::input::Input;
 use crate::plan::runtime::Runtime;
 use crate::plan::table::{Destination, Plans};
 use crate::plan::wire::{Peer, Wire};
-use crate::plan::{Reply, convert_path, route_path};
+use crate::plan::{Reply, UNCONVERTIBLE, convert_path, route_path};
 
 /// What all requests of an engine share.
 pub(crate) struct Bridge {
@@ -330,18 +330,19 @@ fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_
     let reply = match destination {
         Destination::Plan(plan, place, values) => {
             // FastAPI's own code meets the same error, and knows what becomes of it.
-            let Ok(parameters) = convert_path(py, plan, values) else { return Ok(Chosen::Application) };
+            let Ok(parameters) = convert_path(py, plan, values) else {
+                plans.count_handed_over(UNCONVERTIBLE);
+                return Ok(Chosen::Application);
+            };
             return Ok(Chosen::Plan(handle.clone_ref(py), place, parameters));
         }
-        Destination::Stock(_) => {
-            plans.count_handed_over();
+        Destination::Stock(reason) => {
+            plans.count_handed_over(reason);
             return Ok(Chosen::Application);
         }
-        Destination::NotFound => Reply::with_headers(
-            StatusCode::NOT_FOUND,
-            Vec::new(),
-            Bytes::from_static(b"{\"detail\":\"Not Found\"}"),
-        ),
+        Destination::NotFound => {
+            Reply::with_headers(StatusCode::NOT_FOUND, Vec::new(), Bytes::from_static(b"{\"detail\":\"Not Found\"}"))
+        }
         Destination::MethodNotAllowed(allow) => {
             let allow = HeaderValue::from_str(allow).map_err(|error| PyValueError::new_err(error.to_string()))?;
             Reply::with_headers(

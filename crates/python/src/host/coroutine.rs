@@ -84,9 +84,7 @@ impl RequestCoroutine {
         }
         let inner = match self.request.begin(py)? {
             Begun::Python(awaitable) if ffi::is_coroutine(&awaitable) => Inner::Python(awaitable.unbind()),
-            Begun::Python(awaitable) => {
-                Inner::Python(awaitable.call_method0(pyo3::intern!(py, "__await__"))?.unbind())
-            }
+            Begun::Python(awaitable) => Inner::Python(awaitable.call_method0(pyo3::intern!(py, "__await__"))?.unbind()),
             Begun::Steps(steps) => Inner::Steps(LoopBound::new(Rc::new(steps), &self.host.get()?.graveyard)),
         };
         Ok(self.inner.get_or_init(|| inner))

@@ -139,9 +139,8 @@ pub(crate) fn list_is(list: &Bound<'_, pyo3::types::PyList>, items: &[Py<PyAny>]
     // SAFETY: a live list; its items are read while nothing else runs, and only compared as addresses.
     unsafe {
         ffi::PyList_GET_SIZE(list) == items.len() as ffi::Py_ssize_t
-            && (0..items.len()).all(|place| {
-                std::ptr::eq(ffi::PyList_GET_ITEM(list, place as ffi::Py_ssize_t), items[place].as_ptr())
-            })
+            && (0..items.len())
+                .all(|place| std::ptr::eq(ffi::PyList_GET_ITEM(list, place as ffi::Py_ssize_t), items[place].as_ptr()))
     }
 }
 

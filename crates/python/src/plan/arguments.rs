@@ -141,14 +141,14 @@ impl Call {
             let value = match special {
                 Special::Request => self.request(py)?.clone_ref(py),
                 Special::Presented => self.presented(py, node)?.unbind(),
-                Special::Response => get_or_try_init(&self.response, || {
-                    Ok(runtime.injected_response.bind(py).call0()?.unbind())
-                })?
-                .clone_ref(py),
-                Special::BackgroundTasks => get_or_try_init(&self.background, || {
-                    Ok(runtime.background_tasks.bind(py).call0()?.unbind())
-                })?
-                .clone_ref(py),
+                Special::Response => {
+                    get_or_try_init(&self.response, || Ok(runtime.injected_response.bind(py).call0()?.unbind()))?
+                        .clone_ref(py)
+                }
+                Special::BackgroundTasks => {
+                    get_or_try_init(&self.background, || Ok(runtime.background_tasks.bind(py).call0()?.unbind()))?
+                        .clone_ref(py)
+                }
                 Special::SecurityScopes => runtime.security_scopes.bind(py).call1((&node.dependant,))?.unbind(),
             };
             arguments[node.base + argument] = Some(value);
@@ -168,7 +168,12 @@ impl Call {
         ffi::call_with_names(runtime.namespace.bind(py), [&values.into_any()], presented.names.bind(py))
     }
 
-    pub(super) fn validation_error(&self, py: Python<'_>, errors: &Bound<'_, PyList>, body: Py<PyAny>) -> PyResult<PyErr> {
+    pub(super) fn validation_error(
+        &self,
+        py: Python<'_>,
+        errors: &Bound<'_, PyList>,
+        body: Py<PyAny>,
+    ) -> PyResult<PyErr> {
         let arguments = (&self.plan().route, errors, body, self.wire.method(), self.root_path());
         Ok(PyErr::from_value(self.plans().runtime.request_validation_error.bind(py).call1(arguments)?))
     }

@@ -13,22 +13,22 @@ use super::call::{Call, steps};
 use super::input::Input;
 use super::table::{Destination, Plans};
 use super::wire::{Asgi, Wire};
-use super::{convert_path, route_path};
+use super::{UNCONVERTIBLE, convert_path, route_path};
 use crate::host::awaitable::thrown;
 use crate::host::loop_bound::LoopBound;
 use crate::host::steps::{Resume, Steps};
 
-/// The awaitable of a request that a plan answers; `None`: FastAPI's own router has to.
+/// The awaitable of a request that a plan answers, or the reason why FastAPI's own router has to.
 pub(crate) fn begin(
     plans: &Bound<'_, Plans>,
     scope: &Bound<'_, PyDict>,
     receive: &Bound<'_, PyAny>,
     send: &Bound<'_, PyAny>,
-) -> PyResult<Option<PlanCoroutine>> {
+) -> PyResult<Result<PlanCoroutine, String>> {
     let py = plans.py();
     let table = plans.get();
-    if table.hold(py).is_err() {
-        return Ok(None);
+    if let Err(reason) = table.hold(py) {
+        return Ok(Err(reason.to_owned()));
     }
     let text = |name: &str| -> PyResult<String> {
         Ok(match scope.get_item(name)? {
@@ -37,26 +37,29 @@ pub(crate) fn begin(
         })
     };
     let (method, path, root_path) = (text("method")?, text("path")?, text("root_path")?);
-    // Parameters of a mount around us are merged by FastAPI's own code.
     if scope.get_item("path_params")?.is_some_and(|given| given.is_truthy().unwrap_or(true)) {
-        return Ok(None);
+        return Ok(Err("path parameters of a mount around the application".into()));
     }
-    let Some(headers) = headers(scope)? else { return Ok(None) };
+    let query = match scope.get_item("query_string")? {
+        Some(query) => String::from_utf8(query.cast::<PyBytes>()?.as_bytes().to_vec()).ok(),
+        None => Some(String::new()),
+    };
+    let (Some(headers), Some(query)) = (headers(scope)?, query) else {
+        return Ok(Err("bytes that the engine would not let through".into()));
+    };
     let has_body = headers.get(http::header::CONTENT_LENGTH).is_some_and(|length| length != "0")
         || headers.contains_key(http::header::TRANSFER_ENCODING);
-    let Destination::Plan(plan, place, values) = table.find(&method, route_path(&path, &root_path), has_body) else {
-        return Ok(None);
+    let (plan, place, values) = match table.find(&method, route_path(&path, &root_path), has_body) {
+        Destination::Plan(plan, place, values) => (plan, place, values),
+        Destination::Stock(reason) => return Ok(Err(reason.to_owned())),
+        // Raised and handled where the application expects it.
+        Destination::NotFound | Destination::MethodNotAllowed(_) => return Ok(Err("404 or 405".into())),
     };
-    let Ok(parameters) = convert_path(py, plan, values) else { return Ok(None) };
-    let query = match scope.get_item("query_string")? {
-        Some(query) => query.cast::<PyBytes>()?.as_bytes().to_vec(),
-        None => Vec::new(),
-    };
-    let Ok(query) = String::from_utf8(query) else { return Ok(None) };
+    let Ok(parameters) = convert_path(py, plan, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
     let wire = Wire::Asgi(Asgi::new(scope, receive, send, &method, &root_path));
     let call = Call::new(plans.clone().unbind(), place, wire, Input::new(&query, headers, parameters));
     table.count_answered();
-    Ok(Some(PlanCoroutine(LoopBound::new(Rc::new(steps(call)), &table.graveyard))))
+    Ok(Ok(PlanCoroutine(LoopBound::new(Rc::new(steps(call)), &table.graveyard))))
 }
 
 /// The headers of a scope; `None` if one of them is none that the engine would let through.

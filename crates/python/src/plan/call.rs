@@ -94,9 +94,9 @@ impl Call {
         };
         match self.leave(Which::Request, sent).await? {
             Some(()) => Ok(()),
-            None => Python::attach(|py| {
-                Err(PyErr::from_value(self.plans().runtime.response_not_awaited.bind(py).call0()?))
-            }),
+            None => {
+                Python::attach(|py| Err(PyErr::from_value(self.plans().runtime.response_not_awaited.bind(py).call0()?)))
+            }
         }
     }
 

@@ -85,9 +85,8 @@ impl Call {
 
     /// Lets a generator run to its end.
     pub(super) async fn leave_generator(&self, generator: Py<PyAny>) -> PyResult<()> {
-        let next = Python::attach(|py| {
-            generator.bind(py).call_method0(pyo3::intern!(py, "__anext__")).map(Bound::unbind)
-        })?;
+        let next =
+            Python::attach(|py| generator.bind(py).call_method0(pyo3::intern!(py, "__anext__")).map(Bound::unbind))?;
         match self.baton.wait_for(next).await {
             Err(error) if Python::attach(|py| error.is_instance_of::<PyStopAsyncIteration>(py)) => Ok(()),
             Err(error) => Err(error),

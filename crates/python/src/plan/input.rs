@@ -66,7 +66,11 @@ impl Input {
     /// The value of the last cookie of a name.
     fn cookie<'py>(&self, py: Python<'py>, runtime: &Runtime, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         let cookies = self.cookies.get_or_init(|| {
-            self.headers.get_all(http::header::COOKIE).iter().flat_map(|header| parse_cookies(header.as_bytes())).collect()
+            self.headers
+                .get_all(http::header::COOKIE)
+                .iter()
+                .flat_map(|header| parse_cookies(header.as_bytes()))
+                .collect()
         });
         let Some((_, value)) = cookies.iter().rev().find(|(other, _)| other == name) else {
             return Ok(None);

@@ -11,7 +11,9 @@ use crate::host::pool::Job;
 impl Call {
     pub(super) async fn call(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
         match node.kind {
-            Kind::Sync if !node.limited && self.wire.engine().is_some() => return self.call_in_thread(node, arguments).await,
+            Kind::Sync if !node.limited && self.wire.engine().is_some() => {
+                return self.call_in_thread(node, arguments).await;
+            }
             Kind::AsyncGenerator if self.own_exits() => return self.enter(node, arguments).await,
             _ => {}
         }

@@ -26,4 +26,4 @@ mod value;
 pub(crate) mod wire;
 
 pub(crate) use reply::Reply;
-pub(crate) use request::{convert_path, route_path};
+pub(crate) use request::{UNCONVERTIBLE, convert_path, route_path};

@@ -109,7 +109,11 @@ impl Reply {
     }
 
     /// What FastAPI's own handler makes of an `HTTPException`; `None` where Python has to look.
-    pub(crate) fn of_http_exception(py: Python<'_>, runtime: &Runtime, error: &Bound<'_, PyAny>) -> PyResult<Option<Reply>> {
+    pub(crate) fn of_http_exception(
+        py: Python<'_>,
+        runtime: &Runtime,
+        error: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<Reply>> {
         let status: u16 = error.getattr(pyo3::intern!(py, "status_code"))?.extract()?;
         let given = error.getattr(pyo3::intern!(py, "headers"))?;
         let mut headers = Vec::with_capacity(8);

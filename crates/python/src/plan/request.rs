@@ -82,6 +82,8 @@ pub(crate) fn route_path<'a>(path: &'a str, root_path: &str) -> &'a str {
     }
 }
 
+/// Why a request is handed over whose path matches and whose convertor raises.
+pub(crate) const UNCONVERTIBLE: &str = "a path parameter that cannot be converted";
 
 /// The path parameters as their convertors give them, with their names.
 ///

@@ -45,16 +45,17 @@ impl Call {
         let plan = self.plan();
         let runtime = &self.plans().runtime;
         let validated = match &plan.answer.validate {
-            Some(validate) if !plan.answer.in_thread => Python::attach(|py| {
-                match call_validator(py, runtime, validate, value.bind(py)) {
+            Some(validate) if !plan.answer.in_thread => {
+                Python::attach(|py| match call_validator(py, runtime, validate, value.bind(py)) {
                     Ok(value) => Ok(Ok(value.unbind())),
                     Err(error) if error.is_instance(py, runtime.validation_error.bind(py)) => {
-                        let errors = runtime.located_errors.bind(py).call1((error.into_value(py), response_loc(py)?))?;
+                        let errors =
+                            runtime.located_errors.bind(py).call1((error.into_value(py), response_loc(py)?))?;
                         Ok(Err(errors.unbind()))
                     }
                     Err(error) => Err(error),
-                }
-            })?,
+                })?
+            }
             _ => {
                 let result = Python::attach(|py| {
                     let arguments = (field, &value, response_loc(py)?);

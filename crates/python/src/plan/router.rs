@@ -234,7 +234,11 @@ mod tests {
                 None => Segment::Literal(segment.into()),
             })
             .collect();
-        Entry { segments: Some(segments), prefix: String::new(), methods: methods.iter().map(|m| (*m).into()).collect() }
+        Entry {
+            segments: Some(segments),
+            prefix: String::new(),
+            methods: methods.iter().map(|m| (*m).into()).collect(),
+        }
     }
 
     fn unknown(prefix: &str) -> Entry {
@@ -243,7 +247,8 @@ mod tests {
 
     #[test]
     fn the_first_match_wins_whether_literal_or_parameter() {
-        let router = Router::new(vec![entry("/a/{str}", &["GET"]), entry("/a/b", &["GET"]), entry("/{str}/b", &["GET"])]);
+        let router =
+            Router::new(vec![entry("/a/{str}", &["GET"]), entry("/a/b", &["GET"]), entry("/{str}/b", &["GET"])]);
         assert_eq!(router.find("GET", "/a/b"), Found::Route(0, vec!["b"]));
         assert_eq!(router.find("GET", "/x/b"), Found::Route(2, vec!["x"]));
         assert_eq!(router.find("GET", "/x/c"), Found::Nothing);
@@ -287,7 +292,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_judged_counts_by_its_place_and_prefix() {
-        let router = Router::new(vec![entry("/a", &["GET"]), unknown("/s"), entry("/s/x", &["GET"]), entry("/b", &["GET"])]);
+        let router =
+            Router::new(vec![entry("/a", &["GET"]), unknown("/s"), entry("/s/x", &["GET"]), entry("/b", &["GET"])]);
         assert_eq!(router.find("GET", "/a"), Found::Route(0, vec![]));
         assert_eq!(router.find("GET", "/s/x"), Found::Unknown);
         assert_eq!(router.find("GET", "/b"), Found::Route(3, vec![]));

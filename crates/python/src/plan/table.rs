@@ -1,7 +1,8 @@
 //! The plans of an application, and whether they still hold.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
@@ -54,7 +55,9 @@ impl Plan {
             }
         }
         let own_exits = !nodes.iter().any(|node| {
-            node.kind == Kind::Generator || node.limited || node.specials.iter().any(|(special, _)| *special == Special::Request)
+            node.kind == Kind::Generator
+                || node.limited
+                || node.specials.iter().any(|(special, _)| *special == Special::Request)
         });
         Ok(Plan {
             own_exits,
@@ -97,8 +100,8 @@ pub(crate) struct Plans {
     /// Calls through ASGI that died on a thread which is not theirs.
     pub(crate) graveyard: Arc<Graveyard>,
     answered: AtomicU64,
-    /// Requests handed to FastAPI's own code.
-    handed_over: AtomicU64,
+    /// Requests handed to FastAPI's own code, by reason. Off the way of those that plans answer.
+    handed_over: Mutex<HashMap<String, u64>>,
 }
 
 /// What is looked at before every request.
@@ -167,7 +170,7 @@ impl Plans {
             changed: AtomicBool::new(false),
             graveyard: Arc::default(),
             answered: AtomicU64::new(0),
-            handed_over: AtomicU64::new(0),
+            handed_over: Mutex::default(),
         })
     }
 
@@ -179,16 +182,21 @@ impl Plans {
         send: &Bound<'_, PyAny>,
     ) -> PyResult<Option<PlanCoroutine>> {
         this.get().graveyard.empty();
-        let planned = asgi::begin(this, scope, receive, send)?;
-        if planned.is_none() {
-            this.get().count_handed_over();
+        match asgi::begin(this, scope, receive, send)? {
+            Ok(planned) => Ok(Some(planned)),
+            Err(reason) => {
+                this.get().count_handed_over(&reason);
+                Ok(None)
+            }
         }
-        Ok(planned)
     }
 
-    /// Requests that plans have answered, and those that were handed to FastAPI's own code.
-    fn counts(&self) -> (u64, u64) {
-        (self.answered.load(Ordering::Relaxed), self.handed_over.load(Ordering::Relaxed))
+    /// Requests that plans have answered, and those that were handed to FastAPI's own code, by reason.
+    fn counts(&self) -> (u64, HashMap<String, u64>) {
+        (
+            self.answered.load(Ordering::Relaxed),
+            self.handed_over.lock().expect("no code panics while holding it").clone(),
+        )
     }
 }
 
@@ -321,7 +329,11 @@ impl Plans {
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_handed_over(&self) {
-        self.handed_over.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_handed_over(&self, reason: &str) {
+        let mut counts = self.handed_over.lock().expect("no code panics while holding it");
+        match counts.get_mut(reason) {
+            Some(count) => *count += 1,
+            None => drop(counts.insert(reason.to_owned(), 1)),
+        }
     }
 }

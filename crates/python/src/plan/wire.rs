@@ -158,7 +158,10 @@ impl Wire {
                     let message = PyDict::new(py);
                     message.set_item("type", "http.response.start")?;
                     message.set_item("status", reply.status.as_u16())?;
-                    message.set_item("headers", raw_headers(py, reply.headers.iter().map(|(name, value)| (name, value)))?)?;
+                    message.set_item(
+                        "headers",
+                        raw_headers(py, reply.headers.iter().map(|(name, value)| (name, value)))?,
+                    )?;
                     Ok(message.unbind())
                 });
                 asgi.send(baton, start).await?;
