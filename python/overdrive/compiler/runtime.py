@@ -193,6 +193,7 @@ class Runtime:
 
     def __init__(self, *, own_threads: bool) -> None:
         self.json_loads = json.loads
+        self.scan_json = json._default_decoder.scan_once  # type: ignore[attr-defined]
         self.json_decode_error = json.JSONDecodeError
         self.render_json = _render_json
         self.jsonable_encoder = jsonable_encoder

@@ -219,7 +219,11 @@ impl Bridge {
                 let query = exchange.line.uri.query().unwrap_or("");
                 let input = Input::new(query, parts.headers, path);
                 let call = Call::new(plans, place, Wire::Engine(exchange.clone(), peer), input);
-                Ok(Box::new(PlannedRequest(LoopBound::new(call, &self.host.graveyard))) as _)
+                if !call.gather() {
+                    connection.current.replace(Current::Gathering(exchange.clone(), call));
+                    return exchange;
+                }
+                Ok(self.planned(call))
             }
             Ok(Chosen::Application) => {
                 let line = &exchange.line;
@@ -238,6 +242,10 @@ impl Bridge {
         };
         self.spawn(py, request);
         exchange
+    }
+
+    fn planned(&self, call: Rc<Call>) -> Box<dyn coroutine::Request> {
+        Box::new(PlannedRequest(LoopBound::new(call, &self.host.graveyard)))
     }
 
     /// The scope of an HTTP request.
@@ -380,6 +388,8 @@ pub(crate) struct Connection {
 enum Current {
     None,
     Http(Rc<Exchange>),
+    /// A request for a plan that needs the whole body; nothing runs before it is there.
+    Gathering(Rc<Exchange>, Rc<Call>),
     WebSocket(Rc<Session>),
 }
 
@@ -425,6 +435,14 @@ impl Application for AsgiApplication {
         let finished = match current {
             Current::None => return,
             Current::Http(exchange) => Python::attach(|py| exchange.progress(py, gone)),
+            Current::Gathering(exchange, call) => Python::attach(|py| {
+                exchange.progress(py, gone);
+                if call.gather() {
+                    connection.current.replace(Current::Http(exchange.clone()));
+                    self.0.spawn(py, Ok(self.0.planned(call)));
+                }
+                gone
+            }),
             Current::WebSocket(session) => Python::attach(|py| session.progress(py, gone)),
         };
         if finished {

@@ -1,18 +1,26 @@
 //! From a request to the arguments of its endpoint: the body, then the dependencies in post-order.
 
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use super::body::Body;
-use super::call::{Call, get_or_try_init};
+use super::call::{Call, End, get_or_try_init};
 use super::node::{Node, Special};
+use super::reply::Reply;
+use super::runtime::Runtime;
 use super::value::Errors;
 use crate::host::ffi;
 
 impl Call {
     pub(super) async fn read_body(&self) -> PyResult<Body> {
-        let bytes = match self.wire.read_body(&self.baton).await? {
+        let gathered = self.gathered.take();
+        let read = match gathered.end {
+            Some(End::Complete) => Some(gathered.bytes),
+            Some(End::Gone) => None,
+            None => self.wire.read_body(&self.baton).await?,
+        };
+        let bytes = match read {
             Some(bytes) => bytes,
             None => {
                 return Python::attach(|py| {
@@ -32,7 +40,7 @@ impl Call {
                 return Ok(Body::Bytes(raw.into_any().unbind()));
             }
             let runtime = &self.plans().runtime;
-            match runtime.json_loads.bind(py).call1((&raw,)) {
+            match parse(py, runtime, &bytes, &raw) {
                 Ok(json) => {
                     let json = json.unbind();
                     let _ = self.json.set(json.clone_ref(py));
@@ -109,6 +117,9 @@ impl Call {
         match errors {
             None => Ok(arguments),
             Some(errors) => Python::attach(|py| {
+                if self.answer_invalid(py, errors.bind(py))? {
+                    return Err(PyRuntimeError::new_err("an answer stands ready"));
+                }
                 let body = body.object(py).unwrap_or_else(|| py.None());
                 Err(self.validation_error(py, errors.bind(py), body)?)
             }),
@@ -168,6 +179,18 @@ impl Call {
         ffi::call_with_names(runtime.namespace.bind(py), [&values.into_any()], presented.names.bind(py))
     }
 
+    /// Makes the 422 without an exception, where nobody would see it: FastAPI's own handler is in charge, and no dependency is
+    /// to be left.
+    fn answer_invalid(&self, py: Python<'_>, errors: &Bound<'_, PyList>) -> PyResult<bool> {
+        let plans = self.plans();
+        if plans.default_validation_handler.is_none() || self.has_exits() || self.wire.engine().is_none() {
+            return Ok(false);
+        }
+        let Some(reply) = Reply::of_validation_errors(py, &plans.runtime, errors)? else { return Ok(false) };
+        self.ready.replace(Some(reply));
+        Ok(true)
+    }
+
     pub(super) fn validation_error(
         &self,
         py: Python<'_>,
@@ -182,4 +205,33 @@ impl Call {
         let node = self.plan().nodes.last().expect("a plan has its endpoint as its last node");
         (node, &arguments[node.places()])
     }
+}
+
+/// `json.loads(bytes)`, without the Python around its scanner where the bytes are UTF-8 and all is well.
+fn parse<'py>(
+    py: Python<'py>,
+    runtime: &Runtime,
+    bytes: &[u8],
+    object: &Bound<'py, PyBytes>,
+) -> PyResult<Bound<'py, PyAny>> {
+    if let Some(parsed) = scan(py, runtime, bytes) {
+        return Ok(parsed);
+    }
+    runtime.json_loads.bind(py).call1((object,))
+}
+
+/// The value in UTF-8 text, or `None` for whatever `json.loads` should look at itself: other encodings and errors.
+fn scan<'py>(py: Python<'py>, runtime: &Runtime, bytes: &[u8]) -> Option<Bound<'py, PyAny>> {
+    // As `json.detect_encoding`: no byte order mark, and no NUL where UTF-16 and UTF-32 have one.
+    if bytes[0] >= 0x80 || bytes.iter().take(4).any(|byte| *byte == 0) {
+        return None;
+    }
+    let start = bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
+    let text = PyString::new(py, str::from_utf8(bytes).ok()?);
+    let (value, end): (Bound<'py, PyAny>, usize) =
+        runtime.scan_json.bind(py).call1((&text, start)).ok()?.extract().ok()?;
+    // The end is counted in characters; what follows may be whitespace, which is one byte each.
+    let rest = text.len().ok()?.checked_sub(end)?;
+    let blank = bytes[bytes.len().checked_sub(rest)?..].iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+    blank.then_some(value)
 }

@@ -18,6 +18,7 @@ use super::reply::Reply;
 use super::respond::Outgoing;
 use super::table::{Plan, Plans};
 use super::wire::Wire;
+use crate::asgi::http::Read;
 use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
 use crate::host::steps::{Baton, Steps};
@@ -32,6 +33,8 @@ pub(crate) struct Call {
     /// The body's bytes and its JSON, as the request object gets them.
     pub(super) raw_body: OnceCell<Py<PyBytes>>,
     pub(super) json: OnceCell<Py<PyAny>>,
+    /// What was read of the body before the plan began, and whether that is all of it.
+    pub(super) gathered: RefCell<Gathered>,
     pub(super) stacks: OnceCell<Stacks>,
     pub(super) scope: OnceCell<Py<PyDict>>,
     pub(super) request: OnceCell<Py<PyAny>>,
@@ -43,6 +46,22 @@ pub(crate) struct Call {
     pub(super) request_exits: RefCell<Vec<Py<PyAny>>>,
     /// Code of the user's has seen the request object, and may have changed what it holds.
     pub(super) exposed: Cell<bool>,
+    /// The answer that takes the place of whatever is raised next.
+    pub(super) ready: RefCell<Option<Reply>>,
+}
+
+/// A body on its way.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) bytes: Vec<u8>,
+    pub(super) end: Option<End>,
+}
+
+/// How a body ended.
+pub(super) enum End {
+    Complete,
+    /// The client left before.
+    Gone,
 }
 
 impl Call {
@@ -55,6 +74,7 @@ impl Call {
             input,
             raw_body: OnceCell::new(),
             json: OnceCell::new(),
+            gathered: RefCell::default(),
             stacks: OnceCell::new(),
             scope: OnceCell::new(),
             request: OnceCell::new(),
@@ -63,7 +83,25 @@ impl Call {
             function_exits: RefCell::default(),
             request_exits: RefCell::default(),
             exposed: Cell::new(false),
+            ready: RefCell::default(),
         })
+    }
+
+    /// Reads what there is of a body that the plan needs as a whole; true when it may begin.
+    ///
+    /// A task that waited for its body would cost another turn of the loop, and nothing of the user's runs before it.
+    pub(crate) fn gather(&self) -> bool {
+        if !self.plan().reads_json {
+            return true;
+        }
+        let Some(exchange) = self.wire.engine() else { return true };
+        let gathered = &mut *self.gathered.borrow_mut();
+        gathered.end = match exchange.read(&mut gathered.bytes) {
+            Read::Pending => None,
+            Read::Complete => Some(End::Complete),
+            Read::Gone => Some(End::Gone),
+        };
+        gathered.end.is_some()
     }
 
     pub(super) fn plans(&self) -> &Plans {
@@ -110,6 +148,10 @@ impl Call {
 
     /// What was raised goes to the application's handlers, as through its own stack.
     async fn failed(&self, error: PyErr) -> PyResult<()> {
+        let ready = self.ready.take();
+        if let Some(reply) = ready {
+            return self.wire.send_whole(&self.baton, reply).await;
+        }
         let started = self.wire.has_started();
         if Python::attach(|py| !error.is_instance_of::<PyException>(py)) {
             return self.leave(Which::File, Err::<(), _>(error)).await.map(drop);

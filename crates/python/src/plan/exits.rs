@@ -27,6 +27,13 @@ pub(super) enum Which {
 }
 
 impl Call {
+    /// Whether anything is to be left that could see, or replace, an exception.
+    pub(super) fn has_exits(&self) -> bool {
+        self.stacks.get().is_some()
+            || !self.function_exits.borrow().is_empty()
+            || !self.request_exits.borrow().is_empty()
+    }
+
     /// Whether generators are left by the plan itself.
     pub(super) fn own_exits(&self) -> bool {
         // Around an ASGI application there may be cancel scopes, against which FastAPI shields its exits.

@@ -8,6 +8,8 @@ use pyo3::types::{PyDict, PyTuple};
 pub(crate) struct Runtime {
     /// `json.loads`
     pub(crate) json_loads: Py<PyAny>,
+    /// The scanner of `json`'s default decoder: `(text, index) -> (value, end)`
+    pub(crate) scan_json: Py<PyAny>,
     /// `json.decoder.JSONDecodeError`
     pub(crate) json_decode_error: Py<PyAny>,
     /// `json.dumps` as `JSONResponse.render` calls it, after `jsonable_encoder`: `(content) -> bytes`
