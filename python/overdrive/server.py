@@ -124,7 +124,11 @@ class Server:
         )
         self.engine.attach()
         self.routes = CompiledRoutes(config.loaded_app, self.engine, config.compile)
-        self.routes.start()
+        try:
+            self.routes.start()
+        except StartupError:
+            await self._unless_forced(self.lifespan.shutdown())
+            raise
         if self._shared is not None:
             self.engine.share(*self._shared.place)
         for sock in listener.sockets:

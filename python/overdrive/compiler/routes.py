@@ -114,7 +114,15 @@ def route_name(route: Any) -> str:
 def _operation(found: Found, path: str, *, limited: bool, off: Mapping[str, str]) -> Entry:
     route, effective = found.route, found.effective
     if type(route).matches is not APIRoute.matches or "matches" in vars(route):
-        return Entry(path=path, methods=[], segments=None, reason="its own matches()", name=route_name(route))
+        # It may match anything.
+        return Entry(
+            path=path,
+            methods=sorted(effective.methods),
+            segments=None,
+            reason="its own matches()",
+            name=route_name(route),
+            is_operation=True,
+        )
     made = _entry(effective, path, None)
     made.is_operation = True
     made.name = route_name(route)
