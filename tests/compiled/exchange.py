@@ -76,3 +76,18 @@ def json_request(target: str, content: Any, method: str = "POST", **headers: str
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     given = (("content-type", "application/json"), *headers.items())
     return Request(target, method, given, body)
+
+
+def form_request(target: str, body: bytes) -> Request:
+    """A request with an urlencoded form."""
+    return Request(target, "POST", (("content-type", "application/x-www-form-urlencoded"),), body)
+
+
+def files_request(target: str, **files: str) -> Request:
+    """A request with a multipart form of text files."""
+    parts = [
+        f'--b\r\ncontent-disposition: form-data; name="{name}"; filename="{name}.txt"\r\n\r\n{content}\r\n'
+        for name, content in files.items()
+    ]
+    body = "".join([*parts, "--b--\r\n"]).encode()
+    return Request(target, "POST", (("content-type", "multipart/form-data; boundary=b"),), body)

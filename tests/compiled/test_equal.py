@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compiled.exchange import Request, ask, json_request, send
+from tests.compiled.exchange import Request, ask, files_request, form_request, json_request, send
 from tests.conftest import Serve, Served
 
 APPS = Path(__file__).parent / "apps"
@@ -74,6 +74,16 @@ REQUESTS = [
     json_request("/union", b"[1, 2]"),
     json_request("/union", {"a": "x"}),
     Request("/raw", "POST", (), b"x" * 100_000),
+    # Forms.
+    form_request("/form/1", b"name=n&ages=1&ages=2"),
+    form_request("/form/x?q=y", b"ages=x&name="),
+    form_request("/form/1", b""),
+    json_request("/form/1", {"name": "n"}),
+    form_request("/form-model", b"name=nn&ages=1&ages=2"),
+    form_request("/form-model", b"name=n&other=1"),
+    files_request("/files", one="text of one", raw="raw"),
+    files_request("/files", one="text of one"),
+    Request("/files", "POST", (("content-type", "multipart/form-data; boundary=b"),), b"--b\r\nbroken"),
     # Dependencies.
     Request("/tree?q=5"),
     Request("/tree?q=x"),
@@ -184,7 +194,7 @@ def oracle_within_middleware(serve_once: Serve) -> Served:
 def compiled(serve_once: Serve) -> Served:
     """overdrive, plans straight from the engine."""
     served = serve_once("features:app", app_dir=APPS, env=SEED)
-    assert "Compiled 73 of 73 routes" in served.log, served.log
+    assert "Compiled 76 of 76 routes" in served.log, served.log
     return served
 
 
@@ -238,5 +248,5 @@ def test_a_route_added_at_run_time_is_served_at_once_and_compiled_soon(serve: Se
     assert send(served, Request("/added")).status == 404
     send(served, Request("/add-route", "POST", (), b""))
     assert send(served, Request("/added")).body == b'"added"'
-    served.wait_for("The routes have changed. Compiled 74 of 74 routes")
+    served.wait_for("The routes have changed. Compiled 77 of 77 routes")
     assert send(served, Request("/added")).body == b'"added"'

@@ -172,13 +172,12 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
 
 
 def _examine_router(router: APIRouter) -> None:
-    kind = type(router)
-    for name in ("__call__", "app", "handle", "matches"):
-        if getattr(kind, name) is not getattr(APIRouter, name) or (name in vars(router)):
-            raise NotCompiled(f"the router's own {name}")
+    name = routes.own_method(router)
+    if name is not None:
+        raise NotCompiled(f"the router's own {name}")
     if router.middleware_stack != router.app:
         raise NotCompiled("middleware of the router")
-    if router.default != router.not_found or kind.not_found is not APIRouter.not_found:
+    if router.default != router.not_found or type(router).not_found is not APIRouter.not_found:
         raise NotCompiled("the router's own default")
 
 

@@ -14,9 +14,14 @@ SOURCES = ("path", "query", "header", "cookie")
 
 
 class Tree:
-    """Builds the nodes of one route. `known_security`: FastAPI's security schemes are the code we know."""
+    """Builds the nodes of one route.
 
-    def __init__(self, *, known_security: bool) -> None:
+    known_security: FastAPI's security schemes are the code we know.
+    form: the body is a form, which FastAPI's own code takes apart.
+    """
+
+    def __init__(self, *, known_security: bool, form: bool) -> None:
+        self._form = form
         self._known_security = known_security
         self.nodes: list[Node] = []
         self._caches: dict[Any, int] = {}
@@ -48,8 +53,12 @@ class Tree:
                 parameters.append(fields.parameter(field, source, len(names)))
                 names.append(field.name)
         body = []
+        of_form = []
         for field in dependant.body_params:
-            body.append(fields.body_parameter(field, len(names)))
+            if self._form:
+                of_form.append(len(names))
+            else:
+                body.append(fields.body_parameter(field, len(names)))
             names.append(field.name)
         specials = []
         presented = security.presented(dependant.call) if self._known_security else None
@@ -73,6 +82,7 @@ class Tree:
                 argument=argument,
                 parameters=parameters,
                 body=body,
+                of_form=of_form,
                 specials=specials,
                 presented=presented,
                 cache=self._caches.setdefault(key, len(self._caches)),

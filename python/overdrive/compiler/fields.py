@@ -60,8 +60,6 @@ def parameter(field: ModelField, source: str, argument: int) -> Parameter:
 
 def body_parameter(field: ModelField, argument: int) -> BodyParameter:
     """A parameter of a JSON body."""
-    if isinstance(field.field_info, params.Form):
-        raise NotCompiled("a form")
     keys = tuple(alias for alias, _ in utils._get_param_aliases(field))
     return BodyParameter(argument=argument, keys=keys, value=value(field))
 

@@ -84,11 +84,11 @@ class Handler:
         )
 
     @property
-    def reads_json(self) -> bool:
-        """Whether there is a body to be read."""
-        if self.body_field is not None and isinstance(self.body_field.field_info, params.Form):
-            raise NotCompiled("a form")
-        return self.body_field is not None
+    def reads(self) -> str:
+        """What the body is read as: "json", "form" or "nothing"."""
+        if self.body_field is None:
+            return "nothing"
+        return "form" if isinstance(self.body_field.field_info, params.Form) else "json"
 
 
 def unwrap(app: Any) -> Handler:
@@ -116,13 +116,13 @@ def _closure(function: Any, code: CodeType, reason: str) -> dict[str, Any]:
     }
 
 
-def _inner_code(function: Any, name: str) -> CodeType:
-    """The code of the function `name` that `function` defines."""
-    for constant in function.__code__.co_consts:
+def inner_code(code: CodeType, name: str) -> CodeType:
+    """The code of the function `name` that a function with `code` defines."""
+    for constant in code.co_consts:
         if isinstance(constant, CodeType) and constant.co_name == name:
             return constant
-    raise AssertionError(f"{function.__qualname__} defines no {name}")
+    raise AssertionError(f"{code.co_qualname} defines no {name}")
 
 
-ENDPOINT_APP = _inner_code(routing.request_response, "app")
-REQUEST_HANDLER = _inner_code(routing.get_request_handler, "app")
+ENDPOINT_APP = inner_code(routing.request_response.__code__, "app")
+REQUEST_HANDLER = inner_code(routing.get_request_handler.__code__, "app")

@@ -39,12 +39,16 @@ class Found:
     effective: what FastAPI really matches and runs: the route itself, or its context within an included router.
     included: the innermost included router it is in.
     behind_included: an included router was looked at before it.
+    form_limits: of the routers around it, the innermost counting most.
+    own_router: a router around it has its own way of matching.
     """
 
     route: BaseRoute
     effective: Any
     included: Any
     behind_included: bool
+    form_limits: dict[str, Any]
+    own_router: bool = False
 
 
 def walk(router: APIRouter) -> Iterator[Found]:
@@ -53,20 +57,30 @@ def walk(router: APIRouter) -> Iterator[Found]:
     for route in router.routes:
         if isinstance(route, routing._IncludedRouter):
             behind = True
-            yield from _walk_included(route)
+            yield from _walk_included(route, dict(router.form_limits), False)
         else:
-            yield Found(route, route, None, behind)
+            yield Found(route, route, None, behind, dict(router.form_limits))
 
 
-def _walk_included(included: Any) -> Iterator[Found]:
+def _walk_included(included: Any, limits: dict[str, Any], own_router: bool) -> Iterator[Found]:
+    limits = {**limits, **included.include_context.form_limits}
+    own_router = own_router or own_method(included.original_router) is not None
     for candidate in included.effective_candidates():
         if isinstance(candidate, routing._IncludedRouter):
-            yield from _walk_included(candidate)
-        elif isinstance(candidate.original_route, APIRoute):
-            yield Found(candidate.original_route, candidate, included, True)
-        else:
+            yield from _walk_included(candidate, limits, own_router)
+            continue
+        effective = candidate
+        if not isinstance(candidate.original_route, APIRoute):
             effective = candidate.starlette_route or candidate.original_route
-            yield Found(candidate.original_route, effective, included, True)
+        yield Found(candidate.original_route, effective, included, True, limits, own_router)
+
+
+def own_method(router: APIRouter) -> str | None:
+    """A method by which FastAPI finds routes and which `router` has replaced; None if it has replaced none."""
+    for name in ("__call__", "app", "handle", "matches"):
+        if getattr(type(router), name) is not getattr(APIRouter, name) or name in vars(router):
+            return name
+    return None
 
 
 def routers(router: APIRouter) -> list[APIRouter]:
@@ -123,6 +137,15 @@ def _operation(found: Found, path: str, *, limited: bool, off: Mapping[str, str]
             name=route_name(route),
             is_operation=True,
         )
+    if found.own_router:
+        return Entry(
+            path=path,
+            methods=sorted(effective.methods),
+            segments=None,
+            reason="a router's own way of matching",
+            name=route_name(route),
+            is_operation=True,
+        )
     made = _entry(effective, path, None)
     made.is_operation = True
     made.name = route_name(route)
@@ -156,12 +179,12 @@ def _plan(found: Found, *, limited: bool, off: Mapping[str, str]) -> Plan:
     dependant = handler.dependant
     if handler.stream_item_field is not None or handler.is_sse_stream or handler.is_json_stream:
         raise NotCompiled("a streaming endpoint")
-    tree = Tree(known_security="security" not in off)
+    tree = Tree(known_security="security" not in off, form=handler.reads == "form")
     tree.add_endpoint(dependant, handler.is_coroutine)
     answer = handler.answer(native_json="JSON" not in off)
     for feature, is_used in (
         ("parameters", any(node.parameters or node.body for node in tree.nodes)),
-        ("bodies", handler.reads_json),
+        ("bodies", handler.reads != "nothing"),
         ("response models", answer.field is not None),
     ):
         if is_used and feature in off:
@@ -169,8 +192,10 @@ def _plan(found: Found, *, limited: bool, off: Mapping[str, str]) -> Plan:
     scope: dict[str, Any] = {"endpoint": effective.endpoint, "route": found.route}
     if found.included is not None:
         scope["fastapi"] = {"included_router": found.included, "effective_route_context": effective}
-    elif found.behind_included:
+    elif found.behind_included or found.form_limits:
         scope["fastapi"] = {}
+    if found.form_limits:
+        scope["fastapi"]["form_limits"] = found.form_limits
     strict = handler.actual_strict_content_type
     return Plan(
         route=Route(dependant.call, dependant.path),
@@ -181,7 +206,8 @@ def _plan(found: Found, *, limited: bool, off: Mapping[str, str]) -> Plan:
         ],
         nodes=tree.nodes,
         caches=tree.caches,
-        reads_json=handler.reads_json,
+        reads=handler.reads,
+        form_limits=handler.form_limits if handler.reads == "form" else None,
         strict_content_type=bool(strict),
         embed=handler.embed_body_fields,
         takes_bodies=not limited and handler.max_body_size is None,

@@ -16,12 +16,14 @@ import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, _AsyncGeneratorContextManager
 from copy import deepcopy
+from types import CodeType
 from typing import Any
 
 import anyio.to_thread
 from anyio._backends._asyncio import AsyncIOBackend, _task_states
 from anyio._core._eventloop import claim_worker_thread, threadlocals
 from fastapi import _compat, routing
+from fastapi._body_limit import get_body_limit_error
 from fastapi._compat import ModelField
 from fastapi._compat.v2 import _regenerate_error_with_loc
 from fastapi.background import BackgroundTasks
@@ -32,11 +34,13 @@ from fastapi.exceptions import FastAPIError, RequestValidationError, ResponseVal
 from fastapi.security import SecurityScopes
 from pydantic_core import ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import FormData, Headers, QueryParams
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from overdrive.compiler.handler import ENDPOINT_APP, inner_code
 from overdrive.compiler.spec import Route
 from overdrive.compiler.stack import raise_innermost, without_first
 
@@ -152,6 +156,24 @@ def _body_error(error: Exception) -> HTTPException:
     return answer
 
 
+async def _read_form(request: Request, files: AsyncExitStack, form_limits: Any) -> FormData:
+    try:
+        limits = routing._resolve_form_limits(request.scope.get("fastapi", {}), form_limits)
+        form = await request.form(**limits)
+        files.push_async_callback(form.close)
+        return form
+    except HTTPException:
+        raise
+    except Exception as error:
+        if MAX_BODY_SIZE_SCOPE_KEY in request.scope and (limit := get_body_limit_error(error)):
+            raise limit from error
+        raise _body_error(error) from error
+
+
+def _form_arguments(dependant: Dependant, form: Any, embed: bool) -> Awaitable[tuple[dict[str, Any], list[Any]]]:
+    return utils.request_body_to_args(body_fields=dependant.body_params, received_body=form, embed_body_fields=embed)
+
+
 def _endpoint_context(route: Route, method: str, root_path: str) -> Any:
     context = routing._extract_endpoint_context(route.endpoint)
     if route.path:
@@ -179,10 +201,17 @@ async def _raise_innermost(
 
 
 def _response_not_awaited() -> FastAPIError:
-    return FastAPIError(
-        "No response was sent: a dependency with yield has swallowed the exception that the application raised. "
-        "Raise it again there, after its `except`."
-    )
+    return FastAPIError(NOT_AWAITED)
+
+
+def _longest_text(code: CodeType) -> str:
+    """The longest text among a function's constants."""
+    texts = [constant for constant in code.co_consts if isinstance(constant, str)]
+    return max(texts, key=len)
+
+
+# FastAPI's own words, where FastAPI has them.
+NOT_AWAITED = _longest_text(inner_code(ENDPOINT_APP, "app"))
 
 
 class Runtime:
@@ -227,6 +256,8 @@ class Runtime:
         self.leave_with_error = _leave_with_error
         self.is_json = _is_json
         self.json_error = _json_error
+        self.read_form = _read_form
+        self.form_arguments = _form_arguments
         self.body_error = _body_error
         self.client_disconnect = ClientDisconnect
         self.raise_innermost = _raise_innermost

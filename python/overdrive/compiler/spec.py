@@ -57,6 +57,7 @@ class Node:
 
     kind: "coroutine", "sync", "generator" or "async_generator".
     names: of all its arguments, in their order.
+    of_form: places of the arguments that come from a form.
     parent, argument: which node receives its value, and where; None: nobody does.
     specials: arguments that are not read from the request, and their places.
     presented: for a security scheme: the attribute of the request and the key that it looks at.
@@ -72,6 +73,7 @@ class Node:
     argument: int | None
     parameters: list[Parameter]
     body: list[BodyParameter]
+    of_form: list[int]
     specials: list[tuple[str, int]]
     presented: tuple[str, str] | None
     cache: int
@@ -103,14 +105,20 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How requests to one route are answered. `scope` is what the matched route adds to a scope."""
+    """How requests to one route are answered.
+
+    scope: what the matched route adds to a scope.
+    reads: what the body is read as, "json", "form" or "nothing".
+    form_limits: the route's own, for FastAPI's parser of forms.
+    """
 
     route: Route
     scope: dict[str, Any]
     path_parameters: list[tuple[str, Callable[[str], Any] | None]]
     nodes: list[Node]
     caches: int
-    reads_json: bool
+    reads: str
+    form_limits: Any
     strict_content_type: bool
     embed: bool
     takes_bodies: bool

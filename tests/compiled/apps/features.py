@@ -20,6 +20,8 @@ from fastapi import (
     Cookie,
     Depends,
     FastAPI,
+    File,
+    Form,
     Header,
     HTTPException,
     Path,
@@ -27,6 +29,7 @@ from fastapi import (
     Request,
     Response,
     Security,
+    UploadFile,
 )
 from fastapi.exceptions import RequestValidationError
 from fastapi.requests import HTTPConnection
@@ -193,6 +196,39 @@ async def union_body(content: int | list[int] | dict[str, int]) -> Any:
 @app.post("/raw")
 async def raw_body(request: Request) -> Any:
     return {"length": len(await request.body())}
+
+
+class Signup(BaseModel):
+    model_config = {"extra": "forbid"}
+    name: str = Field(min_length=2)
+    ages: list[int] = []
+
+
+@app.post("/form/{key}")
+async def form(key: int, name: Annotated[str, Form()], ages: Annotated[list[int], Form()] = [], q: int = 1) -> Any:  # noqa: B006
+    return {"key": key, "name": name, "ages": ages, "q": q}
+
+
+@app.post("/form-model")
+async def form_model(given: Annotated[Signup, Form()]) -> Any:
+    return given
+
+
+@app.post("/files")
+async def files(
+    one: UploadFile,
+    raw: Annotated[bytes, File()],
+    many: list[UploadFile] | None = None,
+    note_: Annotated[str, Form()] = "",
+) -> Any:
+    return [
+        one.filename,
+        one.size,
+        (await one.read()).decode(),
+        raw.decode(),
+        [file.filename for file in many or []],
+        note_,
+    ]
 
 
 # ---- dependencies ----

@@ -74,6 +74,27 @@ impl Call {
         }
     }
 
+    pub(super) async fn read_form(&self) -> PyResult<Body> {
+        let reading = Python::attach(|py| {
+            let (request, stacks) = (self.request(py)?, self.stacks(py)?);
+            let read = self.plans().runtime.read_form.bind(py);
+            let files = match self.wire.engine() {
+                Some(_) => stacks.file.bind(py).clone(),
+                None => self.scope(py)?.bind(py).as_any().get_item(pyo3::intern!(py, "fastapi_middleware_astack"))?,
+            };
+            PyResult::Ok(read.call1((request, files, &self.plan().form_limits))?.unbind())
+        })?;
+        self.baton.wait_for(reading).await.map(Body::Form)
+    }
+
+    async fn read_form_arguments(&self, node: &Node, form: &Py<PyAny>) -> PyResult<Py<PyAny>> {
+        let reading = Python::attach(|py| {
+            let read = self.plans().runtime.form_arguments.bind(py);
+            PyResult::Ok(read.call1((&node.dependant, form, self.plan().embed))?.unbind())
+        })?;
+        self.baton.wait_for(reading).await
+    }
+
     /// Runs the dependencies, and gives the list of all arguments.
     pub(super) async fn solve(&self, body: &Body) -> PyResult<Vec<Option<Py<PyAny>>>> {
         let plan = self.plan();
@@ -82,13 +103,25 @@ impl Call {
         let mut failed = vec![false; plan.nodes.len()];
         let mut errors: Option<Py<PyList>> = None;
         for (index, node) in plan.nodes.iter().enumerate() {
-            let valid = Python::attach(|py| {
+            let mut valid = Python::attach(|py| {
                 let mut found = Errors::new(py, errors.as_ref());
                 self.read_arguments(py, node, body, &mut arguments, &mut found)?;
                 let valid = !found.is_marked();
                 errors = found.into_list();
                 PyResult::Ok(valid)
             })?;
+            if let Body::Form(form) = body
+                && !node.of_form.is_empty()
+            {
+                let form = self.read_form_arguments(node, form).await?;
+                valid &= Python::attach(|py| {
+                    let mut found = Errors::new(py, errors.as_ref());
+                    take_form_arguments(py, node, form.bind(py), &mut arguments, &mut found)?;
+                    let valid = !found.is_marked();
+                    errors = found.into_list();
+                    PyResult::Ok(valid)
+                })?;
+            }
             if !valid || failed[index] {
                 if let Some(parent) = node.parent {
                     failed[parent] = true;
@@ -205,6 +238,23 @@ impl Call {
         let node = self.plan().nodes.last().expect("a plan has its endpoint as its last node");
         (node, &arguments[node.places()])
     }
+}
+
+/// Takes over what FastAPI has found in a form: `(values, errors)`.
+fn take_form_arguments<'py>(
+    py: Python<'py>,
+    node: &Node,
+    found: &Bound<'py, PyAny>,
+    arguments: &mut [Option<Py<PyAny>>],
+    errors: &mut Errors<'py>,
+) -> PyResult<()> {
+    let (values, wrong): (Bound<'py, PyDict>, Bound<'py, PyAny>) = found.extract()?;
+    errors.extend(&wrong)?;
+    for place in &node.of_form {
+        let name = node.names.bind(py).get_borrowed_item(*place)?;
+        arguments[node.base + place] = values.get_item(name)?.map(Bound::unbind);
+    }
+    Ok(())
 }
 
 /// `json.loads(bytes)`, without the Python around its scanner where the bytes are UTF-8 and all is well.

@@ -15,6 +15,8 @@ pub(crate) enum Body {
     Bytes(Py<PyAny>),
     /// What `json.loads` made of it.
     Json(Py<PyAny>),
+    /// Starlette's `FormData`.
+    Form(Py<PyAny>),
 }
 
 impl Body {
@@ -22,7 +24,7 @@ impl Body {
     pub(crate) fn object(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         match self {
             Body::Undefined => None,
-            Body::Bytes(value) | Body::Json(value) => Some(value.clone_ref(py)),
+            Body::Bytes(value) | Body::Json(value) | Body::Form(value) => Some(value.clone_ref(py)),
         }
     }
 }
@@ -54,7 +56,7 @@ impl BodyParameter {
             return self.value.read(py, runtime, found, errors, || PyTuple::new(py, [root]));
         }
         let (key, found) = match body {
-            Body::Undefined | Body::Bytes(_) => (&self.keys[0], None),
+            Body::Undefined | Body::Bytes(_) | Body::Form(_) => (&self.keys[0], None),
             Body::Json(json) => match json.bind(py).cast::<PyDict>() {
                 Ok(members) => self.member(py, members)?,
                 Err(_) => {

@@ -16,7 +16,7 @@ use super::exits::{Stacks, Which};
 use super::input::Input;
 use super::reply::Reply;
 use super::respond::Outgoing;
-use super::table::{Plan, Plans};
+use super::table::{Plan, Plans, Reads};
 use super::wire::Wire;
 use crate::asgi::http::Read;
 use crate::host::coroutine::{Begun, Request};
@@ -91,7 +91,7 @@ impl Call {
     ///
     /// A task that waited for its body would cost another turn of the loop, and nothing of the user's runs before it.
     pub(crate) fn gather(&self) -> bool {
-        if !self.plan().reads_json {
+        if self.plan().reads != Reads::Json {
             return true;
         }
         let Some(exchange) = self.wire.engine() else { return true };
@@ -139,7 +139,11 @@ impl Call {
     }
 
     async fn respond(&self) -> PyResult<Outgoing> {
-        let body = if self.plan().reads_json { self.read_body().await? } else { Body::Undefined };
+        let body = match self.plan().reads {
+            Reads::Nothing => Body::Undefined,
+            Reads::Json => self.read_body().await?,
+            Reads::Form => self.read_form().await?,
+        };
         let arguments = self.solve(&body).await?;
         let (endpoint, arguments) = self.endpoint(&arguments);
         let value = self.call(endpoint, arguments).await?;

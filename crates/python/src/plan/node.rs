@@ -23,6 +23,8 @@ pub(crate) struct Node {
     pub(crate) target: Option<usize>,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) body: Vec<BodyParameter>,
+    /// Places of arguments that FastAPI's own code takes from a form.
+    pub(crate) of_form: Vec<usize>,
     pub(crate) specials: Vec<(Special, usize)>,
     /// What [`Special::Presented`] holds.
     pub(crate) presented: Option<Presented>,
@@ -107,6 +109,7 @@ impl Node {
             target: None,
             parameters: spec.parameters.into_iter().map(|spec| Parameter::new(py, spec)).collect::<PyResult<_>>()?,
             body: spec.body.into_iter().map(BodyParameter::new).collect(),
+            of_form: spec.of_form,
             specials: spec.specials.into_iter().map(special).collect::<PyResult<_>>()?,
             presented: spec.presented.map(|(attribute, key)| Presented::new(py, attribute, key)).transpose()?,
             cache: spec.cache,

@@ -40,7 +40,11 @@ impl Call {
                 scope.set_item(pyo3::intern!(py, "starlette.exception_handlers"), &plans.handlers)?;
                 scope.set_item(pyo3::intern!(py, "fastapi_middleware_astack"), &stacks.file)?;
             }
-            scope.set_item(pyo3::intern!(py, "router"), &plans.router_object)?;
+            let router = pyo3::intern!(py, "router");
+            if !scope.contains(router)? {
+                // An application around this one may have put its own there.
+                scope.set_item(router, &plans.router_object)?;
+            }
             for (key, value) in self.plan().scope.bind(py) {
                 // FastAPI's own room in the scope is one a request.
                 match value.cast::<PyDict>() {

@@ -74,6 +74,10 @@ pub(crate) struct Runtime {
     pub(crate) is_json: Py<PyAny>,
     /// `(error) -> dict`: FastAPI's error for a `JSONDecodeError`
     pub(crate) json_error: Py<PyAny>,
+    /// `async (request, stack, limits) -> FormData`: reads a form, to be closed with the stack
+    pub(crate) read_form: Py<PyAny>,
+    /// `(dependant, form, embed)`: awaits `(values, errors)` of a node's form parameters
+    pub(crate) form_arguments: Py<PyAny>,
     /// `(error) -> HTTPException`: what becomes of any other error while the body is read
     pub(crate) body_error: Py<PyAny>,
     /// Starlette's `ClientDisconnect`

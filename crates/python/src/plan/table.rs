@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
@@ -15,6 +16,25 @@ use super::runtime::Runtime;
 use super::spec::{EntrySpec, PlanSpec};
 use crate::host::ffi;
 use crate::host::loop_bound::Graveyard;
+
+/// What a plan reads the body as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    Nothing,
+    Json,
+    Form,
+}
+
+impl Reads {
+    fn parse(name: &str) -> PyResult<Reads> {
+        Ok(match name {
+            "nothing" => Reads::Nothing,
+            "json" => Reads::Json,
+            "form" => Reads::Form,
+            other => return Err(PyValueError::new_err(format!("unknown in a plan: {other}"))),
+        })
+    }
+}
 
 /// How one route is served.
 pub(crate) struct Plan {
@@ -28,7 +48,9 @@ pub(crate) struct Plan {
     /// Arguments of all nodes together.
     pub(crate) arguments: usize,
     pub(crate) caches: usize,
-    pub(crate) reads_json: bool,
+    pub(crate) reads: Reads,
+    /// The route's own limits of forms.
+    pub(crate) form_limits: Py<PyAny>,
     pub(crate) strict_content_type: bool,
     pub(crate) embed: bool,
     /// Whether a request with a body may take the plan.
@@ -54,11 +76,13 @@ impl Plan {
                 nodes[index].target = Some(nodes[parent].base + argument);
             }
         }
-        let own_exits = !nodes.iter().any(|node| {
-            node.kind == Kind::Generator
-                || node.limited
-                || node.specials.iter().any(|(special, _)| *special == Special::Request)
-        });
+        // Files of a form are closed with a stack.
+        let own_exits = spec.reads != "form"
+            && !nodes.iter().any(|node| {
+                node.kind == Kind::Generator
+                    || node.limited
+                    || node.specials.iter().any(|(special, _)| *special == Special::Request)
+            });
         Ok(Plan {
             own_exits,
             route: spec.route,
@@ -67,7 +91,8 @@ impl Plan {
             nodes,
             arguments,
             caches: spec.caches,
-            reads_json: spec.reads_json,
+            reads: Reads::parse(&spec.reads)?,
+            form_limits: spec.form_limits,
             strict_content_type: spec.strict_content_type,
             embed: spec.embed,
             takes_bodies: spec.takes_bodies,
