@@ -42,7 +42,8 @@ def test_routes_are_listed_for_programs_with_the_time_it_took() -> None:
     document = json.loads(routes("partly:app", "--json").stdout)
     assert (document["operations"], document["compiled"]) == (6, 2)
     by_path = {route["path"]: route for route in document["routes"]}
-    assert by_path["/compiled"]["compiled"] and by_path["/compiled"]["reason"] is None
+    assert by_path["/compiled"]["compiled"]
+    assert by_path["/compiled"]["reason"] is None
     assert by_path["/stream"]["reason"] == "a streaming endpoint"
     assert document["seconds"].keys() == {"overdrive", "fastapi"}
 
