@@ -5,6 +5,7 @@ use std::cell::{OnceCell, RefCell};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::query::{parse_cookies, parse_query};
 use super::runtime::Runtime;
@@ -187,6 +188,11 @@ impl Parameter {
             is_model: spec.model,
             value: Value::new(spec.value),
         })
+    }
+
+    /// For the garbage collector.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.value.traverse(visit)
     }
 
     /// The argument, or `None` after its errors were added.

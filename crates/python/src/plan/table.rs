@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::asgi::{self, PlanCoroutine};
 use super::node::{Kind, Node, Special};
@@ -98,6 +99,18 @@ impl Plan {
             takes_bodies: spec.takes_bodies,
             answer: Answer::new(spec.answer)?,
         })
+    }
+}
+
+impl Plan {
+    /// For the garbage collector.
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.route)?;
+        visit.call(&self.scope)?;
+        visit.call(&self.form_limits)?;
+        self.path_parameters.iter().try_for_each(|(_, convert)| visit.call(convert))?;
+        self.nodes.iter().try_for_each(|node| node.traverse(visit))?;
+        self.answer.traverse(visit)
     }
 }
 
@@ -214,6 +227,24 @@ impl Plans {
                 Ok(None)
             }
         }
+    }
+
+    /// An application refers to its plans, and they to it. Plans never change, so it is others that break the circle.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let visit = &visit;
+        self.plans.iter().flatten().try_for_each(|plan| plan.traverse(visit))?;
+        let guards = &self.guards;
+        for (list, items) in &guards.lists {
+            visit.call(list)?;
+            items.iter().try_for_each(|item| visit.call(item))?;
+        }
+        visit.call(&guards.stack)?;
+        guards.overriders.iter().try_for_each(|overrider| visit.call(overrider))?;
+        visit.call(&self.application)?;
+        visit.call(&self.router_object)?;
+        visit.call(&self.handlers)?;
+        visit.call(&self.raise_through)?;
+        visit.call(&self.on_change)
     }
 
     /// Requests that plans have answered, and those that were handed to FastAPI's own code, by reason.
