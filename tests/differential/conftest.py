@@ -24,16 +24,24 @@ SHARED_OPTIONS = ["--timeout-keep-alive", "300", "--no-access-log"]
 def pair_of() -> Iterator[Callable[[str], Pair]]:
     """`pair_of("module")`: the application `application.module:app` on both servers, started once."""
     pairs: dict[str, Pair] = {}
+    failed: dict[str, Exception] = {}
     more = shlex.split(os.environ.get("DIFFERENTIAL_OPTIONS", ""))
     with _servers() as start:
 
         def pair(module: str) -> Pair:
+            if module in failed:
+                raise failed[module]
             if module not in pairs:
                 named = f"application.{module}:app"
                 folder = Path(__file__).parent
-                uvicorn = start(named, *SHARED_OPTIONS, command=UVICORN, env=SEEDED, app_dir=folder)
-                overdrive = start(named, *SHARED_OPTIONS, *more, env=SEEDED, app_dir=folder)
-                pairs[module] = Pair(uvicorn, overdrive)
+                try:
+                    uvicorn = start(named, *SHARED_OPTIONS, command=UVICORN, env=SEEDED, app_dir=folder)
+                    overdrive = start(named, *SHARED_OPTIONS, *more, env=SEEDED, app_dir=folder)
+                    pairs[module] = Pair(uvicorn, overdrive)
+                except Exception as error:
+                    # One start that fails, not one for each test.
+                    failed[module] = error
+                    raise
             return pairs[module]
 
         yield pair

@@ -26,8 +26,9 @@ TIMES = int(os.environ.get("DIFFERENTIAL_TIMES", "1"))
 class Case:
     """Requests that are sent one after the other, and what stock FastAPI is known to say to each.
 
-    `shows` must be found in the last answer of both, in its headers, body or journal: it keeps a test from passing because
-    both servers refuse. `until` is an event that may come after the response; the journal is read when it is there.
+    `shows` must be found in the last answer of both, in its headers, body or journal: it keeps a test from passing
+    because both servers refuse. `until` is an event that may come after the response; the journal is read once it is
+    there.
     """
 
     requests: tuple[Request, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterable
@@ -113,11 +114,9 @@ class Client:
         if self._sock is None:
             self._sock = self._served.connect(self._timeout)
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
+        # It may have answered and left before all was sent; what it said can still be read.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._sock.sendall(request.sent())
-        except (BrokenPipeError, ConnectionResetError):
-            # It has answered and left before all was sent. What it said can still be read.
-            pass
 
     def answer(self, method: str = "GET") -> Answer:
         """The next answer, to a request with this method."""

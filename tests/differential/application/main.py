@@ -6,12 +6,13 @@ import os
 
 from fastapi import FastAPI
 
-from . import paths
+from . import headers, params, paths
 from .journal import add_journal
 from .layer import Layer
 
 app = FastAPI()
-app.include_router(paths.router)
+for theme in (paths, params, headers):
+    app.include_router(theme.router)
 add_journal(app)
 
 if os.environ.get("DIFFERENTIAL_LAYERED") == "1":
