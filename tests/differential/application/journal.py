@@ -22,7 +22,9 @@ _loop_thread = 0
 
 
 def note(event: object) -> None:
-    """Writes an event into the journal of the running request."""
+    """Writes an event into the journal of the running request. What happens before there is one is not written."""
+    if not _open:
+        return
     journal = _mine.get()
     if journal is None:
         journal = _open
