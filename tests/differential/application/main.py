@@ -6,12 +6,12 @@ import os
 
 from fastapi import FastAPI
 
-from . import bodies, headers, params, paths
+from . import bodies, headers, params, paths, trees
 from .journal import add_journal
 from .layer import Layer
 
 app = FastAPI()
-for theme in (paths, params, headers, bodies):
+for theme in (paths, params, headers, bodies, trees):
     app.include_router(theme.router)
 add_journal(app)
 
