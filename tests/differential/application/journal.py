@@ -41,14 +41,14 @@ def where() -> str:
 
 
 async def _read(request: Request) -> JSONResponse:
-    # Ends a journal and opens the next, or says that an event has not come yet.
+    # Says whether an event has come, or ends a journal and opens the next.
     global _open, _loop_thread
     _loop_thread = threading.get_ident()
     journal = request.path_params["journal"]
     events = _journals.get(journal, [])
     until = request.query_params.get("until")
-    if until is not None and until not in events:
-        return JSONResponse(events, 202)
+    if until is not None:
+        return JSONResponse(events, 200 if until in events else 202)
     _journals.pop(journal, None)
     _open = request.query_params["next"]
     _journals[_open] = []

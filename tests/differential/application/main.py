@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 
-from . import bodies, headers, params, paths, trees
-from .journal import add_journal
+from . import bodies, exits, headers, params, paths, trees
+from .journal import add_journal, note
 from .layer import Layer
 
 app = FastAPI()
-for theme in (paths, params, headers, bodies, trees):
+
+
+@app.exception_handler(exits.Custom)
+async def custom(request: Request, error: exits.Custom) -> JSONResponse:
+    """An answer for an exception of the application's own."""
+    note(f"handler {error}")
+    return JSONResponse({"custom": str(error), "path": request.url.path}, 409, {"x-handled": "custom"})
+
+
+for theme in (paths, params, headers, bodies, trees, exits):
     app.include_router(theme.router)
 add_journal(app)
 
