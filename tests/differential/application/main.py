@@ -7,7 +7,7 @@ import os
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from . import bodies, exits, headers, params, paths, trees
+from . import answers, bodies, errors, exits, headers, params, paths, places, security, trees
 from .journal import add_journal, note
 from .layer import Layer
 
@@ -21,8 +21,10 @@ async def custom(request: Request, error: exits.Custom) -> JSONResponse:
     return JSONResponse({"custom": str(error), "path": request.url.path}, 409, {"x-handled": "custom"})
 
 
-for theme in (paths, params, headers, bodies, trees, exits):
+for theme in (paths, params, headers, bodies, trees, exits, security, answers, errors, places):
     app.include_router(theme.router)
+places.place(app)
+errors.handled(app)
 add_journal(app)
 
 if os.environ.get("DIFFERENTIAL_LAYERED") == "1":
