@@ -325,6 +325,10 @@ impl Plans {
         if !path.starts_with('/') || path.contains('\n') {
             return Destination::Stock("an unusual path");
         }
+        if method.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            // Scopes have it in upper case.
+            return Destination::Stock("an unusual method");
+        }
         match self.router.find(method, path) {
             Found::Route(place, parameters) => match &self.plans[place] {
                 Some(plan) if plan.takes_bodies || !has_body => Destination::Plan(plan, place, parameters),
