@@ -24,8 +24,9 @@ class Record(Protocol):
     def began(self) -> None:
         """The request's task makes its first step, and this is called within it."""
 
-    def started(self, has_length: bool, has_encoding: bool, /) -> None:
-        """The application's answer has begun; whether `content-length` and `transfer-encoding` are of its making."""
+    def started(self, has_length: bool, has_encoding: bool, has_trailers: bool, /) -> None:
+        """The application's answer has begun; whether `content-length` and `transfer-encoding` are of its making, and
+        whether trailers follow."""
 
     def message(self, message: dict[str, Any], /) -> None:
         """`http.response.debug`, `http.response.trailers`, or a `websocket.close` that refuses a WebSocket."""
@@ -84,7 +85,7 @@ class EngineSettings:
 
 @final
 class Engine:
-    """Serves one ASGI application on one running asyncio loop. Everything but `abandon()` belongs to the loop's thread."""
+    """Serves one ASGI application on one running asyncio loop. All but `abandon()` belongs to the loop's thread."""
 
     def __new__(
         cls,
@@ -131,7 +132,7 @@ class Engine:
         """Closes every connection at once and leaves the loop. Harmless when repeated."""
 
     def abandon(self) -> None:
-        """Lets what is left of the engine die on any thread. To be called, from any, after the loop's thread has ended."""
+        """Lets what is left of the engine die on any thread. To be called after the loop's own has ended."""
 
     @property
     def connections(self) -> int:

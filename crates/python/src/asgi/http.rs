@@ -405,7 +405,7 @@ impl Exchange {
         let length = announced_length(&mut headers)?;
         if let Some(record) = &self.record {
             let has_encoding = headers.contains_key(TRANSFER_ENCODING);
-            Python::attach(|py| record.started(py, length.is_some(), has_encoding));
+            Python::attach(|py| record.started(py, length.is_some(), has_encoding, trailers));
         }
         for (name, value) in &self.bridge.settings().headers {
             if !headers.contains_key(name) {

@@ -108,9 +108,10 @@ impl Record {
         self.tell(py, "began", ());
     }
 
-    /// The application has begun its answer; which headers about the length of the body are its own.
-    pub(super) fn started(&self, py: Python<'_>, has_length: bool, has_encoding: bool) {
-        self.tell(py, "started", (has_length, has_encoding));
+    /// The application has begun its answer: which headers about the length of the body are its own, and whether trailers
+    /// follow.
+    pub(super) fn started(&self, py: Python<'_>, has_length: bool, has_encoding: bool, trailers: bool) {
+        self.tell(py, "started", (has_length, has_encoding, trailers));
     }
 
     /// A message that goes to the client by this way alone: `http.response.debug`, trailers, or a refusal of a WebSocket.

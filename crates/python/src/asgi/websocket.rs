@@ -266,6 +266,9 @@ impl Session {
         announced_length(&mut headers)?;
         headers.remove(CONTENT_LENGTH);
         self.log_handshake(message.py(), status.as_str());
+        if let Some(record) = &self.record {
+            record.started(message.py(), true, true, false);
+        }
         *self.denial.borrow_mut() = Some((status, headers));
         self.stage.set(Stage::Denying);
         Ok(())
