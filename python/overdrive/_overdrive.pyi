@@ -3,9 +3,45 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from typing import Any, final
+from typing import Any, Protocol, final
 
 __version__: str
+
+class Record(Protocol):
+    """What a test client says of one request, and is told of it. Called on the loop's thread."""
+
+    method: str | None
+    """The method, if it is none that HTTP could carry."""
+    headers: list[tuple[bytes, bytes]] | None
+    """The headers, if they are none that HTTP could carry just so."""
+    root_path: str
+    context: Context
+    """What the request's task runs in; not a copy of it."""
+
+    def fill(self, scope: dict[str, Any], /) -> None:
+        """Changes the scope that the engine has made."""
+
+    def began(self) -> None:
+        """The request's task makes its first step, and this is called within it."""
+
+    def started(self, has_length: bool, has_encoding: bool, has_trailers: bool, /) -> None:
+        """The application's answer has begun; whether `content-length` and `transfer-encoding` are of its making, and
+        whether trailers follow."""
+
+    def message(self, message: dict[str, Any], /) -> None:
+        """`http.response.debug`, `http.response.trailers`, or a `websocket.close` that refuses a WebSocket."""
+
+    def ended(self, error: BaseException | None, answered_by: str, /) -> None:
+        """The application's coroutine has ended. Not called for a request that the engine has refused.
+
+        answered_by: "plan", "asgi", or "asgi: " and why no plan answers.
+        """
+
+class SideChannel(Protocol):
+    """Hands over what belongs to a request besides its bytes."""
+
+    def take(self, name: bytes, /) -> Record | None:
+        """The record that a request names in its header `overdrive-side-channel`."""
 
 @final
 class EngineSettings:
@@ -49,7 +85,7 @@ class EngineSettings:
 
 @final
 class Engine:
-    """Serves one ASGI application on one running asyncio loop. Everything but `wake()` belongs to the loop's thread."""
+    """Serves one ASGI application on one running asyncio loop. All but `abandon()` belongs to the loop's thread."""
 
     def __new__(
         cls,
@@ -60,11 +96,13 @@ class Engine:
         context: Context,
         state: dict[str, Any] | None = None,
         on_request_limit: Callable[[], object] | None = None,
+        side_channel: SideChannel | None = None,
     ) -> Engine:
         """
         app: an ASGI 3 callable.
         context: every request runs in a fresh copy of it.
         state: the lifespan state; each scope gets a shallow copy. None: scopes have no "state".
+        side_channel: a test client's, see `overdrive.testing`. Never in production: requests may name their own client.
         """
 
     def attach(self) -> None:
@@ -92,6 +130,9 @@ class Engine:
 
     def close(self) -> None:
         """Closes every connection at once and leaves the loop. Harmless when repeated."""
+
+    def abandon(self) -> None:
+        """Lets what is left of the engine die on any thread. To be called after the loop's own has ended."""
 
     @property
     def connections(self) -> int:

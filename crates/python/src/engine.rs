@@ -47,7 +47,7 @@ struct Callbacks {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (app, event_loop, settings, *, context, state = None, on_request_limit = None))]
+    #[pyo3(signature = (app, event_loop, settings, *, context, state = None, on_request_limit = None, side_channel = None))]
     fn new(
         app: Py<PyAny>,
         event_loop: &Bound<'_, PyAny>,
@@ -55,12 +55,13 @@ impl Engine {
         context: &Bound<'_, PyAny>,
         state: Option<Py<PyDict>>,
         on_request_limit: Option<Py<PyAny>>,
+        side_channel: Option<Py<PyAny>>,
     ) -> PyResult<Engine> {
         let py = event_loop.py();
         let reactor = Reactor::new()?;
         let fd = reactor.as_raw_fd();
         let host = Host::new(event_loop, context, settings.get().reset_contextvars)?;
-        let bridge = Bridge::new(py, host.clone(), app, settings, state, reactor.handle())?;
+        let bridge = Bridge::new(py, host.clone(), app, settings, state, reactor.handle(), side_channel)?;
         let application = Rc::new(AsgiApplication(bridge.clone()));
         let server = Server::new(application, reactor.handle(), settings.get().http.clone());
         bridge.set_connections(server.connection_count());
@@ -152,6 +153,12 @@ impl Engine {
         core.on_request_limit.take();
         core.host.graveyard.empty();
         core.check_drained(py)
+    }
+
+    fn abandon(&self, py: Python<'_>) {
+        // Held for the whole of it; see `host::loop_bound`.
+        let _ = py;
+        self.core.abandon();
     }
 
     #[getter]

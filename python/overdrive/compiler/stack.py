@@ -17,6 +17,7 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from overdrive._overdrive import Plans
+from overdrive.answering import answering
 from overdrive.compiler.spec import NotCompiled
 
 RAISED = "overdrive.raised"
@@ -38,6 +39,8 @@ class PlannedRouter:
         """An ASGI application. Plans belong to asyncio; on any other loop the router answers."""
         if self.plans is not None and scope["type"] == "http" and asyncio._get_running_loop() is not None:
             planned = self.plans.call(scope, receive, send)
+            if (told := answering.get()) is not None:
+                told("asgi: FastAPI's own router" if planned is None else "plan")
             if planned is not None:
                 return planned
         answer: Awaitable[None] = self.router(scope, receive, send)

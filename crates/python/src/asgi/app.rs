@@ -18,6 +18,7 @@ use super::access::{AccessLog, Entry, quoted};
 use super::http::{Answer, Exchange, HttpRequestCall, RequestLine, request_line};
 use super::scope::{Head, ScopeTemplates, address_object, forwarded, full_path};
 use super::settings::EngineSettings;
+use super::side_channel::{Record, SideChannel};
 use super::websocket::{ClientDisconnected, Session, WebSocketCall};
 use crate::host::Host;
 use crate::host::coroutine;
@@ -48,6 +49,7 @@ pub(crate) struct Bridge {
     reactor: Handle,
     /// Made when the first `def` is called.
     pool: OnceCell<Rc<Pool>>,
+    side_channel: Option<SideChannel>,
 }
 
 impl Bridge {
@@ -58,6 +60,7 @@ impl Bridge {
         settings: &Bound<'_, EngineSettings>,
         state: Option<Py<PyDict>>,
         reactor: Handle,
+        side_channel: Option<Py<PyAny>>,
     ) -> PyResult<Rc<Bridge>> {
         let scopes = ScopeTemplates::new(py, &host.names, &settings.get().root_path, state)?;
         let access = settings.get().access_log.then(|| AccessLog::new(py)).transpose()?;
@@ -75,6 +78,7 @@ impl Bridge {
             plans: RefCell::default(),
             reactor,
             pool: OnceCell::new(),
+            side_channel: side_channel.map(SideChannel::new),
         }))
     }
 
@@ -201,10 +205,12 @@ impl Bridge {
         request: Request<RequestBody>,
     ) -> Rc<Exchange> {
         let peer = self.peer(py, connection, request.headers());
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let record = self.side_channel.as_ref().and_then(|channel| channel.record(py, &mut parts.headers));
+        let amended = record.as_ref().map_or(Ok(()), |record| record.amend(py, &mut parts));
         let line = RequestLine { method: parts.method, uri: parts.uri, version: parts.version, client: peer.text };
         let has_body = !body.is_ended();
-        let exchange = Exchange::new(self.clone(), line, body);
+        let exchange = Exchange::new(self.clone(), line, body, record);
         if self.is_over_limit() {
             self.log(py, "warning", "Exceeded concurrency limit.", None);
             exchange.answer_now(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
@@ -213,7 +219,8 @@ impl Bridge {
         connection.current.replace(Current::Http(exchange.clone()));
         let client = peer.client.unwrap_or_else(|| connection.client.clone_ref(py));
         let peer = Peer { client, server: connection.server.clone_ref(py), scheme: peer.scheme };
-        let request = match plan_for(py, &self.plans.borrow(), &exchange, has_body) {
+        let chosen = amended.and_then(|()| plan_for(py, &self.plans.borrow(), &exchange, has_body));
+        let request = match chosen {
             Ok(Chosen::Answered) => return exchange,
             Ok(Chosen::Plan(plans, place, path)) => {
                 let query = exchange.line.uri.query().unwrap_or("");
@@ -235,12 +242,12 @@ impl Bridge {
                     client: &peer.client,
                     server: &peer.server,
                 };
-                let scope = self.http_scope(py, &head, line.method.as_str());
+                let scope = exchange.new_scope(py, &head);
                 scope.map(|scope| Box::new(HttpRequestCall::new(&exchange, scope)) as _)
             }
             Err(error) => Err(error),
         };
-        self.spawn(py, request);
+        self.spawn(py, request, exchange.record());
         exchange
     }
 
@@ -262,9 +269,10 @@ impl Bridge {
         self: &Rc<Self>,
         py: Python<'_>,
         connection: &Connection,
-        request: Request<()>,
+        mut request: Request<()>,
         upgrade: Upgrade,
     ) -> Rc<Session> {
+        let record = self.side_channel.as_ref().and_then(|channel| channel.record(py, request.headers_mut()));
         let peer = self.peer(py, connection, request.headers());
         let head = Head {
             version: request.version(),
@@ -275,20 +283,26 @@ impl Bridge {
             server: &connection.server,
         };
         let scope = self.scopes.websocket(py, &self.host.names, &head, upgrade.subprotocols().to_vec());
-        let session = Session::new(self.clone(), request_line(&request, peer.text), upgrade);
+        let scope = scope.and_then(|scope| {
+            record.as_ref().map_or(Ok(()), |record| record.fill(py, &scope))?;
+            Ok(scope)
+        });
+        let session = Session::new(self.clone(), request_line(&request, peer.text), upgrade, record);
         if self.is_over_limit() {
             self.log(py, "warning", "Exceeded concurrency limit.", None);
             session.refuse(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
             return session;
         }
         connection.current.replace(Current::WebSocket(session.clone()));
-        self.spawn(py, scope.map(|scope| Box::new(WebSocketCall::new(&session, scope)) as _));
+        let request = scope.map(|scope| Box::new(WebSocketCall::new(&session, scope)) as _);
+        self.spawn(py, request, session.record());
         session
     }
 
-    fn spawn(&self, py: Python<'_>, request: PyResult<Box<dyn coroutine::Request>>) {
+    fn spawn(&self, py: Python<'_>, request: PyResult<Box<dyn coroutine::Request>>, record: Option<&Record>) {
+        let context = record.map_or(Ok(None), |record| record.context(py));
         // What a task raises in its first step (SystemExit, KeyboardInterrupt); its request knows already.
-        if let Err(error) = request.and_then(|request| self.host.spawn(py, request)) {
+        if let Err(error) = request.and_then(|request| self.host.spawn(py, request, context?)) {
             self.host.raise_from_run(error);
         }
     }
@@ -328,10 +342,12 @@ fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_
     let Some(handle) = plans else { return Ok(Chosen::Application) };
     let plans = handle.get();
     let line = &exchange.line;
-    let server_root = exchange.root_path();
-    let path = full_path(server_root, &line.uri);
-    let root = if plans.root_path.is_empty() { server_root } else { &plans.root_path };
+    let path = exchange.path();
+    let root = if plans.root_path.is_empty() { exchange.root_path() } else { &plans.root_path };
     let destination = match plans.hold(py) {
+        Ok(()) if exchange.record().is_some_and(Record::is_unreadable) => {
+            Destination::Stock("bytes that no plan reads")
+        }
         Ok(()) => plans.find(line.method.as_str(), route_path(&path, root), has_body),
         Err(reason) => Destination::Stock(reason),
     };
@@ -339,13 +355,14 @@ fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_
         Destination::Plan(plan, place, values) => {
             // FastAPI's own code meets the same error, and knows what becomes of it.
             let Ok(parameters) = convert_path(py, plan, values) else {
-                plans.count_handed_over(UNCONVERTIBLE);
+                exchange.handed_over(plans, UNCONVERTIBLE);
                 return Ok(Chosen::Application);
             };
+            exchange.answered_by_plan();
             return Ok(Chosen::Plan(handle.clone_ref(py), place, parameters));
         }
         Destination::Stock(reason) => {
-            plans.count_handed_over(reason);
+            exchange.handed_over(plans, reason);
             return Ok(Chosen::Application);
         }
         Destination::NotFound => {
@@ -362,6 +379,10 @@ fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_
     };
     exchange.send_whole(reply.status, reply.headers, reply.body)?;
     plans.count_answered();
+    exchange.answered_by_plan();
+    if let Some(record) = exchange.record() {
+        record.ended(py, Ok(()));
+    }
     Ok(Chosen::Answered)
 }
 
@@ -439,7 +460,7 @@ impl Application for AsgiApplication {
                 exchange.progress(py, gone);
                 if call.gather() {
                     connection.current.replace(Current::Http(exchange.clone()));
-                    self.0.spawn(py, Ok(self.0.planned(call)));
+                    self.0.spawn(py, Ok(self.0.planned(call)), exchange.record());
                 }
                 gone
             }),

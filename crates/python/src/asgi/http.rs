@@ -1,5 +1,6 @@
 //! One HTTP request: `receive()`, `send()`, and the end of the application's coroutine (ASGI HTTP specification).
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::future::Future;
@@ -17,7 +18,8 @@ use pyo3::types::{PyBytes, PyDict};
 
 use super::app::Bridge;
 use super::message::{Message, too_late, unexpected};
-use super::scope::Head;
+use super::scope::{Head, full_path};
+use super::side_channel::Record;
 use super::websocket::Session;
 use crate::host::Waiters;
 use crate::host::awaitable::{Operation, awaitable, later, nothing};
@@ -25,6 +27,7 @@ use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
 use crate::host::pool::Pool;
 use crate::plan::runtime::Runtime;
+use crate::plan::table::Plans;
 
 /// The state of one request, shared by its coroutine, its `receive` and `send`, and its connection.
 pub(crate) struct Exchange {
@@ -52,6 +55,8 @@ pub(crate) struct Exchange {
     disconnected: Cell<bool>,
     receivers: Waiters,
     senders: Waiters,
+    /// A test client's.
+    record: Option<Record>,
 }
 
 /// What is kept of a request's first line and addresses.
@@ -94,7 +99,12 @@ struct ResponseHead {
 }
 
 impl Exchange {
-    pub(crate) fn new(bridge: Rc<Bridge>, line: RequestLine, body: RequestBody) -> Rc<Exchange> {
+    pub(crate) fn new(
+        bridge: Rc<Bridge>,
+        line: RequestLine,
+        body: RequestBody,
+        record: Option<Record>,
+    ) -> Rc<Exchange> {
         Rc::new(Exchange {
             bridge,
             line,
@@ -113,6 +123,7 @@ impl Exchange {
             disconnected: Cell::new(false),
             receivers: Waiters::default(),
             senders: Waiters::default(),
+            record,
         })
     }
 
@@ -140,11 +151,17 @@ impl Exchange {
             // Nobody is there to be answered, but hyper has to be told something; it is no line of the access log.
             self.stage.set(Stage::FirstBody);
         }
-        if outcome.is_ok() && !answered && !told {
+        if outcome.is_ok() && !answered && !told && self.record.is_none() {
             let what = if self.stage.get() == Stage::Start { "starting" } else { "completing" };
             self.bridge.log_error(py, &format!("ASGI callable returned without {what} response."), None);
         }
-        let result = self.bridge.outcome(py, outcome);
+        let result = match &self.record {
+            Some(record) => {
+                record.ended(py, outcome);
+                Ok(())
+            }
+            None => self.bridge.outcome(py, outcome),
+        };
         if !answered {
             if unanswered {
                 self.head.take();
@@ -197,12 +214,48 @@ impl Exchange {
 
     /// A scope for this request.
     pub(crate) fn new_scope<'py>(&self, py: Python<'py>, head: &Head<'_>) -> PyResult<Bound<'py, PyDict>> {
-        self.bridge.http_scope(py, head, self.line.method.as_str())
+        let scope = self.bridge.http_scope(py, head, self.line.method.as_str())?;
+        if let Some(record) = &self.record {
+            record.fill(py, &scope)?;
+        }
+        Ok(scope)
     }
 
-    /// The server's `--root-path`.
+    /// The scope's `path`.
+    pub(super) fn path(&self) -> Cow<'_, str> {
+        full_path(&self.bridge.settings().root_path, &self.line.uri)
+    }
+
+    /// The server's `--root-path`, or the test client's.
     pub(crate) fn root_path(&self) -> &str {
-        &self.bridge.settings().root_path
+        self.record.as_ref().map_or(&self.bridge.settings().root_path, Record::root_path)
+    }
+
+    /// What a test client wants to know of this request.
+    pub(super) fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
+    }
+
+    /// The request's task makes its first step.
+    pub(crate) fn began(&self, py: Python<'_>) {
+        if let Some(record) = &self.record {
+            record.began(py);
+        }
+    }
+
+    /// Notes who answers: a plan.
+    pub(super) fn answered_by_plan(&self) {
+        if let Some(record) = &self.record {
+            record.set_answered_by("plan");
+        }
+    }
+
+    /// Notes who answers: the application, for `reason`.
+    pub(super) fn handed_over(&self, plans: &Plans, reason: &str) {
+        plans.count_handed_over(reason);
+        if let Some(record) = &self.record {
+            record.set_answered_by(format!("asgi: {reason}"));
+        }
     }
 
     /// The threads for `def` functions.
@@ -316,6 +369,12 @@ impl Exchange {
     fn accept(&self, message: &Message<'_>) -> PyResult<()> {
         let names = &self.bridge.host.names;
         let kind = message.kind(&names.type_)?;
+        if let Some(record) = &self.record
+            && kind.to_str()? == "http.response.debug"
+        {
+            record.message(message.dict());
+            return Ok(());
+        }
         match (self.stage.get(), kind.to_str()?) {
             (Stage::Start, "http.response.start") => self.start_message(message),
             (Stage::Start, "http.response.early_hint") => self.early_hint(message),
@@ -344,6 +403,10 @@ impl Exchange {
 
     fn start(&self, status: StatusCode, mut headers: HeaderMap, trailers: bool) -> PyResult<()> {
         let length = announced_length(&mut headers)?;
+        if let Some(record) = &self.record {
+            let has_encoding = headers.contains_key(TRANSFER_ENCODING);
+            Python::attach(|py| record.started(py, length.is_some(), has_encoding, trailers));
+        }
         for (name, value) in &self.bridge.settings().headers {
             if !headers.contains_key(name) {
                 headers.append(name, value.clone());
@@ -446,6 +509,9 @@ impl Exchange {
 
     /// ASGI extension "HTTP Trailers".
     fn send_trailers(&self, message: &Message<'_>) -> PyResult<()> {
+        if let Some(record) = &self.record {
+            record.message(message.dict());
+        }
         let names = &self.bridge.host.names;
         let mut trailers = self.trailers.take().unwrap_or_default();
         message.each_header(&names.headers, |name, value| {
@@ -647,6 +713,7 @@ impl HttpRequestCall {
 impl Request for HttpRequestCall {
     fn begin<'py>(&self, py: Python<'py>) -> PyResult<Begun<'py>> {
         let exchange = self.exchange.get()?;
+        exchange.began(py);
         let (receive, send) = exchange.channel(py)?;
         exchange.bridge.app.bind(py).call1((self.scope.bind(py), receive, send)).map(Begun::Python)
     }

@@ -29,6 +29,11 @@ impl<'py> Message<'py> {
         self.0.py()
     }
 
+    /// The message itself.
+    pub(crate) fn dict(&self) -> &Bound<'py, PyDict> {
+        &self.0
+    }
+
     /// The message's type.
     pub(crate) fn kind(&self, key: &Py<PyString>) -> PyResult<Bound<'py, PyString>> {
         let kind = self.required(key)?;

@@ -6,4 +6,5 @@ pub(crate) mod http;
 pub(crate) mod message;
 pub(crate) mod scope;
 pub(crate) mod settings;
+pub(crate) mod side_channel;
 pub(crate) mod websocket;

@@ -16,6 +16,7 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use super::app::Bridge;
 use super::http::{AnswerSlot, RequestLine, announced_length};
 use super::message::{Message, too_late, unexpected};
+use super::side_channel::Record;
 use crate::host::Waiters;
 use crate::host::awaitable::{Operation, awaitable, later, nothing};
 use crate::host::coroutine::{Begun, Request};
@@ -38,6 +39,8 @@ pub(crate) struct Session {
     gone: Cell<bool>,
     receivers: Waiters,
     senders: Waiters,
+    /// A test client's.
+    record: Option<Record>,
 }
 
 /// Where the WebSocket is, in the application's hands.
@@ -53,7 +56,7 @@ enum Stage {
 }
 
 impl Session {
-    pub(crate) fn new(bridge: Rc<Bridge>, line: RequestLine, upgrade: Upgrade) -> Rc<Session> {
+    pub(crate) fn new(bridge: Rc<Bridge>, line: RequestLine, upgrade: Upgrade, record: Option<Record>) -> Rc<Session> {
         Rc::new(Session {
             bridge,
             line,
@@ -67,7 +70,12 @@ impl Session {
             gone: Cell::new(false),
             receivers: Waiters::default(),
             senders: Waiters::default(),
+            record,
         })
+    }
+
+    pub(super) fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
     }
 
     pub(super) fn answer(&self) -> &AnswerSlot {
@@ -155,6 +163,9 @@ impl Session {
         match (self.stage.get(), kind.to_str()?) {
             (Stage::Connecting, "websocket.accept") => self.accept(message),
             (Stage::Connecting, "websocket.close") => {
+                if let Some(record) = &self.record {
+                    record.message(message.dict());
+                }
                 self.log_handshake(message.py(), "403");
                 self.deny(StatusCode::FORBIDDEN, self.bridge.default_headers(), ResponseBody::empty());
                 self.stage.set(Stage::Closed);
@@ -255,6 +266,9 @@ impl Session {
         announced_length(&mut headers)?;
         headers.remove(CONTENT_LENGTH);
         self.log_handshake(message.py(), status.as_str());
+        if let Some(record) = &self.record {
+            record.started(message.py(), true, true, false);
+        }
         *self.denial.borrow_mut() = Some((status, headers));
         self.stage.set(Stage::Denying);
         Ok(())
@@ -300,7 +314,9 @@ impl Session {
     }
 
     fn log_handshake(&self, py: Python<'_>, outcome: &str) {
-        self.bridge.log_websocket(py, &self.line, outcome);
+        if self.record.is_none() {
+            self.bridge.log_websocket(py, &self.line, outcome);
+        }
     }
 }
 
@@ -405,17 +421,24 @@ impl Request for WebSocketCall {
     fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
         let session = self.session.get()?;
         let failed = outcome.is_err();
-        let result = session.bridge.outcome(py, outcome);
+        let result = match &session.record {
+            Some(record) => {
+                record.ended(py, outcome);
+                Ok(())
+            }
+            None => session.bridge.outcome(py, outcome),
+        };
+        let is_told = failed || session.record.is_some();
         match session.stage.get() {
             Stage::Connecting if !session.gone.get() => {
-                if !failed {
+                if !is_told {
                     session.bridge.log_error(py, "ASGI callable returned without sending handshake.", None);
                 }
                 session.log_handshake(py, "500");
                 session.refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
             }
             Stage::Denying if !session.gone.get() => {
-                if !failed {
+                if !is_told {
                     session.bridge.log_error(py, "ASGI callable returned without completing response.", None);
                 }
                 // A channel without a sender ends as broken.

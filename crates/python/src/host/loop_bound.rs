@@ -3,7 +3,9 @@
 //! Python frees an object on whichever thread drops the last reference or runs the garbage collector, so a class must be
 //! `Send` and `Sync`; but what our classes hold (`Rc`, `Cell`) belongs to the loop's thread. Invariants:
 //! * the value is touched, and its reference count changed, on the thread that made it, and nowhere else;
-//! * a [`LoopBound`] that dies elsewhere puts its reference into the [`Graveyard`], which the loop's thread empties.
+//! * a [`LoopBound`] that dies elsewhere puts its reference into the [`Graveyard`], which the loop's thread empties;
+//! * once that thread has ended, the graveyard is [abandoned](Graveyard::abandon): what then comes to it is dropped at once,
+//!   one after the other, as all that drop hold the GIL.
 
 use std::any::Any;
 use std::mem::ManuallyDrop;
@@ -41,6 +43,11 @@ impl<T: 'static> LoopBound<T> {
         })
     }
 
+    /// See [`Graveyard::abandon`].
+    pub(crate) fn abandon(&self) {
+        self.graveyard.abandon();
+    }
+
     /// Another reference to the same value; a `RuntimeError` on a foreign thread.
     pub(crate) fn another(&self) -> PyResult<LoopBound<T>> {
         Ok(LoopBound::new(self.get()?.clone(), &self.graveyard))
@@ -68,6 +75,7 @@ impl<T: 'static> Drop for LoopBound<T> {
 #[derive(Default)]
 pub(crate) struct Graveyard {
     occupied: AtomicBool,
+    abandoned: AtomicBool,
     dead: Mutex<Vec<Buried>>,
 }
 
@@ -75,9 +83,18 @@ impl Graveyard {
     fn bury(&self, value: Rc<dyn Any>) {
         self.dead.lock().expect("no code panics while holding it").push(Buried(value));
         self.occupied.store(true, Ordering::Release);
+        if self.abandoned.load(Ordering::Acquire) {
+            self.empty();
+        }
     }
 
-    /// Drops the dead. To be called on the loop's thread, where all of them come from.
+    /// The loop's thread has ended for good: nobody but those who come here touches what belonged to it any more.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+        self.empty();
+    }
+
+    /// Drops the dead. To be called on the loop's thread, where all of them come from, as long as there is one.
     pub(crate) fn empty(&self) {
         if self.occupied.swap(false, Ordering::Acquire) {
             let dead = std::mem::take(&mut *self.dead.lock().expect("no code panics while holding it"));
@@ -89,8 +106,8 @@ impl Graveyard {
 /// A reference on its way home.
 struct Buried(#[allow(dead_code, reason = "held to be dropped")] Rc<dyn Any>);
 
-// SAFETY: moved between threads, but dropped only by `Graveyard::empty`, on the thread the value belongs to; an engine that
-// is itself leaked leaks these, too.
+// SAFETY: moved between threads, but dropped only by `Graveyard::empty`: on the thread the value belongs to, or with the GIL
+// held after that thread has ended. An engine that is itself leaked leaks these, too.
 unsafe impl Send for Buried {}
 
 /// Identifies a live thread at the price of an address.

@@ -108,11 +108,18 @@ impl Host {
     }
 
     /// Starts a request as a task of its own. From Python 3.12 on it has made its first step when this returns.
-    pub(crate) fn spawn(self: &Rc<Self>, py: Python<'_>, request: Box<dyn Request>) -> PyResult<()> {
+    ///
+    /// It runs in `context`, or else in a copy of the server's.
+    pub(crate) fn spawn(
+        self: &Rc<Self>,
+        py: Python<'_>,
+        request: Box<dyn Request>,
+        context: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let host = LoopBound::new(self.clone(), &self.graveyard);
         let coroutine = Bound::new(py, RequestCoroutine::new(request, host))?;
         self.running.set(self.running.get() + 1);
-        match self.make_task(py, coroutine.as_any()) {
+        match self.make_task(py, coroutine.as_any(), context) {
             Ok(task) if coroutine.get().has_ended() => drop(task),
             Ok(task) => coroutine.get().set_key(self.tasks.borrow_mut().insert(task.unbind())),
             Err(error) if coroutine.get().has_ended() => return Err(error),
@@ -122,8 +129,13 @@ impl Host {
         Ok(())
     }
 
-    fn make_task<'py>(&self, py: Python<'py>, coroutine: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let context = self.fresh_context(py)?;
+    fn make_task<'py>(
+        &self,
+        py: Python<'py>,
+        coroutine: &Bound<'py, PyAny>,
+        context: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let context = context.map_or_else(|| self.fresh_context(py), Ok)?;
         let event_loop = self.event_loop.bind(py);
         match self.task_maker.get() {
             TaskMaker::Eager => {

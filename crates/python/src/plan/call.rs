@@ -209,7 +209,10 @@ pub(super) fn steps(call: Rc<Call>) -> Steps {
 pub(crate) struct PlannedRequest(pub(crate) LoopBound<Call>);
 
 impl Request for PlannedRequest {
-    fn begin<'py>(&self, _: Python<'py>) -> PyResult<Begun<'py>> {
+    fn begin<'py>(&self, py: Python<'py>) -> PyResult<Begun<'py>> {
+        if let Some(exchange) = self.0.get()?.wire.engine() {
+            exchange.began(py);
+        }
         Ok(Begun::Steps(steps(self.0.get()?.clone())))
     }
 

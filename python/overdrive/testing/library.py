@@ -1,0 +1,25 @@
+"""Starlette's own test client, and the httpx that it uses: it knows several, and responses must be of the same classes."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import httpx
+
+    testclient: Any
+else:
+    try:
+        with warnings.catch_warnings():
+            # It may recommend another httpx, which is no business of ours.
+            warnings.simplefilter("ignore")
+            from starlette import testclient
+            from starlette.testclient import httpx
+    except (ImportError, RuntimeError) as error:
+        raise ImportError("overdrive.testing needs Starlette and httpx: pip install starlette httpx") from error
+
+# Raised where the application refuses a WebSocket with a response. The very class, so that either name catches it.
+WebSocketDenialResponse: Any = testclient.WebSocketDenialResponse
+
+__all__ = ["WebSocketDenialResponse", "httpx", "testclient"]

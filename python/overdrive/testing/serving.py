@@ -1,0 +1,100 @@
+"""An engine on a loop of its own, for one request or for a whole `with` block."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import socket
+from typing import TYPE_CHECKING, Any
+
+import anyio.from_thread
+
+from overdrive._overdrive import Engine, EngineSettings
+from overdrive.testing.compiled import CompiledApplication
+from overdrive.testing.records import Records
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from overdrive.interface import ASGI3
+
+# As of an application that is called directly: without limits, deadlines and headers of a server's.
+SETTINGS = EngineSettings(
+    date_header=False,
+    max_header_size=1 << 24,
+    max_headers=4096,
+    timeout_keep_alive=86400,
+    timeout_header_read=86400,
+    access_log=False,
+    ws_max_size=1 << 40,
+    ws_max_queue=1 << 40,
+    ws_ping_interval=None,
+    ws_ping_timeout=None,
+    ws_per_message_deflate=False,
+)
+
+
+class Serving:
+    """Within its `with` block there is a loop in a thread of its own; from `start` on it serves at `address`."""
+
+    address: tuple[str, int]
+    portal: anyio.from_thread.BlockingPortal
+
+    def __init__(self, app: ASGI3, compiled: CompiledApplication, records: Records, options: dict[str, Any]) -> None:
+        self._app = app
+        self._compiled = compiled
+        self._records = records
+        self._options = options
+        self._engine: Engine | None = None
+        self._exits = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as exits:
+            exits.callback(self._abandon)
+            self.portal = exits.enter_context(anyio.from_thread.start_blocking_portal("asyncio", self._options))
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._exits.__exit__(kind, error, traceback)
+
+    def start(self) -> None:
+        """Begins to serve."""
+        self._exits.callback(self.portal.call, self._stop)
+        self.portal.call(self._start)
+
+    def refresh(self) -> None:
+        """Compiles again what has changed; before a request."""
+        if self._compiled.is_stale:
+            self.portal.call(self._compile)
+
+    async def _start(self) -> None:
+        self._engine = engine = Engine(
+            self._app,
+            asyncio.get_running_loop(),
+            SETTINGS,
+            context=contextvars.copy_context(),
+            side_channel=self._records,
+        )
+        engine.attach()
+        self._compile()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            engine.listen(listener.fileno())
+            self.address = listener.getsockname()
+
+    def _compile(self) -> None:
+        assert self._engine is not None
+        self._compiled.compile_for(self._engine)
+
+    async def _stop(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
+    def _abandon(self) -> None:
+        # What an exception's frames still hold of a request would otherwise wait for a thread that is no more.
+        if self._engine is not None:
+            self._engine.abandon()
