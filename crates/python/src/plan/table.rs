@@ -142,6 +142,9 @@ pub(crate) struct Plans {
     handed_over: Mutex<HashMap<String, u64>>,
 }
 
+/// A global of a module that must be what it was: `(globals, name, value, reason)`.
+type Global = (Py<PyDict>, Py<PyString>, Py<PyAny>, String);
+
 /// What is looked at before every request.
 struct Guards {
     /// The route lists of all routers, as they were compiled.
@@ -149,8 +152,8 @@ struct Guards {
     stack: Py<PyAny>,
     /// Objects with `dependency_overrides`.
     overriders: Vec<Py<PyAny>>,
-    /// Module globals that must be what they were: `(globals, name, value)`.
-    globals: Vec<(Py<PyDict>, Py<PyString>, Py<PyAny>)>,
+    /// Module globals that must be what they were.
+    globals: Vec<Global>,
 }
 
 #[pymethods]
@@ -175,7 +178,7 @@ impl Plans {
         route_lists: Vec<Bound<'_, PyList>>,
         stack: Py<PyAny>,
         overriders: Vec<Py<PyAny>>,
-        globals: Vec<(Py<PyDict>, Py<PyString>, Py<PyAny>)>,
+        globals: Vec<Global>,
         on_change: Py<PyAny>,
     ) -> PyResult<Plans> {
         let mut index = Vec::with_capacity(entries.len());
@@ -282,7 +285,7 @@ pub(crate) enum Destination<'t, 'p> {
 
 impl Plans {
     /// Whether plans may answer at the moment; else the reason why not.
-    pub(crate) fn hold(&self, py: Python<'_>) -> Result<(), &'static str> {
+    pub(crate) fn hold(&self, py: Python<'_>) -> Result<(), &str> {
         if self.changed.load(Ordering::Relaxed) {
             return Err("the routes have changed");
         }
@@ -304,9 +307,9 @@ impl Plans {
                 return Err("dependency_overrides are in force");
             }
         }
-        for (globals, name, value) in &guards.globals {
+        for (globals, name, value, reason) in &guards.globals {
             if !globals.bind(py).get_item(name.bind(py)).is_ok_and(|found| found.is_some_and(|found| found.is(value))) {
-                return Err("OpenTelemetry is active");
+                return Err(reason);
             }
         }
         Ok(())
