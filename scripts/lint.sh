@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 interpreter=$(python3 scripts/pythons.py --best)
 venv=.venvs/lint
-[ -x $venv/bin/ruff ] || { "$interpreter" -m venv $venv && $venv/bin/python -m pip install --quiet 'ruff==0.17.*' 'mypy==2.*' click; }
+$venv/bin/python -c 'import fastapi' 2>/dev/null || { "$interpreter" -m venv $venv && $venv/bin/python -m pip install --quiet 'ruff==0.17.*' 'mypy==2.*' click fastapi==0.165.0 starlette==1.10.0 anyio==4.16.0; }
 cargo fmt --all --check
 PYO3_PYTHON=$interpreter cargo clippy --quiet --workspace --all-targets -- -D warnings
 $venv/bin/ruff format --check .

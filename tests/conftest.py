@@ -29,9 +29,9 @@ _RUNNING = r"(?i)running on (?:http://(?:[^:\s\]]+|\[[^\]]+\]):(?P<port>\d+)|uni
 class Served:
     """A server process: its address, what it printed, and how to end it."""
 
-    def __init__(self, arguments: list[str], env: dict[str, str], cwd: Path | None) -> None:
+    def __init__(self, command: list[str], arguments: list[str], env: dict[str, str], cwd: Path | None) -> None:
         self.process = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*command, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -132,11 +132,12 @@ def _servers() -> Iterator[Serve]:
         cwd: Path | None = None,
         app_dir: Path = APPS,
         ready: bool = True,
+        command: list[str] | None = None,
     ) -> Served:
         arguments = [app, "--app-dir", str(app_dir), *options]
         if not {"--port", "--uds", "--fd"} & set(options):
             arguments += ["--port", "0"]
-        served = Served(arguments, env or {}, cwd)
+        served = Served(command or COMMAND, arguments, env or {}, cwd)
         started.callback(served.stop_if_running)
         if ready:
             served.port = int(served.wait_for(_RUNNING, timeout=30)["port"] or 0)

@@ -3,7 +3,11 @@
     import overdrive
     overdrive.run("main:app", port=8000, workers=4)
 
-or, in a loop that runs already:
+An application whose routes are compiled, for any ASGI server:
+
+    app = overdrive.compile(api)
+
+Within a loop that runs already:
 
     await overdrive.Server(overdrive.Config("main:app")).serve()
 """
@@ -12,6 +16,7 @@ from overdrive._overdrive import __version__
 from overdrive.config import Config
 from overdrive.errors import ConfigError, StartupError
 from overdrive.main import run
+from overdrive.plans import compile
 from overdrive.server import Server
 
-__all__ = ["Config", "ConfigError", "Server", "StartupError", "__version__", "run"]
+__all__ = ["Config", "ConfigError", "Server", "StartupError", "__version__", "compile", "run"]

@@ -1,7 +1,7 @@
 """The engine, written in Rust: HTTP and WebSocket inside an asyncio loop, behind one file descriptor."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Any, final
 
@@ -80,6 +80,9 @@ class Engine:
         """Joins the workers that share a listener: `fd` is a file of at least `8 * slots` bytes mapped by all of them,
         `slot` this worker's place. A worker with more than its share of connections leaves new ones to the others."""
 
+    def set_plans(self, plans: Plans | None) -> None:
+        """Lets compiled routes answer from now on; requests under way go on as they began."""
+
     def drain(self) -> asyncio.Future[None]:
         """Stops accepting, closes idle connections, lets each running request finish and then closes its connection;
         WebSockets are closed with 1012. The future is done when nothing is left, neither connections nor tasks."""
@@ -101,3 +104,45 @@ class Engine:
     @property
     def total_requests(self) -> int:
         """Requests answered since the start."""
+
+@final
+class Plans:
+    """The compiled routes of one FastAPI application; see `overdrive.compiler`. Made once, never changed."""
+
+    def __new__(
+        cls,
+        *,
+        runtime: Any,
+        entries: Sequence[Any],
+        application: Any,
+        root_path: str,
+        router: Any,
+        handlers: tuple[dict[Any, Any], dict[int, Any]],
+        default_http_handler: Callable[..., Any] | None,
+        default_validation_handler: Callable[..., Any] | None,
+        raise_through: Callable[..., Any],
+        route_lists: Sequence[list[Any]],
+        stack: Any,
+        overriders: Sequence[Any],
+        globals: Sequence[tuple[dict[str, Any], str, Any]],
+        on_change: Callable[[], object],
+    ) -> Plans:
+        """
+        runtime: an `overdrive.compiler.runtime.Runtime`.
+        entries: of `overdrive.compiler.spec.Entry`, in FastAPI's order.
+        handlers: the exception handlers by class and by status.
+        default_http_handler, default_validation_handler: FastAPI's own handlers, where they are in charge.
+        raise_through: `async (scope, receive, send, request, error, started)`, the way of an exception through the
+            application's middleware.
+        route_lists: of all routers; plans hold as long as these are what they were.
+        stack: the application's `middleware_stack`, which must stay the same, too.
+        overriders: objects whose `dependency_overrides` must be empty for plans to answer.
+        globals: `(globals, name, value)` of variables that must be what they were for plans to answer.
+        on_change: called once when a request finds that the routes or the stack have changed.
+        """
+
+    def call(self, scope: Any, receive: Any, send: Any) -> Awaitable[None] | None:
+        """What answers an ASGI request when it is awaited; None if FastAPI's own router has to."""
+
+    def counts(self) -> tuple[int, dict[str, int]]:
+        """How many requests plans have answered, and how many were handed to FastAPI's own code, by reason."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from overdrive import interface, loops
 from overdrive._overdrive import __version__
-from overdrive.config import ELSEWHERE, LIFESPANS
+from overdrive.config import COMPILE_MODES, ELSEWHERE, LIFESPANS
 from overdrive.logging import LEVELS
 from overdrive.main import run
 
@@ -24,6 +25,7 @@ Examples:
   overdrive main:app --host 0.0.0.0 --port 80 --workers 4
   overdrive main:create_app --factory          "create_app()" makes the application
   overdrive main:app --uds /run/app.sock       behind a proxy, on a Unix socket
+  overdrive routes main:app                    which routes are compiled, and why others are not
 
 Every option can also be set in the environment: --log-level as OVERDRIVE_LOG_LEVEL, and so on.
 """
@@ -55,7 +57,16 @@ class Header(HeaderType):
 
 
 class Commands(click.Command):
-    """Groups the options in the help by what they are about."""
+    """Serves, unless the first argument names another command. The help groups the options by what they are about."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        """Runs the command that the arguments name."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        if arguments[:1] == ["routes"]:
+            from overdrive.listing import routes
+
+            return routes.main(arguments[1:], prog_name=f"{prog_name or 'overdrive'} routes", **extra)
+        return super().main(args, prog_name, **extra)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -157,6 +168,13 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
     type=click.Choice(interface.INTERFACES),
     default="auto",
     help="What APP is; auto tells asgi3 from asgi2. wsgi needs the package a2wsgi.",
+)
+@option(
+    APP,
+    "--compile",
+    type=click.Choice(COMPILE_MODES),
+    default="auto",
+    help="Whether the routes of a FastAPI application are compiled; with strict, one that cannot be is a failure.",
 )
 @option(
     APP,

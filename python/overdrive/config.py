@@ -21,6 +21,7 @@ from overdrive.extras import require
 from overdrive.importer import import_from_string, summary, user_traceback
 from overdrive.listener import Listener
 
+COMPILE_MODES = ("auto", "off", "strict")
 LIFESPANS = ("auto", "on", "off")
 
 _TLS = "TLS is not served; put a proxy in front that does"
@@ -94,6 +95,7 @@ class Config:
     loop: str = "auto"
     lifespan: str = "auto"
     interface: str = "auto"
+    compile: str = "auto"
     env_file: str | os.PathLike[str] | None = None
     log_config: Mapping[str, Any] | str | os.PathLike[str] | configparser.RawConfigParser | IO[Any] | None = field(
         default_factory=lambda: logging.LOGGING_CONFIG
@@ -251,7 +253,11 @@ class Config:
         return listener
 
     def _check(self) -> None:
-        for name, choices in (("lifespan", LIFESPANS), ("interface", _interface.INTERFACES)):
+        for name, choices in (
+            ("lifespan", LIFESPANS),
+            ("interface", _interface.INTERFACES),
+            ("compile", COMPILE_MODES),
+        ):
             if getattr(self, name) not in choices:
                 raise self._wrong(name, f"one of {', '.join(choices)}")
         if not isinstance(self.loop, str) or (self.loop not in loops.LOOPS and ":" not in self.loop):

@@ -20,6 +20,7 @@ from overdrive.config import Config
 from overdrive.errors import STARTUP_FAILURE, StartupError
 from overdrive.lifespan import Lifespan
 from overdrive.listener import Listener
+from overdrive.plans import CompiledRoutes
 from overdrive.share import SharedCounters
 
 HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -41,6 +42,7 @@ class Server:
         self.started = False
         self.engine: Engine | None = None
         self.lifespan: Lifespan | None = None
+        self.routes: CompiledRoutes | None = None
         self._shared = shared
         self._listener: Listener | None = None
         self._request_limit: int | None = None
@@ -121,6 +123,12 @@ class Server:
             on_request_limit=self._request_limit_reached,
         )
         self.engine.attach()
+        self.routes = CompiledRoutes(config.loaded_app, self.engine, config.compile)
+        try:
+            self.routes.start()
+        except StartupError:
+            await self._unless_forced(self.lifespan.shutdown())
+            raise
         if self._shared is not None:
             self.engine.share(*self._shared.place)
         for sock in listener.sockets:
@@ -194,6 +202,8 @@ class Server:
                 await self.shutdown()
         finally:
             was_started, self.started = self.started, False
+            if self.routes is not None:
+                self.routes.stop()
             if self.engine is not None:
                 self.engine.close()
             if self.lifespan is not None:

@@ -127,7 +127,9 @@ impl Drop for RequestBody {
 pub struct ResponseBody(Kind);
 
 enum Kind {
-    Full(Bytes),
+    /// `None`: nothing, or nothing more. An empty whole is not the same to hyper: it leaves the `content-length` that the
+    /// application gave in its place among the headers.
+    Full(Option<Bytes>),
     Channel(Rc<Channel>),
     File(FileReader),
 }
@@ -135,12 +137,12 @@ enum Kind {
 impl ResponseBody {
     /// No body.
     pub fn empty() -> ResponseBody {
-        ResponseBody(Kind::Full(Bytes::new()))
+        ResponseBody(Kind::Full(None))
     }
 
     /// A body that is known as a whole; hyper sends its length.
     pub fn full(bytes: impl Into<Bytes>) -> ResponseBody {
-        ResponseBody(Kind::Full(bytes.into()))
+        ResponseBody(Kind::Full(Some(bytes.into())))
     }
 
     /// A body in pieces, from the sender to the client: chunked unless the head has a `content-length`.
@@ -161,8 +163,9 @@ impl Body for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         match &mut self.get_mut().0 {
-            Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Full(whole) => {
+                Poll::Ready(whole.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
+            }
             Kind::Channel(channel) => channel.poll_frame(cx),
             Kind::File(file) => {
                 file.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data).map_err(|_| Aborted)))
@@ -172,7 +175,7 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Full(bytes) => bytes.is_empty(),
+            Kind::Full(whole) => whole.is_none(),
             Kind::Channel(channel) => channel.is_end_stream(),
             Kind::File(_) => false,
         }
@@ -180,7 +183,7 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Full(whole) => SizeHint::with_exact(whole.as_ref().map_or(0, Bytes::len) as u64),
             Kind::Channel(_) | Kind::File(_) => SizeHint::default(),
         }
     }

@@ -21,6 +21,6 @@ pub use application::{Application, Report};
 pub use body::{Aborted, BodyFailure, BodySender, RequestBody, ResponseBody};
 pub use overdrive_reactor::Address;
 pub use server::{ConnectionCount, Server};
-pub use settings::{Settings, WebSocketSettings};
+pub use settings::{Reasons, Settings, WebSocketSettings};
 pub use share::Share;
 pub use websocket::{Closed, Message, Upgrade, WebSocket};

@@ -83,9 +83,10 @@ impl<A: Application> hyper::service::Service<Request<Incoming>> for Service<A> {
         link.answered.set(false);
         link.requests.set(link.requests.get() + 1);
         let in_flight = Some(InFlight(link.clone()));
+        let connection = self.0.clone();
         match self.0.answer(request) {
-            Answer::Application(answer) => Serving { answer: Some(answer), refusal: None, in_flight },
-            Answer::Refusal(response) => Serving { answer: None, refusal: Some(response), in_flight },
+            Answer::Application(answer) => Serving { connection, answer: Some(answer), refusal: None, in_flight },
+            Answer::Refusal(response) => Serving { connection, answer: None, refusal: Some(response), in_flight },
         }
     }
 }
@@ -98,6 +99,7 @@ enum Answer<A: Application> {
 pin_project! {
     /// The way to a response, with the mark that it is on its way.
     pub(crate) struct Serving<A: Application> {
+        connection: Rc<AppConnection<A>>,
         #[pin]
         answer: Option<A::Answer>,
         refusal: Option<Response<ResponseBody>>,
@@ -110,10 +112,11 @@ impl<A: Application> Future for Serving<A> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = match this.answer.as_pin_mut() {
+        let mut response = match this.answer.as_pin_mut() {
             Some(answer) => ready!(answer.poll(cx)),
             None => this.refusal.take().expect("not polled after its end"),
         };
+        this.connection.shared.settings.reasons.apply(&mut response);
         let in_flight = this.in_flight.take().expect("not polled after its end");
         Poll::Ready(Ok(response.map(|body| TrackedBody { body, _in_flight: in_flight })))
     }

@@ -1,6 +1,10 @@
 //! Every limit and timeout of the engine, in one place.
 
+use std::collections::HashMap;
 use std::time::Duration;
+
+use http::{Response, StatusCode};
+use hyper::ext::ReasonPhrase;
 
 /// What a [`crate::Server`] needs to know; the defaults suit a public server behind nothing.
 #[derive(Clone, Debug)]
@@ -23,8 +27,44 @@ pub struct Settings {
     pub discard_limit: u64,
     /// How long that may take.
     pub discard_timeout: Duration,
+    /// Reason phrases that differ from those which RFC 9110 suggests.
+    pub reasons: Reasons,
     /// WebSocket limits.
     pub websocket: WebSocketSettings,
+}
+
+/// Reason phrases by status; a status that is not in it has its usual phrase.
+#[derive(Clone, Debug, Default)]
+pub struct Reasons(HashMap<StatusCode, ReasonPhrase>);
+
+impl Reasons {
+    /// Sets the phrase of a status, unless it is the usual one. Nothing happens if no response can have it.
+    pub fn set(&mut self, status: StatusCode, phrase: &str) {
+        if status.canonical_reason() != Some(phrase)
+            && let Ok(phrase) = ReasonPhrase::try_from(phrase.as_bytes())
+        {
+            self.0.insert(status, phrase);
+        }
+    }
+
+    /// The phrase that goes out with a status.
+    pub fn phrase(&self, status: StatusCode) -> &str {
+        match self.0.get(&status) {
+            Some(phrase) => std::str::from_utf8(phrase.as_bytes()).unwrap_or(""),
+            None => status.canonical_reason().unwrap_or(""),
+        }
+    }
+
+    /// Marks a response with the phrase of its status.
+    pub(crate) fn apply<B>(&self, response: &mut Response<B>) {
+        let status = response.status();
+        // By far the most responses are this one.
+        if status != StatusCode::OK
+            && let Some(phrase) = self.0.get(&status)
+        {
+            response.extensions_mut().insert(phrase.clone());
+        }
+    }
 }
 
 /// The part of [`Settings`] that is about WebSockets.
@@ -54,6 +94,7 @@ impl Default for Settings {
             park_after: Duration::from_millis(100),
             discard_limit: 64 << 20,
             discard_timeout: Duration::from_secs(10),
+            reasons: Reasons::default(),
             websocket: WebSocketSettings::default(),
         }
     }

@@ -15,6 +15,7 @@ use crate::asgi::app::{AsgiApplication, Bridge};
 use crate::asgi::settings::EngineSettings;
 use crate::host::loop_bound::LoopBound;
 use crate::host::{Host, LoopTimer, ffi};
+use crate::plan::table::Plans;
 
 /// See `_overdrive.pyi`.
 #[pyclass(frozen, module = "overdrive._overdrive")]
@@ -59,7 +60,7 @@ impl Engine {
         let reactor = Reactor::new()?;
         let fd = reactor.as_raw_fd();
         let host = Host::new(event_loop, context, settings.get().reset_contextvars)?;
-        let bridge = Bridge::new(py, host.clone(), app, settings, state)?;
+        let bridge = Bridge::new(py, host.clone(), app, settings, state, reactor.handle())?;
         let application = Rc::new(AsgiApplication(bridge.clone()));
         let server = Server::new(application, reactor.handle(), settings.get().http.clone());
         bridge.set_connections(server.connection_count());
@@ -109,6 +110,12 @@ impl Engine {
         let share =
             Share::join(duplicate(fd)?, slot, slots).map_err(|error| PyValueError::new_err(error.to_string()))?;
         self.open()?.server.set_share(share);
+        Ok(())
+    }
+
+    #[pyo3(signature = (plans))]
+    fn set_plans(&self, plans: Option<Py<Plans>>) -> PyResult<()> {
+        self.open()?.bridge.set_plans(plans);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 mod asgi;
 mod engine;
 mod host;
+mod plan;
 
 use pyo3::prelude::*;
 
@@ -11,7 +12,9 @@ fn _overdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     host::awaitable::register(py)?;
     host::coroutine::register(py)?;
+    plan::asgi::register(py)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<engine::Engine>()?;
+    module.add_class::<plan::table::Plans>()?;
     module.add_class::<asgi::settings::EngineSettings>()
 }

@@ -38,6 +38,7 @@ pub(crate) struct Entry<'a> {
     /// "1.1"
     pub(crate) version: &'a str,
     pub(crate) status: StatusCode,
+    pub(crate) phrase: &'a str,
 }
 
 impl AccessLog {
@@ -184,13 +185,12 @@ fn write_batches(shared: &Shared, mut file: File) {
 
 /// The line that `overdrive.logging.AccessFormatter` would make.
 fn format_line(line: &mut Vec<u8>, entry: &Entry<'_>, colors: bool) {
-    let Entry { client, method, path, query, version, status } = entry;
+    let Entry { client, method, path, query, version, status, phrase } = entry;
     let path = quoted(path);
     let (question, query) = match query {
         Some(query) if !query.is_empty() => ("?", *query),
         _ => ("", ""),
     };
-    let phrase = status.canonical_reason().unwrap_or("");
     let code = status.as_u16();
     let written = if colors {
         let color = match code {

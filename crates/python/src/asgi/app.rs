@@ -4,12 +4,15 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::{HeaderMap, Request, StatusCode};
+use bytes::Bytes;
+use http::header::ALLOW;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use overdrive_http::{Address, Application, ConnectionCount, Report, RequestBody, Upgrade};
+use overdrive_reactor::Handle;
 use pyo3::exceptions::asyncio::CancelledError;
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 
 use super::access::{AccessLog, Entry, quoted};
 use super::http::{Answer, Exchange, HttpRequestCall, RequestLine, request_line};
@@ -18,6 +21,14 @@ use super::settings::EngineSettings;
 use super::websocket::{ClientDisconnected, Session, WebSocketCall};
 use crate::host::Host;
 use crate::host::coroutine;
+use crate::host::loop_bound::LoopBound;
+use crate::host::pool::Pool;
+use crate::plan::call::{Call, PlannedRequest};
+use crate::plan::input::Input;
+use crate::plan::runtime::Runtime;
+use crate::plan::table::{Destination, Plans};
+use crate::plan::wire::{Peer, Wire};
+use crate::plan::{Reply, UNCONVERTIBLE, convert_path, route_path};
 
 /// What all requests of an engine share.
 pub(crate) struct Bridge {
@@ -32,6 +43,11 @@ pub(crate) struct Bridge {
     cancelling: Cell<bool>,
     /// Open connections, as the server counts them.
     connections: OnceCell<ConnectionCount>,
+    /// The application's compiled routes.
+    plans: RefCell<Option<Py<Plans>>>,
+    reactor: Handle,
+    /// Made when the first `def` is called.
+    pool: OnceCell<Rc<Pool>>,
 }
 
 impl Bridge {
@@ -41,6 +57,7 @@ impl Bridge {
         app: Py<PyAny>,
         settings: &Bound<'_, EngineSettings>,
         state: Option<Py<PyDict>>,
+        reactor: Handle,
     ) -> PyResult<Rc<Bridge>> {
         let scopes = ScopeTemplates::new(py, &host.names, &settings.get().root_path, state)?;
         let access = settings.get().access_log.then(|| AccessLog::new(py)).transpose()?;
@@ -55,11 +72,19 @@ impl Bridge {
             total_requests: Cell::new(0),
             cancelling: Cell::new(false),
             connections: OnceCell::new(),
+            plans: RefCell::default(),
+            reactor,
+            pool: OnceCell::new(),
         }))
     }
 
     pub(crate) fn settings(&self) -> &EngineSettings {
         self.settings.get()
+    }
+
+    pub(crate) fn set_plans(&self, plans: Option<Py<Plans>>) {
+        let before = self.plans.replace(plans);
+        drop(before);
     }
 
     pub(crate) fn set_connections(&self, count: ConnectionCount) {
@@ -74,7 +99,18 @@ impl Bridge {
         self.cancelling.set(true);
     }
 
+    /// The threads that plans run `def` functions on.
+    pub(crate) fn pool(&self, py: Python<'_>, runtime: &Runtime) -> &Rc<Pool> {
+        self.pool.get_or_init(|| {
+            let variable = runtime.library_variable.as_ref().map(|variable| variable.clone_ref(py));
+            Pool::new(self.host.clone(), self.reactor.clone(), runtime.start_thread.clone_ref(py), variable)
+        })
+    }
+
     pub(crate) fn close(&self) {
+        if let Some(pool) = self.pool.get() {
+            pool.close();
+        }
         if let Some(access) = &self.access {
             access.close();
         }
@@ -125,6 +161,7 @@ impl Bridge {
             query: line.uri.query(),
             version: line.version_number(),
             status,
+            phrase: self.settings().http.reasons.phrase(status),
         };
         Python::attach(|py| access.log(py, &entry, Instant::now()));
     }
@@ -165,16 +202,8 @@ impl Bridge {
     ) -> Rc<Exchange> {
         let peer = self.peer(py, connection, request.headers());
         let (parts, body) = request.into_parts();
-        let head = Head {
-            version: parts.version,
-            uri: &parts.uri,
-            headers: &parts.headers,
-            scheme: peer.scheme,
-            client: peer.client.as_ref().unwrap_or(&connection.client),
-            server: &connection.server,
-        };
-        let scope = self.scopes.http(py, &self.host.names, &head, parts.method.as_str());
         let line = RequestLine { method: parts.method, uri: parts.uri, version: parts.version, client: peer.text };
+        let has_body = !body.is_ended();
         let exchange = Exchange::new(self.clone(), line, body);
         if self.is_over_limit() {
             self.log(py, "warning", "Exceeded concurrency limit.", None);
@@ -182,8 +211,51 @@ impl Bridge {
             return exchange;
         }
         connection.current.replace(Current::Http(exchange.clone()));
-        self.spawn(py, scope.map(|scope| Box::new(HttpRequestCall::new(&exchange, scope)) as _));
+        let client = peer.client.unwrap_or_else(|| connection.client.clone_ref(py));
+        let peer = Peer { client, server: connection.server.clone_ref(py), scheme: peer.scheme };
+        let request = match plan_for(py, &self.plans.borrow(), &exchange, has_body) {
+            Ok(Chosen::Answered) => return exchange,
+            Ok(Chosen::Plan(plans, place, path)) => {
+                let query = exchange.line.uri.query().unwrap_or("");
+                let input = Input::new(query, parts.headers, path);
+                let call = Call::new(plans, place, Wire::Engine(exchange.clone(), peer), input);
+                if !call.gather() {
+                    connection.current.replace(Current::Gathering(exchange.clone(), call));
+                    return exchange;
+                }
+                Ok(self.planned(call))
+            }
+            Ok(Chosen::Application) => {
+                let line = &exchange.line;
+                let head = Head {
+                    version: line.version,
+                    uri: &line.uri,
+                    headers: &parts.headers,
+                    scheme: peer.scheme,
+                    client: &peer.client,
+                    server: &peer.server,
+                };
+                let scope = self.http_scope(py, &head, line.method.as_str());
+                scope.map(|scope| Box::new(HttpRequestCall::new(&exchange, scope)) as _)
+            }
+            Err(error) => Err(error),
+        };
+        self.spawn(py, request);
         exchange
+    }
+
+    fn planned(&self, call: Rc<Call>) -> Box<dyn coroutine::Request> {
+        Box::new(PlannedRequest(LoopBound::new(call, &self.host.graveyard)))
+    }
+
+    /// The scope of an HTTP request.
+    pub(super) fn http_scope<'py>(
+        &self,
+        py: Python<'py>,
+        head: &Head<'_>,
+        method: &str,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        self.scopes.http(py, &self.host.names, head, method)
     }
 
     fn serve_websocket(
@@ -221,8 +293,8 @@ impl Bridge {
         }
     }
 
-    fn peer(&self, py: Python<'_>, connection: &Connection, headers: &HeaderMap) -> Peer {
-        let mut peer = Peer { client: None, scheme: None, text: connection.client_text.clone() };
+    fn peer(&self, py: Python<'_>, connection: &Connection, headers: &HeaderMap) -> Forwarded {
+        let mut peer = Forwarded { client: None, scheme: None, text: connection.client_text.clone() };
         let Some(trusted) = &self.settings().trusted_proxies else {
             return peer;
         };
@@ -242,8 +314,59 @@ impl Bridge {
     }
 }
 
+/// What a plan is to do with a request.
+enum Chosen {
+    /// It has its answer.
+    Answered,
+    Plan(Py<Plans>, usize, Vec<(Py<PyString>, Py<PyAny>)>),
+    /// Nothing: it is the application's.
+    Application,
+}
+
+/// Looks for the plan of a request.
+fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_body: bool) -> PyResult<Chosen> {
+    let Some(handle) = plans else { return Ok(Chosen::Application) };
+    let plans = handle.get();
+    let line = &exchange.line;
+    let server_root = exchange.root_path();
+    let path = full_path(server_root, &line.uri);
+    let root = if plans.root_path.is_empty() { server_root } else { &plans.root_path };
+    let destination = match plans.hold(py) {
+        Ok(()) => plans.find(line.method.as_str(), route_path(&path, root), has_body),
+        Err(reason) => Destination::Stock(reason),
+    };
+    let reply = match destination {
+        Destination::Plan(plan, place, values) => {
+            // FastAPI's own code meets the same error, and knows what becomes of it.
+            let Ok(parameters) = convert_path(py, plan, values) else {
+                plans.count_handed_over(UNCONVERTIBLE);
+                return Ok(Chosen::Application);
+            };
+            return Ok(Chosen::Plan(handle.clone_ref(py), place, parameters));
+        }
+        Destination::Stock(reason) => {
+            plans.count_handed_over(reason);
+            return Ok(Chosen::Application);
+        }
+        Destination::NotFound => {
+            Reply::with_headers(StatusCode::NOT_FOUND, Vec::new(), Bytes::from_static(b"{\"detail\":\"Not Found\"}"))
+        }
+        Destination::MethodNotAllowed(allow) => {
+            let allow = HeaderValue::from_str(allow).map_err(|error| PyValueError::new_err(error.to_string()))?;
+            Reply::with_headers(
+                StatusCode::METHOD_NOT_ALLOWED,
+                vec![(ALLOW, allow)],
+                Bytes::from_static(b"{\"detail\":\"Method Not Allowed\"}"),
+            )
+        }
+    };
+    exchange.send_whole(reply.status, reply.headers, reply.body)?;
+    plans.count_answered();
+    Ok(Chosen::Answered)
+}
+
 /// Who made a request, after what a trusted proxy says.
-struct Peer {
+struct Forwarded {
     client: Option<Py<PyAny>>,
     scheme: Option<&'static str>,
     text: Rc<str>,
@@ -265,6 +388,8 @@ pub(crate) struct Connection {
 enum Current {
     None,
     Http(Rc<Exchange>),
+    /// A request for a plan that needs the whole body; nothing runs before it is there.
+    Gathering(Rc<Exchange>, Rc<Call>),
     WebSocket(Rc<Session>),
 }
 
@@ -310,6 +435,14 @@ impl Application for AsgiApplication {
         let finished = match current {
             Current::None => return,
             Current::Http(exchange) => Python::attach(|py| exchange.progress(py, gone)),
+            Current::Gathering(exchange, call) => Python::attach(|py| {
+                exchange.progress(py, gone);
+                if call.gather() {
+                    connection.current.replace(Current::Http(exchange.clone()));
+                    self.0.spawn(py, Ok(self.0.planned(call)));
+                }
+                gone
+            }),
             Current::WebSocket(session) => Python::attach(|py| session.progress(py, gone)),
         };
         if finished {

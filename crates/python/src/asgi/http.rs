@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode, Uri, Version};
 use overdrive_http::{BodyFailure, BodySender, RequestBody, ResponseBody};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -17,11 +17,14 @@ use pyo3::types::{PyBytes, PyDict};
 
 use super::app::Bridge;
 use super::message::{Message, too_late, unexpected};
+use super::scope::Head;
 use super::websocket::Session;
 use crate::host::Waiters;
 use crate::host::awaitable::{Operation, awaitable, later, nothing};
-use crate::host::coroutine::Request;
+use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
+use crate::host::pool::Pool;
+use crate::plan::runtime::Runtime;
 
 /// The state of one request, shared by its coroutine, its `receive` and `send`, and its connection.
 pub(crate) struct Exchange {
@@ -74,6 +77,16 @@ enum Stage {
     Complete,
 }
 
+/// What [`Exchange::read`] came to.
+pub(crate) enum Read {
+    /// All of the body was read.
+    Complete,
+    /// There is more to come.
+    Pending,
+    /// The client has left before its end.
+    Gone,
+}
+
 struct ResponseHead {
     status: StatusCode,
     headers: HeaderMap,
@@ -113,6 +126,114 @@ impl Exchange {
         }
         self.respond(ResponseHead { status, headers, trailers: false }, ResponseBody::full(text));
         self.complete();
+    }
+
+    /// The application is done, one way or the other: whatever is missing of the response is made up for.
+    ///
+    /// # Errors
+    /// What the request's task has to know.
+    pub(crate) fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
+        let answered = self.stage.get() == Stage::Complete || self.disconnected.get();
+        let unanswered = matches!(self.stage.get(), Stage::Start | Stage::FirstBody);
+        let told = self.told_of_disconnect.get();
+        if told && self.stage.get() == Stage::Start {
+            // Nobody is there to be answered, but hyper has to be told something; it is no line of the access log.
+            self.stage.set(Stage::FirstBody);
+        }
+        if outcome.is_ok() && !answered && !told {
+            let what = if self.stage.get() == Stage::Start { "starting" } else { "completing" };
+            self.bridge.log_error(py, &format!("ASGI callable returned without {what} response."), None);
+        }
+        let result = self.bridge.outcome(py, outcome);
+        if !answered {
+            if unanswered {
+                self.head.take();
+                self.answer_now(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+            } else {
+                self.abort();
+            }
+        }
+        result
+    }
+
+    /// Whether the response has begun.
+    pub(crate) fn has_started(&self) -> bool {
+        self.stage.get() != Stage::Start
+    }
+
+    /// Adds what there is of the request's body to `bytes`.
+    pub(crate) fn read(&self, bytes: &mut Vec<u8>) -> Read {
+        loop {
+            if self.body_received.get() {
+                return Read::Complete;
+            }
+            if !self.peek() {
+                return Read::Pending;
+            }
+            if self.malformed.take() {
+                self.refuse_body();
+            }
+            let Some(data) = self.peeked.take() else {
+                self.told_of_disconnect.set(true);
+                return Read::Gone;
+            };
+            let more = data.is_some() && self.body.borrow().as_ref().is_some_and(|body| !body.is_ended());
+            self.body_received.set(!more);
+            bytes.extend_from_slice(data.as_deref().unwrap_or_default());
+        }
+    }
+
+    /// A future that is completed when another [`Exchange::read`] makes sense.
+    pub(crate) fn readable<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.receivers.add(py, &self.bridge.host)
+    }
+
+    /// `receive` and `send` for code that expects ASGI.
+    pub(crate) fn channel<'py>(self: &Rc<Self>, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let exchange = LoopBound::new(self.clone(), &self.bridge.host.graveyard);
+        let channel = Bound::new(py, HttpChannel(exchange))?;
+        Ok((channel.getattr(pyo3::intern!(py, "receive"))?, channel.getattr(pyo3::intern!(py, "send"))?))
+    }
+
+    /// A scope for this request.
+    pub(crate) fn new_scope<'py>(&self, py: Python<'py>, head: &Head<'_>) -> PyResult<Bound<'py, PyDict>> {
+        self.bridge.http_scope(py, head, self.line.method.as_str())
+    }
+
+    /// The server's `--root-path`.
+    pub(crate) fn root_path(&self) -> &str {
+        &self.bridge.settings().root_path
+    }
+
+    /// The threads for `def` functions.
+    pub(crate) fn pool(&self, py: Python<'_>, runtime: &Runtime) -> &Rc<Pool> {
+        self.bridge.pool(py, runtime)
+    }
+
+    /// Sends a response that is known as a whole.
+    ///
+    /// # Errors
+    /// As `send()` would raise them: an answer was given already, or the body does not fit its announced length.
+    pub(crate) fn send_whole(
+        &self,
+        status: StatusCode,
+        given: Vec<(HeaderName, HeaderValue)>,
+        body: Bytes,
+    ) -> PyResult<()> {
+        if self.disconnected.get() {
+            return Ok(());
+        }
+        if self.stage.get() != Stage::Start {
+            let kind = pyo3::types::PyString::new;
+            return Python::attach(|py| Err(too_late(&kind(py, "http.response.start"), "response already started")));
+        }
+        // Room for those that the server adds.
+        let mut headers = HeaderMap::with_capacity(given.len() + 3);
+        for (name, value) in given {
+            headers.append(name, value);
+        }
+        self.start(status, headers, false)?;
+        self.push(body, false)
     }
 
     /// The connection has moved on, or is over (`gone`): wakes those who waited for that. True when nothing is left to do.
@@ -196,7 +317,7 @@ impl Exchange {
         let names = &self.bridge.host.names;
         let kind = message.kind(&names.type_)?;
         match (self.stage.get(), kind.to_str()?) {
-            (Stage::Start, "http.response.start") => self.start(message),
+            (Stage::Start, "http.response.start") => self.start_message(message),
             (Stage::Start, "http.response.early_hint") => self.early_hint(message),
             (Stage::Start, _) => Err(unexpected("'http.response.start'", &kind)),
             (Stage::FirstBody | Stage::Body, "http.response.body") => self.send_body(message),
@@ -208,7 +329,7 @@ impl Exchange {
         }
     }
 
-    fn start(&self, message: &Message<'_>) -> PyResult<()> {
+    fn start_message(&self, message: &Message<'_>) -> PyResult<()> {
         let names = &self.bridge.host.names;
         let status = message.required(&names.status)?;
         let status: u16 = status
@@ -218,7 +339,10 @@ impl Exchange {
             .ok()
             .filter(|status| !status.is_informational())
             .ok_or_else(|| PyValueError::new_err(format!("{status} is not the status of a final response")))?;
-        let mut headers = message.headers(&names.headers)?;
+        self.start(status, message.headers(&names.headers)?, message.flag(&names.trailers)?)
+    }
+
+    fn start(&self, status: StatusCode, mut headers: HeaderMap, trailers: bool) -> PyResult<()> {
         let length = announced_length(&mut headers)?;
         for (name, value) in &self.bridge.settings().headers {
             if !headers.contains_key(name) {
@@ -227,15 +351,18 @@ impl Exchange {
         }
         self.promised.set(length.filter(|_| self.has_body(status)));
         self.log_access(status);
-        *self.head.borrow_mut() = Some(ResponseHead { status, headers, trailers: message.flag(&names.trailers)? });
+        *self.head.borrow_mut() = Some(ResponseHead { status, headers, trailers });
         self.stage.set(Stage::FirstBody);
         Ok(())
     }
 
     fn send_body(&self, message: &Message<'_>) -> PyResult<()> {
         let names = &self.bridge.host.names;
-        let data = message.bytes(&names.body)?;
-        let more = message.flag(&names.more_body)?;
+        self.push(message.bytes(&names.body)?, message.flag(&names.more_body)?)
+    }
+
+    /// The next piece of the body.
+    fn push(&self, data: Bytes, more: bool) -> PyResult<()> {
         if let Some(promised) = self.promised.get() {
             let left = promised
                 .checked_sub(data.len() as u64)
@@ -518,36 +645,14 @@ impl HttpRequestCall {
 }
 
 impl Request for HttpRequestCall {
-    fn call<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let channel = Bound::new(py, HttpChannel(self.exchange.another()?))?;
-        let receive = channel.getattr(pyo3::intern!(py, "receive"))?;
-        let send = channel.getattr(pyo3::intern!(py, "send"))?;
-        self.exchange.get()?.bridge.app.bind(py).call1((self.scope.bind(py), receive, send))
+    fn begin<'py>(&self, py: Python<'py>) -> PyResult<Begun<'py>> {
+        let exchange = self.exchange.get()?;
+        let (receive, send) = exchange.channel(py)?;
+        exchange.bridge.app.bind(py).call1((self.scope.bind(py), receive, send)).map(Begun::Python)
     }
 
     fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
-        let exchange = self.exchange.get()?;
-        let answered = exchange.stage.get() == Stage::Complete || exchange.disconnected.get();
-        let unanswered = matches!(exchange.stage.get(), Stage::Start | Stage::FirstBody);
-        let told = exchange.told_of_disconnect.get();
-        if told && exchange.stage.get() == Stage::Start {
-            // Nobody is there to be answered, but hyper has to be told something; it is no line of the access log.
-            exchange.stage.set(Stage::FirstBody);
-        }
-        if outcome.is_ok() && !answered && !told {
-            let what = if exchange.stage.get() == Stage::Start { "starting" } else { "completing" };
-            exchange.bridge.log_error(py, &format!("ASGI callable returned without {what} response."), None);
-        }
-        let result = exchange.bridge.outcome(py, outcome);
-        if !answered {
-            if unanswered {
-                exchange.head.take();
-                exchange.answer_now(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
-            } else {
-                exchange.abort();
-            }
-        }
-        result
+        self.exchange.get()?.ended(py, outcome)
     }
 
     fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
-use overdrive_http::{Settings, WebSocketSettings};
+use overdrive_http::{Reasons, Settings, WebSocketSettings};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -35,6 +35,7 @@ impl EngineSettings {
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
     fn new(
+        py: Python<'_>,
         root_path: String,
         headers: Vec<(Bound<'_, PyBytes>, Bound<'_, PyBytes>)>,
         date_header: bool,
@@ -71,6 +72,7 @@ impl EngineSettings {
             max_headers,
             max_connections: limit_connections.unwrap_or(usize::MAX),
             date_header,
+            reasons: reasons(py)?,
             websocket: WebSocketSettings {
                 max_message_size: ws_max_size,
                 max_queue: ws_max_queue.max(1),
@@ -91,6 +93,22 @@ impl EngineSettings {
             reset_contextvars,
         })
     }
+}
+
+/// The phrases of this Python's `http.HTTPStatus`, and none for what is no status there, as uvicorn has them.
+fn reasons(py: Python<'_>) -> PyResult<Reasons> {
+    let known = py.import("http")?.getattr("HTTPStatus")?;
+    let mut reasons = Reasons::default();
+    for number in 200..1000 {
+        let phrase = match known.call1((number,)) {
+            Ok(status) => status.getattr("phrase")?.extract::<String>()?,
+            Err(_) => String::new(),
+        };
+        if let Ok(status) = http::StatusCode::from_u16(number) {
+            reasons.set(status, &phrase);
+        }
+    }
+    Ok(reasons)
 }
 
 /// A header of a response, from what Python gave; errors say which and why.

@@ -18,7 +18,7 @@ use super::http::{AnswerSlot, RequestLine, announced_length};
 use super::message::{Message, too_late, unexpected};
 use crate::host::Waiters;
 use crate::host::awaitable::{Operation, awaitable, later, nothing};
-use crate::host::coroutine::Request;
+use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
 
 /// The state of one WebSocket, shared by its coroutine, its `receive` and `send`, and its connection.
@@ -394,11 +394,12 @@ impl WebSocketCall {
 }
 
 impl Request for WebSocketCall {
-    fn call<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn begin<'py>(&self, py: Python<'py>) -> PyResult<Begun<'py>> {
         let channel = Bound::new(py, WebSocketChannel(self.session.another()?))?;
         let receive = channel.getattr(pyo3::intern!(py, "receive"))?;
         let send = channel.getattr(pyo3::intern!(py, "send"))?;
-        self.session.get()?.bridge.app.bind(py).call1((self.scope.bind(py), receive, send))
+        let app = self.session.get()?.bridge.app.bind(py).clone();
+        app.call1((self.scope.bind(py), receive, send)).map(Begun::Python)
     }
 
     fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {

@@ -304,7 +304,7 @@ impl Later {
 }
 
 /// The exception that `throw` was given, in any of its three forms.
-pub(super) fn thrown(
+pub(crate) fn thrown(
     kind: &Bound<'_, PyAny>,
     value: Option<&Bound<'_, PyAny>>,
     traceback: Option<&Bound<'_, PyAny>>,

@@ -7,6 +7,7 @@
 //! The class is frozen, and no borrow is held while Python code runs: `repr(task)` inside a handler reads this object in
 //! the middle of its own `__next__`.
 
+use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -16,18 +17,27 @@ use pyo3::types::iterator::PySendResult;
 
 use super::awaitable::thrown;
 use super::loop_bound::LoopBound;
+use super::steps::{Resume, Steps};
 use super::{Host, ffi};
 
 /// A request, seen from its coroutine.
 pub(crate) trait Request: Send + Sync {
-    /// Calls the application. Runs inside the task, as the first thing it does.
-    fn call<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>>;
+    /// Begins. Runs inside the task, as the first thing it does.
+    fn begin<'py>(&self, py: Python<'py>) -> PyResult<Begun<'py>>;
 
     /// The application is done, one way or the other. Whatever this returns as an error goes on to the task.
     fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()>;
 
     /// For the garbage collector.
     fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError>;
+}
+
+/// What answers a request.
+pub(crate) enum Begun<'py> {
+    /// An awaitable of the application's.
+    Python(Bound<'py, PyAny>),
+    /// A future of ours.
+    Steps(Steps),
 }
 
 /// Registers the class with `collections.abc.Coroutine`, which `asyncio.Task` asks for.
@@ -42,8 +52,8 @@ pub(crate) fn register(py: Python<'_>) -> PyResult<()> {
 pub(crate) struct RequestCoroutine {
     request: Box<dyn Request>,
     host: LoopBound<Host>,
-    /// The application's coroutine, once it was called.
-    inner: OnceLock<Py<PyAny>>,
+    /// What answers it, once it has begun.
+    inner: OnceLock<Inner>,
     ended: AtomicBool,
     /// Where the host holds the task; `usize::MAX` while it does not.
     key: AtomicUsize,
@@ -68,14 +78,26 @@ impl RequestCoroutine {
         self.key.store(key, Ordering::Relaxed);
     }
 
-    fn start<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
-        let awaitable = self.request.call(py)?;
-        let inner = if ffi::is_coroutine(&awaitable) {
-            awaitable
-        } else {
-            awaitable.call_method0(pyo3::intern!(py, "__await__"))?
+    fn inner(&self, py: Python<'_>) -> PyResult<&Inner> {
+        if let Some(inner) = self.inner.get() {
+            return Ok(inner);
+        }
+        let inner = match self.request.begin(py)? {
+            Begun::Python(awaitable) if ffi::is_coroutine(&awaitable) => Inner::Python(awaitable.unbind()),
+            Begun::Python(awaitable) => Inner::Python(awaitable.call_method0(pyo3::intern!(py, "__await__"))?.unbind()),
+            Begun::Steps(steps) => Inner::Steps(LoopBound::new(Rc::new(steps), &self.host.get()?.graveyard)),
         };
-        Ok(self.inner.get_or_init(|| inner.unbind()).bind(py))
+        Ok(self.inner.get_or_init(|| inner))
+    }
+
+    fn resume<'py>(&self, py: Python<'py>, value: Option<&Bound<'py, PyAny>>) -> PyResult<PySendResult<'py>> {
+        match self.inner(py)? {
+            Inner::Python(inner) => match value {
+                Some(value) => ffi::send(inner.bind(py), value),
+                None => ffi::send(inner.bind(py), &py.None().into_bound(py)),
+            },
+            Inner::Steps(steps) => steps.get()?.resume(py, Resume::Send(value.map(|value| value.clone().unbind()))),
+        }
     }
 
     /// What a step came to. `None` is the end.
@@ -100,10 +122,22 @@ impl RequestCoroutine {
         result
     }
 
+    /// An attribute of what is waited for, as those who look at coroutines ask for it.
     fn attribute(&self, py: Python<'_>, name: &Bound<'_, pyo3::types::PyString>) -> Py<PyAny> {
-        let value = self.inner.get().and_then(|inner| inner.bind(py).getattr(name).ok());
+        let inner = match self.inner.get() {
+            Some(Inner::Python(inner)) => Some(inner.clone_ref(py)),
+            Some(Inner::Steps(steps)) => steps.get_here().and_then(|steps| steps.baton().waited_for(py)),
+            None => None,
+        };
+        let value = inner.and_then(|inner| inner.bind(py).getattr(name).ok());
         value.map_or_else(|| py.None(), Bound::unbind)
     }
+}
+
+/// What a coroutine drives.
+enum Inner {
+    Python(Py<PyAny>),
+    Steps(LoopBound<Steps>),
 }
 
 #[pymethods]
@@ -118,18 +152,12 @@ impl RequestCoroutine {
 
     /// One step. Returning `None` at the end is what makes `asyncio.Task` see the end without a `StopIteration`.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let result = match self.inner.get() {
-            Some(inner) => ffi::send(inner.bind(py), &py.None().into_bound(py)),
-            None => self.start(py).and_then(|inner| ffi::send(inner, &py.None().into_bound(py))),
-        };
+        let result = self.resume(py, None);
         self.stepped(py, result)
     }
 
     fn send(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        let result = match self.inner.get() {
-            Some(inner) => ffi::send(inner.bind(py), value),
-            None => self.start(py).and_then(|inner| ffi::send(inner, value)),
-        };
+        let result = self.resume(py, Some(value));
         self.stepped(py, result)?.ok_or_else(|| PyStopIteration::new_err(()))
     }
 
@@ -146,17 +174,9 @@ impl RequestCoroutine {
             self.end(py, Err(thrown(kind, value, traceback)))?;
             return Err(PyStopIteration::new_err(()));
         };
-        let name = pyo3::intern!(py, "throw");
-        let result = match (value, traceback) {
-            (None, None) => inner.bind(py).call_method1(name, (kind,)),
-            _ => inner.bind(py).call_method1(name, (kind, value, traceback)),
-        };
-        let result = match result {
-            Ok(yielded) => Ok(PySendResult::Next(yielded)),
-            Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
-                Ok(PySendResult::Return(py.None().into_bound(py)))
-            }
-            Err(error) => Err(error),
+        let result = match inner {
+            Inner::Python(inner) => ffi::throw(inner.bind(py), (kind, value, traceback)),
+            Inner::Steps(steps) => steps.get()?.resume(py, Resume::Throw(thrown(kind, value, traceback))),
         };
         self.stepped(py, result)?.ok_or_else(|| PyStopIteration::new_err(()))
     }
@@ -164,7 +184,12 @@ impl RequestCoroutine {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         match self.inner.get() {
             Some(inner) => {
-                inner.bind(py).call_method0(pyo3::intern!(py, "close"))?;
+                match inner {
+                    Inner::Python(inner) => {
+                        inner.bind(py).call_method0(pyo3::intern!(py, "close"))?;
+                    }
+                    Inner::Steps(steps) => steps.get()?.close(py)?,
+                }
                 let closed = PyRuntimeError::new_err("the request's coroutine was closed before its end");
                 self.end(py, Err(closed))
             }
@@ -215,6 +240,10 @@ impl RequestCoroutine {
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         self.request.traverse(&visit)?;
-        self.inner.get().map_or(Ok(()), |inner| visit.call(inner))
+        match self.inner.get() {
+            Some(Inner::Python(inner)) => visit.call(inner),
+            Some(Inner::Steps(steps)) => steps.get_here().map_or(Ok(()), |steps| steps.baton().traverse(&visit)),
+            None => Ok(()),
+        }
     }
 }

@@ -38,6 +38,31 @@ pub(crate) fn send<'py>(iterator: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>)
     }
 }
 
+/// `iterator.throw(…)`, with the iterator's end as a result rather than as an exception.
+///
+/// An iterator without the method sees nothing of the exception (PEP 380).
+pub(crate) fn throw<'py>(
+    iterator: &Bound<'py, PyAny>,
+    (kind, value, traceback): (&Bound<'py, PyAny>, Option<&Bound<'py, PyAny>>, Option<&Bound<'py, PyAny>>),
+) -> PyResult<PySendResult<'py>> {
+    let py = iterator.py();
+    let Some(throw) = iterator.getattr_opt(pyo3::intern!(py, "throw"))? else {
+        return Err(super::awaitable::thrown(kind, value, traceback));
+    };
+    let result = match (value, traceback) {
+        // The form with several arguments is deprecated from Python 3.12 on.
+        (None, None) => throw.call1((kind,)),
+        _ => throw.call1((kind, value, traceback)),
+    };
+    match result {
+        Ok(yielded) => Ok(PySendResult::Next(yielded)),
+        Err(error) if error.is_instance_of::<pyo3::exceptions::PyStopIteration>(py) => {
+            Ok(PySendResult::Return(error.value(py).getattr("value")?))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Ends an iteration with a value: sets `StopIteration(value)`, to be followed by returning "nothing" from `__next__`.
 ///
 /// PyO3's way, an `Err`, makes the exception twice: once as its own lazy state, once for Python.
@@ -69,9 +94,89 @@ pub(crate) fn new_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_New()) }
 }
 
+/// `callable(**dict(zip(names, values)))`; all the values must be there.
+pub(crate) fn call_keywords<'py>(
+    callable: &Bound<'py, PyAny>,
+    values: &[Option<Py<PyAny>>],
+    names: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    assert_eq!(values.len(), names.len());
+    assert!(values.iter().all(Option::is_some));
+    // SAFETY: `Option<Py<PyAny>>` that is not `None` is a pointer to a live object and nothing else (`Py` is a transparent
+    // wrapper of a `NonNull`), borrowed for the length of the call; there are as many values as names, and the result is a new
+    // reference or null with an exception set.
+    unsafe {
+        let result = ffi::PyObject_Vectorcall(callable.as_ptr(), values.as_ptr().cast(), 0, names.as_ptr());
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+/// Appends `repr(value)` of a finite float.
+pub(crate) fn write_float(py: Python<'_>, value: f64, out: &mut Vec<u8>) -> PyResult<()> {
+    // SAFETY: `r` with precision 0 is the shortest text that reads back as the same number (`float.__repr__`); the result is
+    // a C string of our own, freed here, or null with an exception set.
+    unsafe {
+        let text = ffi::PyOS_double_to_string(value, b'r' as _, 0, ffi::Py_DTSF_ADD_DOT_0, std::ptr::null_mut());
+        if text.is_null() {
+            return Err(PyErr::fetch(py));
+        }
+        out.extend_from_slice(std::ffi::CStr::from_ptr(text).to_bytes());
+        ffi::PyMem_Free(text.cast());
+    }
+    Ok(())
+}
+
 /// Lends the descriptor that a Python number stands for.
 pub(crate) fn with_descriptor<T>(fd: std::os::fd::RawFd, act: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> T) -> T {
     // SAFETY: not -1, which the callers check; if it is closed, the system calls made on it fail, as with any number that
     // Python code passes.
     act(unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) })
+}
+
+/// Whether a list holds exactly these objects, in this order.
+pub(crate) fn list_is(list: &Bound<'_, pyo3::types::PyList>, items: &[Py<PyAny>]) -> bool {
+    let list = list.as_ptr();
+    // SAFETY: a live list; its items are read while nothing else runs, and only compared as addresses.
+    unsafe {
+        ffi::PyList_GET_SIZE(list) == items.len() as ffi::Py_ssize_t
+            && (0..items.len())
+                .all(|place| std::ptr::eq(ffi::PyList_GET_ITEM(list, place as ffi::Py_ssize_t), items[place].as_ptr()))
+    }
+}
+
+/// `context.run(act)` without a callable object.
+pub(crate) fn in_context<T>(context: &Bound<'_, PyAny>, act: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    let py = context.py();
+    // SAFETY: a live object; anything but a context that nobody has entered gives an error.
+    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
+        return Err(PyErr::fetch(py));
+    }
+    let result = act();
+    // SAFETY: entered above, on this thread, and left in reverse order by everybody.
+    if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0 {
+        return Err(PyErr::fetch(py));
+    }
+    result
+}
+
+/// A copy of the current context.
+pub(crate) fn copy_current_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: takes nothing; gives a new reference or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent()) }
+}
+
+/// `variable.set(value)` in the current context.
+pub(crate) fn set_context_variable(variable: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    // SAFETY: live objects; gives a new reference, dropped at once, or null with an exception set.
+    unsafe {
+        Bound::from_owned_ptr_or_err(variable.py(), ffi::PyContextVar_Set(variable.as_ptr(), value.as_ptr())).map(drop)
+    }
+}
+
+/// How much of the processors this process has used, all threads together.
+pub(crate) fn processor_time() -> std::time::Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: fills the structure it is given; the clock exists on every system we build for.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    std::time::Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

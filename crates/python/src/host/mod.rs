@@ -22,6 +22,8 @@ pub(crate) mod coroutine;
 pub(crate) mod ffi;
 pub(crate) mod loop_bound;
 pub(crate) mod names;
+pub(crate) mod pool;
+pub(crate) mod steps;
 
 use coroutine::{Request, RequestCoroutine};
 use loop_bound::{Graveyard, LoopBound};

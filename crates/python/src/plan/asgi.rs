@@ -1,0 +1,141 @@
+//! Plans within an ASGI application: where FastAPI's router would stand, below the user's middleware or under another server.
+
+use std::rc::Rc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pyo3::exceptions::PyStopIteration;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::iterator::PySendResult;
+use pyo3::types::{PyBytes, PyDict};
+
+use super::call::{Call, steps};
+use super::input::Input;
+use super::table::{Destination, Plans};
+use super::wire::{Asgi, Wire};
+use super::{UNCONVERTIBLE, convert_path, route_path};
+use crate::host::awaitable::thrown;
+use crate::host::loop_bound::LoopBound;
+use crate::host::steps::{Resume, Steps};
+
+/// The awaitable of a request that a plan answers, or the reason why FastAPI's own router has to.
+pub(crate) fn begin(
+    plans: &Bound<'_, Plans>,
+    scope: &Bound<'_, PyDict>,
+    receive: &Bound<'_, PyAny>,
+    send: &Bound<'_, PyAny>,
+) -> PyResult<Result<PlanCoroutine, String>> {
+    let py = plans.py();
+    let table = plans.get();
+    if let Err(reason) = table.hold(py) {
+        return Ok(Err(reason.to_owned()));
+    }
+    let text = |name: &str| -> PyResult<String> {
+        Ok(match scope.get_item(name)? {
+            Some(value) => value.extract()?,
+            None => String::new(),
+        })
+    };
+    let (method, path, root_path) = (text("method")?, text("path")?, text("root_path")?);
+    if scope.get_item("path_params")?.is_some_and(|given| given.is_truthy().unwrap_or(true)) {
+        return Ok(Err("path parameters of a mount around the application".into()));
+    }
+    let query = match scope.get_item("query_string")? {
+        Some(query) => String::from_utf8(query.cast::<PyBytes>()?.as_bytes().to_vec()).ok(),
+        None => Some(String::new()),
+    };
+    let (Some(headers), Some(query)) = (headers(scope)?, query) else {
+        return Ok(Err("bytes that the engine would not let through".into()));
+    };
+    let has_body = headers.get(http::header::CONTENT_LENGTH).is_some_and(|length| length != "0")
+        || headers.contains_key(http::header::TRANSFER_ENCODING);
+    let (plan, place, values) = match table.find(&method, route_path(&path, &root_path), has_body) {
+        Destination::Plan(plan, place, values) => (plan, place, values),
+        Destination::Stock(reason) => return Ok(Err(reason.to_owned())),
+        // Raised and handled where the application expects it.
+        Destination::NotFound | Destination::MethodNotAllowed(_) => return Ok(Err("404 or 405".into())),
+    };
+    let Ok(parameters) = convert_path(py, plan, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
+    let wire = Wire::Asgi(Asgi::new(scope, receive, send, &method, &root_path));
+    let call = Call::new(plans.clone().unbind(), place, wire, Input::new(&query, headers, parameters));
+    table.count_answered();
+    Ok(Ok(PlanCoroutine(LoopBound::new(Rc::new(steps(call)), &table.graveyard))))
+}
+
+/// The headers of a scope; `None` if one of them is none that the engine would let through.
+fn headers(scope: &Bound<'_, PyDict>) -> PyResult<Option<HeaderMap>> {
+    let mut map = HeaderMap::new();
+    let Some(given) = scope.get_item("headers")? else { return Ok(Some(map)) };
+    for pair in given.try_iter()? {
+        let (name, value) = pair?.extract::<(PyBackedBytes, PyBackedBytes)>()?;
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&name), HeaderValue::from_bytes(&value)) else {
+            return Ok(None);
+        };
+        map.append(name, value);
+    }
+    Ok(Some(map))
+}
+
+/// What awaiting a planned request runs.
+#[pyclass(frozen, module = "overdrive._overdrive")]
+pub(crate) struct PlanCoroutine(LoopBound<Steps>);
+
+impl PlanCoroutine {
+    fn step(&self, py: Python<'_>, resume: Resume) -> PyResult<Option<Py<PyAny>>> {
+        match self.0.get()?.resume(py, resume)? {
+            PySendResult::Next(yielded) => Ok(Some(yielded.unbind())),
+            PySendResult::Return(_) => Ok(None),
+        }
+    }
+}
+
+#[pymethods]
+impl PlanCoroutine {
+    fn __await__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.step(py, Resume::Send(None))
+    }
+
+    fn send(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
+        self.step(py, Resume::Send(Some(value)))?.ok_or_else(|| PyStopIteration::new_err(()))
+    }
+
+    #[pyo3(signature = (kind, value=None, traceback=None))]
+    fn throw(
+        &self,
+        py: Python<'_>,
+        kind: &Bound<'_, PyAny>,
+        value: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let resume = Resume::Throw(thrown(kind, value, traceback));
+        self.step(py, resume)?.ok_or_else(|| PyStopIteration::new_err(()))
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.get()?.close(py)
+    }
+
+    #[getter]
+    fn cr_await(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.0.get_here().and_then(|steps| steps.baton().waited_for(py))
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        self.0.get_here().map_or(Ok(()), |steps| steps.baton().traverse(&visit))
+    }
+}
+
+/// Registers the class with `collections.abc.Coroutine`.
+pub(crate) fn register(py: Python<'_>) -> PyResult<()> {
+    let coroutine = py.import("collections.abc")?.getattr("Coroutine")?;
+    coroutine.call_method1("register", (py.get_type::<PlanCoroutine>(),))?;
+    Ok(())
+}

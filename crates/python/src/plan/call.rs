@@ -1,0 +1,234 @@
+//! One request on its way through a plan, in FastAPI's order.
+//!
+//! Body, dependencies in post-order, endpoint, serialization; then the function's exit stack, the response, its background
+//! tasks, the request's exit stack; then, if anything was raised, the application's exception handlers. This file owns that
+//! order; nothing of it is decided elsewhere.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+
+use pyo3::exceptions::{PyException, PyUnboundLocalError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use super::body::Body;
+use super::exits::{Stacks, Which};
+use super::input::Input;
+use super::reply::Reply;
+use super::respond::Outgoing;
+use super::table::{Plan, Plans, Reads};
+use super::wire::Wire;
+use crate::asgi::http::Read;
+use crate::host::coroutine::{Begun, Request};
+use crate::host::loop_bound::LoopBound;
+use crate::host::steps::{Baton, Steps};
+
+/// See the [module](self).
+pub(crate) struct Call {
+    plans: Py<Plans>,
+    place: usize,
+    pub(super) wire: Wire,
+    pub(super) baton: Rc<Baton>,
+    pub(super) input: Input,
+    /// The body's bytes and its JSON, as the request object gets them.
+    pub(super) raw_body: OnceCell<Py<PyBytes>>,
+    pub(super) json: OnceCell<Py<PyAny>>,
+    /// What was read of the body before the plan began, and whether that is all of it.
+    pub(super) gathered: RefCell<Gathered>,
+    pub(super) stacks: OnceCell<Stacks>,
+    pub(super) scope: OnceCell<Py<PyDict>>,
+    pub(super) request: OnceCell<Py<PyAny>>,
+    /// The `Response` that was injected, if one was asked for.
+    pub(super) response: OnceCell<Py<PyAny>>,
+    pub(super) background: OnceCell<Py<PyAny>>,
+    /// Asynchronous generators to be left, where the plan does it itself.
+    pub(super) function_exits: RefCell<Vec<Py<PyAny>>>,
+    pub(super) request_exits: RefCell<Vec<Py<PyAny>>>,
+    /// Code of the user's has seen the request object, and may have changed what it holds.
+    pub(super) exposed: Cell<bool>,
+    /// The answer that takes the place of whatever is raised next.
+    pub(super) ready: RefCell<Option<Reply>>,
+}
+
+/// A body on its way.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) bytes: Vec<u8>,
+    pub(super) end: Option<End>,
+}
+
+/// How a body ended.
+pub(super) enum End {
+    Complete,
+    /// The client left before.
+    Gone,
+}
+
+impl Call {
+    pub(crate) fn new(plans: Py<Plans>, place: usize, wire: Wire, input: Input) -> Rc<Call> {
+        Rc::new(Call {
+            plans,
+            place,
+            wire,
+            baton: Rc::default(),
+            input,
+            raw_body: OnceCell::new(),
+            json: OnceCell::new(),
+            gathered: RefCell::default(),
+            stacks: OnceCell::new(),
+            scope: OnceCell::new(),
+            request: OnceCell::new(),
+            response: OnceCell::new(),
+            background: OnceCell::new(),
+            function_exits: RefCell::default(),
+            request_exits: RefCell::default(),
+            exposed: Cell::new(false),
+            ready: RefCell::default(),
+        })
+    }
+
+    /// Reads what there is of a body that the plan needs as a whole; true when it may begin.
+    ///
+    /// A task that waited for its body would cost another turn of the loop, and nothing of the user's runs before it.
+    pub(crate) fn gather(&self) -> bool {
+        if self.plan().reads != Reads::Json {
+            return true;
+        }
+        let Some(exchange) = self.wire.engine() else { return true };
+        let gathered = &mut *self.gathered.borrow_mut();
+        gathered.end = match exchange.read(&mut gathered.bytes) {
+            Read::Pending => None,
+            Read::Complete => Some(End::Complete),
+            Read::Gone => Some(End::Gone),
+        };
+        gathered.end.is_some()
+    }
+
+    pub(super) fn plans(&self) -> &Plans {
+        self.plans.get()
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        self.plans().plan(self.place)
+    }
+
+    async fn run(self: Rc<Self>) -> PyResult<()> {
+        match self.within_stacks().await {
+            Ok(()) => self.leave(Which::File, Ok(())).await.map(drop),
+            Err(error) => self.failed(error).await,
+        }
+    }
+
+    /// What FastAPI does between its two exit stacks.
+    async fn within_stacks(&self) -> PyResult<()> {
+        let made = self.respond().await;
+        let sent = match self.leave(Which::Function, made).await {
+            Ok(Some(response)) => self.send(response).await,
+            // The name is FastAPI's, the error Python's: what its code comes to when an exception was swallowed there.
+            Ok(None) => Err(PyUnboundLocalError::new_err(
+                "cannot access local variable 'response' where it is not associated with a value",
+            )),
+            Err(error) => Err(error),
+        };
+        match self.leave(Which::Request, sent).await? {
+            Some(()) => Ok(()),
+            None => {
+                Python::attach(|py| Err(PyErr::from_value(self.plans().runtime.response_not_awaited.bind(py).call0()?)))
+            }
+        }
+    }
+
+    async fn respond(&self) -> PyResult<Outgoing> {
+        let body = match self.plan().reads {
+            Reads::Nothing => Body::Undefined,
+            Reads::Json => self.read_body().await?,
+            Reads::Form => self.read_form().await?,
+        };
+        let arguments = self.solve(&body).await?;
+        let (endpoint, arguments) = self.endpoint(&arguments);
+        let value = self.call(endpoint, arguments).await?;
+        self.answer(value).await
+    }
+
+    /// What was raised goes to the application's handlers, as through its own stack.
+    async fn failed(&self, error: PyErr) -> PyResult<()> {
+        let ready = self.ready.take();
+        if let Some(reply) = ready {
+            return self.wire.send_whole(&self.baton, reply).await;
+        }
+        let started = self.wire.has_started();
+        if Python::attach(|py| !error.is_instance_of::<PyException>(py)) {
+            return self.leave(Which::File, Err::<(), _>(error)).await.map(drop);
+        }
+        if !started && let Some(reply) = Python::attach(|py| self.reply_to(py, &error))? {
+            self.wire.send_whole(&self.baton, reply).await?;
+            Python::attach(|py| error.value(py).setattr(pyo3::intern!(py, "__traceback__"), py.None()))?;
+            return self.leave(Which::File, Ok(())).await.map(drop);
+        }
+        let awaitable = Python::attach(|py| {
+            let (receive, send) = self.wire.channel(py)?;
+            let raise = match self.wire.engine() {
+                Some(_) => &self.plans().raise_through,
+                // The application's stack stands around us.
+                None => &self.plans().runtime.raise_innermost,
+            };
+            let arguments = (self.scope(py)?, receive, send, self.request(py)?, error.into_value(py), started);
+            PyResult::Ok(raise.bind(py).call1(arguments)?.unbind())
+        })?;
+        self.baton.wait_for(awaitable).await.map(drop)
+    }
+
+    /// The answer to an exception for which FastAPI's own handler is in charge.
+    fn reply_to(&self, py: Python<'_>, error: &PyErr) -> PyResult<Option<Reply>> {
+        let plans = self.plans();
+        let value = error.value(py);
+        let Some(handler) = plans.handler_of(py, value)? else { return Ok(None) };
+        let is = |default: &Option<Py<PyAny>>| default.as_ref().is_some_and(|default| handler.is(default));
+        if is(&plans.default_http_handler) && value.is_instance(plans.runtime.http_exception.bind(py))? {
+            return Reply::of_http_exception(py, &plans.runtime, value);
+        }
+        if is(&plans.default_validation_handler)
+            && value.get_type().is(&plans.runtime.request_validation_error_class)
+            && let Ok(errors) = value.getattr(pyo3::intern!(py, "_errors"))?.cast::<PyList>()
+        {
+            return Reply::of_validation_errors(py, &plans.runtime, errors);
+        }
+        Ok(None)
+    }
+}
+
+/// The call as a future with its baton.
+pub(super) fn steps(call: Rc<Call>) -> Steps {
+    Steps::new(call.baton.clone(), call.run())
+}
+
+/// A request that a plan answers, as its coroutine sees it.
+pub(crate) struct PlannedRequest(pub(crate) LoopBound<Call>);
+
+impl Request for PlannedRequest {
+    fn begin<'py>(&self, _: Python<'py>) -> PyResult<Begun<'py>> {
+        Ok(Begun::Steps(steps(self.0.get()?.clone())))
+    }
+
+    fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
+        let call = self.0.get()?;
+        call.plans().count_answered();
+        match call.wire.engine() {
+            Some(exchange) => exchange.ended(py, outcome),
+            None => outcome,
+        }
+    }
+
+    fn traverse(&self, _: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        Ok(())
+    }
+}
+
+/// `OnceCell::get_or_try_init`, which is not stable yet.
+pub(super) fn get_or_try_init<T>(cell: &OnceCell<T>, init: impl FnOnce() -> PyResult<T>) -> PyResult<&T> {
+    if let Some(value) = cell.get() {
+        return Ok(value);
+    }
+    let value = init()?;
+    Ok(cell.get_or_init(|| value))
+}

@@ -1,0 +1,144 @@
+//! What has to be left at the end of a request: dependencies with `yield`, and whatever stands in FastAPI's exit stacks.
+//!
+//! Where no code of the user's can see the stacks, asynchronous generators are left by the plan itself; otherwise the stacks
+//! are contextlib's own, and FastAPI's functions fill them.
+
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use super::call::Call;
+use super::node::Node;
+use crate::host::ffi;
+
+/// The exit stacks of a request, innermost last.
+pub(super) struct Stacks {
+    pub(super) file: Py<PyAny>,
+    pub(super) request: Py<PyAny>,
+    pub(super) function: Py<PyAny>,
+}
+
+/// One of them.
+#[derive(Clone, Copy)]
+pub(super) enum Which {
+    File,
+    Request,
+    Function,
+}
+
+impl Call {
+    /// Whether anything is to be left that could see, or replace, an exception.
+    pub(super) fn has_exits(&self) -> bool {
+        self.stacks.get().is_some()
+            || !self.function_exits.borrow().is_empty()
+            || !self.request_exits.borrow().is_empty()
+    }
+
+    /// Whether generators are left by the plan itself.
+    pub(super) fn own_exits(&self) -> bool {
+        // Around an ASGI application there may be cancel scopes, against which FastAPI shields its exits.
+        self.plan().own_exits && self.wire.engine().is_some()
+    }
+
+    /// Enters an asynchronous generator, to be left with the request's or the function's stack.
+    pub(super) async fn enter(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
+        let (generator, first) = Python::attach(|py| {
+            let generator = ffi::call_keywords(node.call.bind(py), arguments, node.names.bind(py))?;
+            let first = generator.call_method0(pyo3::intern!(py, "__anext__"))?;
+            PyResult::Ok((generator.unbind(), first.unbind()))
+        })?;
+        match self.baton.wait_for(first).await {
+            Ok(value) => {
+                let which = if node.request_scoped { Which::Request } else { Which::Function };
+                self.exits(which).push(generator);
+                Ok(value)
+            }
+            Err(error) if Python::attach(|py| error.is_instance_of::<PyStopAsyncIteration>(py)) => {
+                Err(PyRuntimeError::new_err("generator didn't yield"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn exits(&self, which: Which) -> std::cell::RefMut<'_, Vec<Py<PyAny>>> {
+        match which {
+            Which::Function => self.function_exits.borrow_mut(),
+            _ => self.request_exits.borrow_mut(),
+        }
+    }
+
+    /// Leaves the generators that [`Call::enter`] has entered, the last first.
+    pub(super) async fn leave_generators<T>(&self, which: Which, mut outcome: PyResult<T>) -> PyResult<Option<T>> {
+        let mut generators = std::mem::take(&mut *self.exits(which));
+        while outcome.is_ok()
+            && let Some(generator) = generators.pop()
+        {
+            if let Err(error) = self.leave_generator(generator).await {
+                outcome = Err(error);
+            }
+        }
+        match outcome {
+            Err(error) if !generators.is_empty() => {
+                let awaitable = Python::attach(|py| {
+                    let error = error.into_value(py);
+                    let leave = self.plans().runtime.leave_generators.bind(py);
+                    PyResult::Ok(leave.call1((PyList::new(py, generators)?, error))?.unbind())
+                })?;
+                self.baton.wait_for(awaitable).await.map(|_| None)
+            }
+            outcome => outcome.map(Some),
+        }
+    }
+
+    /// Lets a generator run to its end.
+    pub(super) async fn leave_generator(&self, generator: Py<PyAny>) -> PyResult<()> {
+        let next =
+            Python::attach(|py| generator.bind(py).call_method0(pyo3::intern!(py, "__anext__")).map(Bound::unbind))?;
+        match self.baton.wait_for(next).await {
+            Err(error) if Python::attach(|py| error.is_instance_of::<PyStopAsyncIteration>(py)) => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => {
+                let close = Python::attach(|py| {
+                    generator.bind(py).call_method0(pyo3::intern!(py, "aclose")).map(Bound::unbind)
+                })?;
+                self.baton.wait_for(close).await?;
+                Err(PyRuntimeError::new_err("generator didn't stop"))
+            }
+        }
+    }
+
+    /// Leaves one of the exit stacks with the outcome so far. `None`: an exception was swallowed there.
+    pub(super) async fn leave<T>(&self, which: Which, outcome: PyResult<T>) -> PyResult<Option<T>> {
+        if self.own_exits() && !matches!(which, Which::File) {
+            return self.leave_generators(which, outcome).await;
+        }
+        let left = Python::attach(|py| {
+            let Some(stacks) = self.stacks.get() else { return PyResult::Ok(None) };
+            let stack = match which {
+                // Not ours to leave: the application's own middleware stands around us.
+                Which::File if self.wire.engine().is_none() => return Ok(None),
+                Which::File => &stacks.file,
+                Which::Request => &stacks.request,
+                Which::Function => &stacks.function,
+            };
+            let stack = stack.bind(py);
+            if stack.getattr(pyo3::intern!(py, "_exit_callbacks"))?.len()? == 0 {
+                return Ok(None);
+            }
+            let none = py.None();
+            let awaitable = match &outcome {
+                Ok(_) => stack.call_method1(pyo3::intern!(py, "__aexit__"), (&none, &none, &none))?,
+                Err(error) => {
+                    let error = error.clone_ref(py).into_value(py);
+                    self.plans().runtime.leave_with_error.bind(py).call1((stack, error))?
+                }
+            };
+            Ok(Some(awaitable.unbind()))
+        })?;
+        match (left, outcome) {
+            (None, outcome) => outcome.map(Some),
+            (Some(awaitable), Ok(value)) => self.baton.wait_for(awaitable).await.map(|_| Some(value)),
+            (Some(awaitable), Err(_)) => self.baton.wait_for(awaitable).await.map(|_| None),
+        }
+    }
+}

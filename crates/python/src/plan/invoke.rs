@@ -1,0 +1,113 @@
+//! Calls of the user's functions: on the loop, on a thread, as a generator.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::call::Call;
+use super::node::{Kind, Node};
+use crate::host::ffi;
+use crate::host::pool::Job;
+
+impl Call {
+    pub(super) async fn call(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
+        match node.kind {
+            Kind::Sync if !node.limited && self.wire.engine().is_some() => {
+                return self.call_in_thread(node, arguments).await;
+            }
+            Kind::AsyncGenerator if self.own_exits() => return self.enter(node, arguments).await,
+            _ => {}
+        }
+        let awaitable = Python::attach(|py| self.begin_call(py, node, arguments).map(Bound::unbind))?;
+        self.baton.wait_for(awaitable).await
+    }
+
+    pub(super) fn begin_call<'py>(
+        &self,
+        py: Python<'py>,
+        node: &Node,
+        arguments: &[Option<Py<PyAny>>],
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let runtime = &self.plans().runtime;
+        let keywords = || {
+            let keywords = PyDict::new(py);
+            for (name, value) in node.names.bind(py).iter().zip(arguments) {
+                keywords.set_item(name, value.as_ref().expect("all arguments are there"))?;
+            }
+            PyResult::Ok(keywords)
+        };
+        match node.kind {
+            Kind::Generator | Kind::AsyncGenerator => {
+                let stacks = self.stacks(py)?;
+                let stack = if node.request_scoped { &stacks.request } else { &stacks.function };
+                let request = self.request(py)?;
+                runtime.enter_generator.bind(py).call1((&node.dependant, stack, keywords()?, request))
+            }
+            _ if node.limited => {
+                let is_coroutine = node.kind == Kind::Coroutine;
+                runtime.call_limited.bind(py).call1((&node.call, keywords()?, &node.dependant, is_coroutine))
+            }
+            Kind::Coroutine => ffi::call_keywords(node.call.bind(py), arguments, node.names.bind(py)),
+            // Within a cancel scope of anyio's, most often: its own way shields the wait as that scope expects.
+            Kind::Sync => runtime.call_in_thread.bind(py).call1((&node.call, keywords()?)),
+        }
+    }
+
+    /// Calls a `def` function on a thread of the pool, with a token of the application's limiter.
+    pub(super) async fn call_in_thread(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
+        let runtime = &self.plans().runtime;
+        let begun = Python::attach(|py| {
+            let task = runtime.current_task.bind(py).call0()?;
+            let scoped = match &runtime.task_states {
+                None => true,
+                Some(states) if states.bind(py).is_empty() => false,
+                Some(_) => runtime.in_cancel_scope.bind(py).call1((&task,))?.is_truthy()?,
+            };
+            if scoped {
+                return PyResult::Ok(Err(self.begin_call(py, node, arguments)?.unbind()));
+            }
+            let exchange = self.wire.engine().expect("without an engine there is no pool");
+            let limiter = exchange.pool(py, runtime).limiter(py, &runtime.thread_limiter)?;
+            let waiting = match limiter.call_method1(pyo3::intern!(py, "acquire_on_behalf_of_nowait"), (&task,)) {
+                Ok(_) => None,
+                Err(error) if error.is_instance(py, runtime.would_block.bind(py)) => {
+                    Some(limiter.call_method1(pyo3::intern!(py, "acquire_on_behalf_of"), (&task,))?.unbind())
+                }
+                Err(error) => return Err(error),
+            };
+            Ok(Ok((limiter.unbind(), task.unbind(), waiting)))
+        })?;
+        let (limiter, task, waiting) = match begun {
+            Ok(begun) => begun,
+            Err(awaitable) => return self.baton.wait_for(awaitable).await,
+        };
+        if let Some(waiting) = waiting {
+            self.baton.wait_for(waiting).await?;
+        }
+        let result = self.run_in_pool(node, arguments).await;
+        Python::attach(|py| {
+            limiter.bind(py).call_method1(pyo3::intern!(py, "release_on_behalf_of"), (task,))?;
+            result
+        })
+    }
+
+    pub(super) async fn run_in_pool(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
+        let slot = Python::attach(|py| {
+            let job = Job {
+                call: node.call.clone_ref(py),
+                arguments: arguments.iter().map(|value| value.as_ref().map(|value| value.clone_ref(py))).collect(),
+                names: node.names.clone_ref(py),
+                context: ffi::copy_current_context(py)?.unbind(),
+            };
+            let exchange = self.wire.engine().expect("without an engine there is no pool");
+            exchange.pool(py, &self.plans().runtime).submit(py, job)
+        })?;
+        let future = Python::attach(|py| slot.future.clone_ref(py));
+        match self.baton.wait_for(future).await {
+            Ok(_) => slot.take(),
+            Err(error) => {
+                slot.cancel();
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Compiled FastAPI: what happens to a request that matches a route whose handling is known beforehand.
+//!
+//! `overdrive.compiler` reads an application's routes and describes each that it fully understands ([`spec`]). Here a
+//! description becomes a [`table::Plan`], a request finds it ([`router`]) and goes through it ([`call`]). Whatever is unusual
+//! takes FastAPI's own way, through ASGI, as long as nothing of the user's has run for it; after that the plan itself does
+//! what FastAPI would do.
+
+mod arguments;
+pub(crate) mod asgi;
+mod body;
+pub(crate) mod call;
+mod exits;
+pub(crate) mod input;
+mod invoke;
+mod json;
+mod node;
+mod query;
+mod reply;
+mod request;
+mod respond;
+mod router;
+pub(crate) mod runtime;
+mod spec;
+pub(crate) mod table;
+mod value;
+pub(crate) mod wire;
+
+pub(crate) use reply::Reply;
+pub(crate) use request::{UNCONVERTIBLE, convert_path, route_path};

@@ -1,0 +1,106 @@
+//! The request object of a request and what it stands on, made when somebody asks: its scope, its exit stacks.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use super::call::{Call, get_or_try_init};
+use super::exits::Stacks;
+use super::table::Plan;
+
+impl Call {
+    /// The one `Request` of this request.
+    pub(super) fn request(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
+        get_or_try_init(&self.request, || {
+            let (receive, send) = self.wire.channel(py)?;
+            let class = self.plans().runtime.request.bind(py);
+            let request = class.call1((self.scope(py)?, receive, send))?;
+            if let Some(body) = self.raw_body.get() {
+                request.setattr(pyo3::intern!(py, "_body"), body)?;
+                request.setattr(pyo3::intern!(py, "_stream_consumed"), true)?;
+            }
+            if let Some(json) = self.json.get() {
+                request.setattr(pyo3::intern!(py, "_json"), json)?;
+            }
+            Ok(request.unbind())
+        })
+    }
+
+    /// The scope as FastAPI's endpoint would find it.
+    pub(super) fn scope(&self, py: Python<'_>) -> PyResult<&Py<PyDict>> {
+        get_or_try_init(&self.scope, || {
+            let plans = self.plans();
+            let scope = self.wire.scope(py, &self.input.headers)?;
+            let stacks = self.stacks(py)?;
+            let parameters = self.input.path_parameters(py)?;
+            if self.wire.engine().is_some() {
+                if !plans.root_path.is_empty() {
+                    scope.set_item(pyo3::intern!(py, "root_path"), &plans.root_path)?;
+                }
+                scope.set_item(pyo3::intern!(py, "app"), &plans.application)?;
+                scope.set_item(pyo3::intern!(py, "starlette.exception_handlers"), &plans.handlers)?;
+                scope.set_item(pyo3::intern!(py, "fastapi_middleware_astack"), &stacks.file)?;
+            }
+            let router = pyo3::intern!(py, "router");
+            if !scope.contains(router)? {
+                // An application around this one may have put its own there.
+                scope.set_item(router, &plans.router_object)?;
+            }
+            for (key, value) in self.plan().scope.bind(py) {
+                // FastAPI's own room in the scope is one a request.
+                match value.cast::<PyDict>() {
+                    Ok(room) => scope.set_item(key, room.copy()?)?,
+                    Err(_) => scope.set_item(key, value)?,
+                }
+            }
+            scope.set_item(pyo3::intern!(py, "path_params"), parameters)?;
+            scope.set_item(pyo3::intern!(py, "fastapi_inner_astack"), &stacks.request)?;
+            scope.set_item(pyo3::intern!(py, "fastapi_function_astack"), &stacks.function)?;
+            Ok(scope.unbind())
+        })
+    }
+
+    pub(super) fn stacks(&self, py: Python<'_>) -> PyResult<&Stacks> {
+        get_or_try_init(&self.stacks, || {
+            let new = || PyResult::Ok(self.plans().runtime.exit_stack.bind(py).call0()?.unbind());
+            Ok(Stacks { file: new()?, request: new()?, function: new()? })
+        })
+    }
+
+    pub(super) fn root_path(&self) -> &str {
+        if self.wire.engine().is_none() {
+            // The application has put its own into the scope.
+            return self.wire.root_path();
+        }
+        match self.plans().root_path.as_str() {
+            "" => self.wire.root_path(),
+            own => own,
+        }
+    }
+}
+
+/// The path that routes are matched with (Starlette's `get_route_path`): `path` without the root path, where it begins with it.
+pub(crate) fn route_path<'a>(path: &'a str, root_path: &str) -> &'a str {
+    match path.strip_prefix(root_path) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        _ => path,
+    }
+}
+
+/// Why a request is handed over whose path matches and whose convertor raises.
+pub(crate) const UNCONVERTIBLE: &str = "a path parameter that cannot be converted";
+
+/// The path parameters as their convertors give them, with their names.
+///
+/// # Errors
+/// What a convertor raises: a number of too many digits, say.
+pub(crate) fn convert_path(py: Python<'_>, plan: &Plan, values: Vec<&str>) -> PyResult<Vec<(Py<PyString>, Py<PyAny>)>> {
+    let parameters = plan.path_parameters.iter().zip(values).map(|((name, convert), text)| {
+        let text = PyString::new(py, text).into_any();
+        let value = match convert {
+            None => text,
+            Some(convert) => convert.bind(py).call1((text,))?,
+        };
+        Ok((name.clone_ref(py), value.unbind()))
+    });
+    parameters.collect()
+}

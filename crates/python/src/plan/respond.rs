@@ -1,0 +1,178 @@
+//! From what an endpoint returned to what goes out.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use super::call::Call;
+use super::reply::{AnswerKind, Reply, bytes_of, encode_json, is_body_allowed, response_loc, status_code};
+use super::value::call_validator;
+
+/// A response on its way.
+pub(super) enum Outgoing {
+    Whole(Reply, Option<Py<PyAny>>),
+    /// A response object that sends itself.
+    Object(Py<PyAny>),
+}
+
+impl Call {
+    pub(super) async fn answer(&self, value: Py<PyAny>) -> PyResult<Outgoing> {
+        let plan = self.plan();
+        let runtime = &self.plans().runtime;
+        let own = Python::attach(|py| {
+            let value = value.bind(py);
+            // By far the most endpoints return a dict or a model.
+            if value.is_exact_instance_of::<PyDict>() || !value.is_instance(runtime.response.bind(py))? {
+                return PyResult::Ok(None);
+            }
+            if let Some(background) = self.background.get()
+                && value.getattr(pyo3::intern!(py, "background"))?.is_none()
+            {
+                value.setattr(pyo3::intern!(py, "background"), background)?;
+            }
+            Ok(Some(value.clone().unbind()))
+        })?;
+        if let Some(response) = own {
+            return Ok(Outgoing::Object(response));
+        }
+        let value = match &plan.answer.field {
+            None => value,
+            Some(field) => self.validate_response(field, value).await?,
+        };
+        Python::attach(|py| self.serialize(py, value.bind(py)))
+    }
+
+    pub(super) async fn validate_response(&self, field: &Py<PyAny>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
+        let plan = self.plan();
+        let runtime = &self.plans().runtime;
+        let validated = match &plan.answer.validate {
+            Some(validate) if !plan.answer.in_thread => {
+                Python::attach(|py| match call_validator(py, runtime, validate, value.bind(py)) {
+                    Ok(value) => Ok(Ok(value.unbind())),
+                    Err(error) if error.is_instance(py, runtime.validation_error.bind(py)) => {
+                        let errors =
+                            runtime.located_errors.bind(py).call1((error.into_value(py), response_loc(py)?))?;
+                        Ok(Err(errors.unbind()))
+                    }
+                    Err(error) => Err(error),
+                })?
+            }
+            _ => {
+                let result = Python::attach(|py| {
+                    let arguments = (field, &value, response_loc(py)?);
+                    if !plan.answer.in_thread {
+                        return PyResult::Ok((runtime.validate_field.bind(py).call1(arguments)?.unbind(), false));
+                    }
+                    // Objects of an ORM load what they lack on access, which blocks.
+                    let (field, value, loc) = arguments;
+                    let threaded =
+                        runtime.run_in_threadpool.bind(py).call1((&runtime.validate_field, field, value, loc))?;
+                    Ok((threaded.unbind(), true))
+                })?;
+                let result = match result {
+                    (result, false) => result,
+                    (awaitable, true) => self.baton.wait_for(awaitable).await?,
+                };
+                Python::attach(|py| {
+                    let (value, errors): (Py<PyAny>, Bound<'_, PyAny>) = result.bind(py).extract()?;
+                    PyResult::Ok(if errors.is_truthy()? { Err(errors.unbind()) } else { Ok(value) })
+                })?
+            }
+        };
+        validated.map_err(|errors| {
+            Python::attach(|py| {
+                let arguments = (&plan.route, errors, &value, self.wire.method(), self.root_path());
+                match runtime.response_validation_error.bind(py).call1(arguments) {
+                    Ok(error) => PyErr::from_value(error),
+                    Err(error) => error,
+                }
+            })
+        })
+    }
+
+    pub(super) fn serialize(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
+        let answer = &self.plan().answer;
+        let runtime = &self.plans().runtime;
+        let injected = self.response.get().map(|response| response.bind(py));
+        let injected_status: Option<u16> = match injected {
+            Some(response) => response.getattr(pyo3::intern!(py, "status_code"))?.extract()?,
+            None => None,
+        };
+        let status = injected_status.filter(|status| *status != 0).or(answer.status);
+        let background = self.background.get();
+        if answer.kind == AnswerKind::Class {
+            let content = match &answer.field {
+                Some(_) => answer.serialize(py, value)?,
+                None => runtime.jsonable_encoder.bind(py).call1((value,))?,
+            };
+            return self.make_object(py, &content, status, injected);
+        }
+        let body = match answer.kind {
+            AnswerKind::Json => encode_json(py, runtime, value)?,
+            _ => bytes_of(&answer.serialize(py, value)?)?,
+        };
+        let mut reply = Reply::json(status_code(status.unwrap_or(200))?, body);
+        if let Some(response) = injected {
+            reply.add_headers(response.getattr(pyo3::intern!(py, "raw_headers"))?.cast::<PyList>()?)?;
+        }
+        Ok(Outgoing::Whole(reply, background.map(|background| background.clone_ref(py))))
+    }
+
+    /// A response of a class that is not ours to write.
+    pub(super) fn make_object(
+        &self,
+        py: Python<'_>,
+        content: &Bound<'_, PyAny>,
+        status: Option<u16>,
+        injected: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Outgoing> {
+        let keywords = PyDict::new(py);
+        keywords.set_item("background", self.background.get())?;
+        if let Some(status) = status {
+            keywords.set_item("status_code", status)?;
+        }
+        let response = self.plan().answer.class.bind(py).call((content,), Some(&keywords))?;
+        if !is_body_allowed(response.getattr(pyo3::intern!(py, "status_code"))?.extract()?) {
+            response.setattr(pyo3::intern!(py, "body"), PyBytes::new(py, b""))?;
+        }
+        if let Some(injected) = injected {
+            let raw = response.getattr("headers")?.getattr("raw")?;
+            raw.call_method1("extend", (injected.getattr("headers")?.getattr("raw")?,))?;
+        }
+        Ok(Outgoing::Object(response.unbind()))
+    }
+
+    /// Sends a response, then runs its background tasks.
+    pub(super) async fn send(&self, response: Outgoing) -> PyResult<()> {
+        let (reply, background) = match response {
+            Outgoing::Whole(reply, background) => (reply, background),
+            Outgoing::Object(response) => {
+                let plain = Python::attach(|py| {
+                    let response = response.bind(py);
+                    let call = response.get_type().getattr(pyo3::intern!(py, "__call__"))?;
+                    // Through ASGI it may as well speak for itself.
+                    if self.wire.engine().is_none() || !call.is(&self.plans().runtime.response_call) {
+                        return PyResult::Ok(None);
+                    }
+                    let background = response.getattr(pyo3::intern!(py, "background"))?;
+                    Ok(Some((Reply::of_object(py, response)?, Some(background.unbind()).filter(|b| !b.is_none(py)))))
+                })?;
+                match plain {
+                    Some(plain) => plain,
+                    None => {
+                        let awaitable = Python::attach(|py| {
+                            let (receive, send) = self.wire.channel(py)?;
+                            PyResult::Ok(response.bind(py).call1((self.scope(py)?, receive, send))?.unbind())
+                        })?;
+                        return self.baton.wait_for(awaitable).await.map(drop);
+                    }
+                }
+            }
+        };
+        self.wire.send_whole(&self.baton, reply).await?;
+        if let Some(background) = background {
+            let awaitable = Python::attach(|py| background.bind(py).call0().map(Bound::unbind))?;
+            self.baton.wait_for(awaitable).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! What the compiler hands over: the Python objects of `overdrive.compiler.spec`, read once.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+
+/// An entry of the router; see `overdrive.compiler.spec.Entry`.
+#[derive(FromPyObject)]
+pub(crate) struct EntrySpec {
+    pub(crate) segments: Option<Vec<(String, bool)>>,
+    pub(crate) prefix: String,
+    pub(crate) methods: Vec<String>,
+    pub(crate) allow: Option<String>,
+    pub(crate) plan: Option<PlanSpec>,
+    /// Why there is no plan.
+    pub(crate) reason: Option<String>,
+}
+
+/// See `overdrive.compiler.spec.Plan`.
+#[derive(FromPyObject)]
+pub(crate) struct PlanSpec {
+    pub(crate) route: Py<PyAny>,
+    /// What the matched route adds to the scope.
+    pub(crate) scope: Py<PyDict>,
+    pub(crate) path_parameters: Vec<(Py<PyString>, Option<Py<PyAny>>)>,
+    pub(crate) nodes: Vec<NodeSpec>,
+    pub(crate) caches: usize,
+    pub(crate) reads: String,
+    pub(crate) form_limits: Py<PyAny>,
+    pub(crate) strict_content_type: bool,
+    pub(crate) embed: bool,
+    pub(crate) takes_bodies: bool,
+    pub(crate) answer: AnswerSpec,
+}
+
+/// See `overdrive.compiler.spec.Node`.
+#[derive(FromPyObject)]
+pub(crate) struct NodeSpec {
+    pub(crate) dependant: Py<PyAny>,
+    pub(crate) call: Py<PyAny>,
+    pub(crate) kind: String,
+    pub(crate) names: Py<PyTuple>,
+    pub(crate) parent: Option<usize>,
+    /// The place of this node's value among its parent's arguments.
+    pub(crate) argument: Option<usize>,
+    pub(crate) parameters: Vec<ParameterSpec>,
+    pub(crate) body: Vec<BodySpec>,
+    pub(crate) of_form: Vec<usize>,
+    pub(crate) specials: Vec<(String, usize)>,
+    pub(crate) presented: Option<(String, Py<PyString>)>,
+    pub(crate) cache: usize,
+    pub(crate) use_cache: bool,
+    pub(crate) request_scoped: bool,
+    pub(crate) limited: bool,
+    /// The user's code of this node sees the request, and may change what later nodes read.
+    pub(crate) exposes_request: bool,
+}
+
+/// See `overdrive.compiler.spec.Parameter`.
+#[derive(FromPyObject)]
+pub(crate) struct ParameterSpec {
+    pub(crate) argument: usize,
+    pub(crate) source: String,
+    pub(crate) keys: Vec<Py<PyString>>,
+    pub(crate) sequence: bool,
+    pub(crate) empty_is_absent: bool,
+    pub(crate) model: bool,
+    pub(crate) value: ValueSpec,
+}
+
+/// See `overdrive.compiler.spec.BodyParameter`.
+#[derive(FromPyObject)]
+pub(crate) struct BodySpec {
+    pub(crate) argument: usize,
+    pub(crate) keys: Vec<Py<PyString>>,
+    pub(crate) value: ValueSpec,
+}
+
+/// See `overdrive.compiler.spec.Value`.
+#[derive(FromPyObject)]
+pub(crate) struct ValueSpec {
+    pub(crate) field: Py<PyAny>,
+    pub(crate) validate: Option<Py<PyAny>>,
+    pub(crate) required: bool,
+    pub(crate) shared_default: Option<(Py<PyAny>,)>,
+    pub(crate) validate_default: bool,
+}
+
+/// See `overdrive.compiler.spec.Answer`.
+#[derive(FromPyObject)]
+pub(crate) struct AnswerSpec {
+    pub(crate) kind: String,
+    pub(crate) status: Option<u16>,
+    #[pyo3(attribute("class_"))]
+    pub(crate) class: Py<PyAny>,
+    pub(crate) field: Option<Py<PyAny>>,
+    pub(crate) validate: Option<Py<PyAny>>,
+    pub(crate) serialize: Option<Py<PyAny>>,
+    /// Keywords for `serialize`.
+    pub(crate) options: Py<PyDict>,
+    pub(crate) in_thread: bool,
+}

@@ -1,0 +1,364 @@
+//! The plans of an application, and whether they still hold.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString};
+
+use super::asgi::{self, PlanCoroutine};
+use super::node::{Kind, Node, Special};
+use super::reply::Answer;
+use super::router::{self, Entry, Found, Router, Segment};
+use super::runtime::Runtime;
+use super::spec::{EntrySpec, PlanSpec};
+use crate::host::ffi;
+use crate::host::loop_bound::Graveyard;
+
+/// What a plan reads the body as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    Nothing,
+    Json,
+    Form,
+}
+
+impl Reads {
+    fn parse(name: &str) -> PyResult<Reads> {
+        Ok(match name {
+            "nothing" => Reads::Nothing,
+            "json" => Reads::Json,
+            "form" => Reads::Form,
+            other => return Err(PyValueError::new_err(format!("unknown in a plan: {other}"))),
+        })
+    }
+}
+
+/// How one route is served.
+pub(crate) struct Plan {
+    /// The compiler's `Route`, for error contexts.
+    pub(crate) route: Py<PyAny>,
+    /// What the matched route adds to the scope.
+    pub(crate) scope: Py<PyDict>,
+    /// Name and convertor of each path parameter; no convertor: a string.
+    pub(crate) path_parameters: Vec<(Py<PyString>, Option<Py<PyAny>>)>,
+    pub(crate) nodes: Vec<Node>,
+    /// Arguments of all nodes together.
+    pub(crate) arguments: usize,
+    pub(crate) caches: usize,
+    pub(crate) reads: Reads,
+    /// The route's own limits of forms.
+    pub(crate) form_limits: Py<PyAny>,
+    pub(crate) strict_content_type: bool,
+    pub(crate) embed: bool,
+    /// Whether a request with a body may take the plan.
+    pub(crate) takes_bodies: bool,
+    /// Asynchronous generators are left by the plan itself: nobody sees the exit stacks.
+    pub(crate) own_exits: bool,
+    pub(crate) answer: Answer,
+}
+
+impl Plan {
+    fn new(py: Python<'_>, spec: PlanSpec) -> PyResult<Plan> {
+        let mut nodes: Vec<Node> = Vec::with_capacity(spec.nodes.len());
+        let mut arguments = 0;
+        let mut places = Vec::with_capacity(spec.nodes.len());
+        for spec in spec.nodes {
+            places.push(spec.argument);
+            let node = Node::new(py, spec, arguments)?;
+            arguments += node.arguments;
+            nodes.push(node);
+        }
+        for (index, argument) in places.into_iter().enumerate() {
+            if let (Some(parent), Some(argument)) = (nodes[index].parent, argument) {
+                nodes[index].target = Some(nodes[parent].base + argument);
+            }
+        }
+        // Files of a form are closed with a stack.
+        let own_exits = spec.reads != "form"
+            && !nodes.iter().any(|node| {
+                node.kind == Kind::Generator
+                    || node.limited
+                    || node.specials.iter().any(|(special, _)| *special == Special::Request)
+            });
+        Ok(Plan {
+            own_exits,
+            route: spec.route,
+            scope: spec.scope,
+            path_parameters: spec.path_parameters,
+            nodes,
+            arguments,
+            caches: spec.caches,
+            reads: Reads::parse(&spec.reads)?,
+            form_limits: spec.form_limits,
+            strict_content_type: spec.strict_content_type,
+            embed: spec.embed,
+            takes_bodies: spec.takes_bodies,
+            answer: Answer::new(spec.answer)?,
+        })
+    }
+}
+
+/// See `_overdrive.pyi`.
+#[pyclass(frozen, module = "overdrive._overdrive")]
+pub(crate) struct Plans {
+    pub(crate) runtime: Runtime,
+    router: Router,
+    plans: Vec<Option<Plan>>,
+    reasons: Vec<Option<String>>,
+    allow: Vec<Option<String>>,
+    guards: Guards,
+    pub(crate) application: Py<PyAny>,
+    pub(crate) root_path: String,
+    pub(crate) router_object: Py<PyAny>,
+    /// `(exception handlers, status handlers)` of the built stack, as scopes have them.
+    pub(crate) handlers: Py<PyAny>,
+    pub(crate) default_http_handler: Option<Py<PyAny>>,
+    pub(crate) default_validation_handler: Option<Py<PyAny>>,
+    /// `async (scope, receive, send, request, error, started)`: the way of an exception through the application's stack
+    pub(crate) raise_through: Py<PyAny>,
+    /// Called once when the routes have changed.
+    on_change: Py<PyAny>,
+    changed: AtomicBool,
+    /// Calls through ASGI that died on a thread which is not theirs.
+    pub(crate) graveyard: Arc<Graveyard>,
+    answered: AtomicU64,
+    /// Requests handed to FastAPI's own code, by reason. Off the way of those that plans answer.
+    handed_over: Mutex<HashMap<String, u64>>,
+}
+
+/// What is looked at before every request.
+struct Guards {
+    /// The route lists of all routers, as they were compiled.
+    lists: Vec<(Py<PyList>, Vec<Py<PyAny>>)>,
+    stack: Py<PyAny>,
+    /// Objects with `dependency_overrides`.
+    overriders: Vec<Py<PyAny>>,
+    /// Module globals that must be what they were: `(globals, name, value)`.
+    globals: Vec<(Py<PyDict>, Py<PyString>, Py<PyAny>)>,
+}
+
+#[pymethods]
+impl Plans {
+    #[new]
+    #[pyo3(signature = (
+        *, runtime, entries, application, root_path, router, handlers, default_http_handler, default_validation_handler,
+        raise_through, route_lists, stack, overriders, globals, on_change,
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
+    fn new(
+        py: Python<'_>,
+        runtime: Runtime,
+        entries: Vec<EntrySpec>,
+        application: Py<PyAny>,
+        root_path: String,
+        router: Py<PyAny>,
+        handlers: Py<PyAny>,
+        default_http_handler: Option<Py<PyAny>>,
+        default_validation_handler: Option<Py<PyAny>>,
+        raise_through: Py<PyAny>,
+        route_lists: Vec<Bound<'_, PyList>>,
+        stack: Py<PyAny>,
+        overriders: Vec<Py<PyAny>>,
+        globals: Vec<(Py<PyDict>, Py<PyString>, Py<PyAny>)>,
+        on_change: Py<PyAny>,
+    ) -> PyResult<Plans> {
+        let mut index = Vec::with_capacity(entries.len());
+        let (mut plans, mut reasons, mut allow) = (Vec::new(), Vec::new(), Vec::new());
+        for spec in entries {
+            index.push(entry(&spec)?);
+            plans.push(spec.plan.map(|plan| Plan::new(py, plan)).transpose()?);
+            reasons.push(spec.reason);
+            allow.push(spec.allow);
+        }
+        let lists = route_lists
+            .into_iter()
+            .map(|list| (list.clone().unbind(), list.iter().map(Bound::unbind).collect()))
+            .collect();
+        Ok(Plans {
+            runtime,
+            router: Router::new(index),
+            plans,
+            reasons,
+            allow,
+            guards: Guards { lists, stack, overriders, globals },
+            application,
+            root_path,
+            router_object: router,
+            handlers,
+            default_http_handler,
+            default_validation_handler,
+            raise_through,
+            on_change,
+            changed: AtomicBool::new(false),
+            graveyard: Arc::default(),
+            answered: AtomicU64::new(0),
+            handed_over: Mutex::default(),
+        })
+    }
+
+    /// The awaitable that answers an ASGI request by its plan, or `None` if FastAPI's own router has to.
+    fn call(
+        this: &Bound<'_, Self>,
+        scope: &Bound<'_, PyDict>,
+        receive: &Bound<'_, PyAny>,
+        send: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<PlanCoroutine>> {
+        this.get().graveyard.empty();
+        match asgi::begin(this, scope, receive, send)? {
+            Ok(planned) => Ok(Some(planned)),
+            Err(reason) => {
+                this.get().count_handed_over(&reason);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Requests that plans have answered, and those that were handed to FastAPI's own code, by reason.
+    fn counts(&self) -> (u64, HashMap<String, u64>) {
+        (
+            self.answered.load(Ordering::Relaxed),
+            self.handed_over.lock().expect("no code panics while holding it").clone(),
+        )
+    }
+}
+
+fn entry(spec: &EntrySpec) -> PyResult<Entry> {
+    let segment = |(text, is_parameter): &(String, bool)| {
+        if !is_parameter {
+            return Ok(Segment::Literal(text.clone()));
+        }
+        let kind = router::Kind::parse(text)
+            .ok_or_else(|| pyo3::exceptions::PyValueError::new_err(format!("unknown convertor in a plan: {text}")))?;
+        Ok(Segment::Parameter(kind))
+    };
+    let segments = spec.segments.as_ref().map(|list| list.iter().map(segment).collect::<PyResult<_>>()).transpose()?;
+    Ok(Entry { segments, prefix: spec.prefix.clone(), methods: spec.methods.clone() })
+}
+
+/// Who answers a request.
+pub(crate) enum Destination<'t, 'p> {
+    Plan(&'t Plan, usize, Vec<&'p str>),
+    /// 404 as FastAPI's default has it.
+    NotFound,
+    /// 405, with the value of `Allow`.
+    MethodNotAllowed(&'t str),
+    /// FastAPI's own code, and why.
+    Stock(&'t str),
+}
+
+impl Plans {
+    /// Whether plans may answer at the moment; else the reason why not.
+    pub(crate) fn hold(&self, py: Python<'_>) -> Result<(), &'static str> {
+        if self.changed.load(Ordering::Relaxed) {
+            return Err("the routes have changed");
+        }
+        let guards = &self.guards;
+        for (list, items) in &guards.lists {
+            if !ffi::list_is(list.bind(py), items) {
+                self.change(py);
+                return Err("the routes have changed");
+            }
+        }
+        let stack = self.application.bind(py).getattr(pyo3::intern!(py, "middleware_stack"));
+        if !stack.is_ok_and(|stack| stack.is(&guards.stack)) {
+            self.change(py);
+            return Err("the middleware stack has changed");
+        }
+        for overrider in &guards.overriders {
+            let overrides = overrider.bind(py).getattr(pyo3::intern!(py, "dependency_overrides"));
+            if !overrides.and_then(|overrides| overrides.is_truthy()).is_ok_and(|truth| !truth) {
+                return Err("dependency_overrides are in force");
+            }
+        }
+        for (globals, name, value) in &guards.globals {
+            if !globals.bind(py).get_item(name.bind(py)).is_ok_and(|found| found.is_some_and(|found| found.is(value))) {
+                return Err("OpenTelemetry is active");
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&self, py: Python<'_>) {
+        if !self.changed.swap(true, Ordering::Relaxed)
+            && let Err(error) = self.on_change.bind(py).call0()
+        {
+            error.write_unraisable(py, None);
+        }
+    }
+
+    /// `path`: as scopes have it behind the root path.
+    pub(crate) fn find<'p>(&self, method: &str, path: &'p str, has_body: bool) -> Destination<'_, 'p> {
+        if !path.starts_with('/') || path.contains('\n') {
+            return Destination::Stock("an unusual path");
+        }
+        match self.router.find(method, path) {
+            Found::Route(place, parameters) => match &self.plans[place] {
+                Some(plan) if plan.takes_bodies || !has_body => Destination::Plan(plan, place, parameters),
+                Some(_) => Destination::Stock("a body for a route with a limit"),
+                None => Destination::Stock(self.reasons[place].as_deref().unwrap_or("not compiled")),
+            },
+            Found::Method(place) => match &self.allow[place] {
+                Some(allow) if self.default_http_handler.is_some() => Destination::MethodNotAllowed(allow),
+                _ => Destination::Stock("405"),
+            },
+            Found::Nothing => {
+                if self.default_http_handler.is_none() || self.is_redirected(method, path) {
+                    return Destination::Stock("404 or a redirect");
+                }
+                Destination::NotFound
+            }
+            Found::Unknown => Destination::Stock("a mount, or a path that is not indexed"),
+        }
+    }
+
+    /// Whether the path would match with a slash more or less at its end.
+    fn is_redirected(&self, method: &str, path: &str) -> bool {
+        if path == "/" {
+            return false;
+        }
+        let other = match path.strip_suffix('/') {
+            Some(_) => path.trim_end_matches('/').to_owned(),
+            None => format!("{path}/"),
+        };
+        self.router.find(method, &other) != Found::Nothing
+    }
+
+    /// The exception handler that Starlette would choose; `None` if there is none.
+    pub(crate) fn handler_of<'py>(
+        &self,
+        py: Python<'py>,
+        error: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let (by_class, by_status): (Bound<'py, PyDict>, Bound<'py, PyDict>) = self.handlers.bind(py).extract()?;
+        if error.is_instance(self.runtime.http_exception.bind(py))?
+            && let Some(handler) = by_status.get_item(error.getattr(pyo3::intern!(py, "status_code"))?)?
+        {
+            return Ok(Some(handler));
+        }
+        for class in error.get_type().mro() {
+            if let Some(handler) = by_class.get_item(class)? {
+                return Ok(Some(handler));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn plan(&self, place: usize) -> &Plan {
+        self.plans[place].as_ref().expect("only places with plans are destinations")
+    }
+
+    pub(crate) fn count_answered(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_handed_over(&self, reason: &str) {
+        let mut counts = self.handed_over.lock().expect("no code panics while holding it");
+        match counts.get_mut(reason) {
+            Some(count) => *count += 1,
+            None => drop(counts.insert(reason.to_owned(), 1)),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Where a request comes from and its response goes: straight from the engine, or through ASGI.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+
+use super::reply::Reply;
+use crate::asgi::http::{Exchange, Read};
+use crate::asgi::scope::Head;
+use crate::host::steps::Baton;
+
+/// See the [module](self).
+pub(crate) enum Wire {
+    Engine(Rc<Exchange>, Peer),
+    Asgi(Asgi),
+}
+
+/// Who made a request, as its scope says.
+pub(crate) struct Peer {
+    pub(crate) client: Py<PyAny>,
+    pub(crate) server: Py<PyAny>,
+    pub(crate) scheme: Option<&'static str>,
+}
+
+/// A request within an ASGI application: below middleware, or under another server.
+pub(crate) struct Asgi {
+    pub(crate) scope: Py<PyDict>,
+    receive: Py<PyAny>,
+    send: Py<PyAny>,
+    method: String,
+    root_path: String,
+    started: Arc<AtomicBool>,
+    /// What `channel` gave as `send`.
+    noting: RefCell<Option<Py<PyAny>>>,
+}
+
+impl Asgi {
+    pub(crate) fn new(
+        scope: &Bound<'_, PyDict>,
+        receive: &Bound<'_, PyAny>,
+        send: &Bound<'_, PyAny>,
+        method: &str,
+        root_path: &str,
+    ) -> Asgi {
+        Asgi {
+            scope: scope.clone().unbind(),
+            receive: receive.clone().unbind(),
+            send: send.clone().unbind(),
+            method: method.to_owned(),
+            root_path: root_path.to_owned(),
+            started: Arc::default(),
+            noting: RefCell::default(),
+        }
+    }
+
+    /// The next piece of the body, and whether more will come; `None` if the client has left.
+    async fn receive(&self, baton: &Baton) -> PyResult<Option<(Py<PyAny>, bool)>> {
+        loop {
+            let awaitable = Python::attach(|py| self.receive.bind(py).call0().map(Bound::unbind))?;
+            let message = baton.wait_for(awaitable).await?;
+            let read = Python::attach(|py| {
+                let message = message.bind(py);
+                let kind = message.get_item("type")?.cast_into::<PyString>().map_err(PyErr::from)?;
+                match kind.to_str()? {
+                    "http.request" => {
+                        let body = message.call_method1("get", ("body", PyBytes::new(py, b"")))?;
+                        let more = message.call_method1("get", ("more_body", false))?.is_truthy()?;
+                        PyResult::Ok(Some(Some((body.unbind(), more))))
+                    }
+                    "http.disconnect" => Ok(Some(None)),
+                    // As Starlette: what it does not know it passes over.
+                    _ => Ok(None),
+                }
+            })?;
+            if let Some(read) = read {
+                return Ok(read);
+            }
+        }
+    }
+
+    async fn send(&self, baton: &Baton, message: PyResult<Py<PyDict>>) -> PyResult<()> {
+        let awaitable = Python::attach(|py| self.send.bind(py).call1((message?,)).map(Bound::unbind))?;
+        baton.wait_for(awaitable).await.map(drop)
+    }
+}
+
+impl Wire {
+    pub(crate) fn method(&self) -> &str {
+        match self {
+            Wire::Engine(exchange, _) => exchange.line.method.as_str(),
+            Wire::Asgi(asgi) => &asgi.method,
+        }
+    }
+
+    /// The root path before the application's own.
+    pub(crate) fn root_path(&self) -> &str {
+        match self {
+            Wire::Engine(exchange, _) => exchange.root_path(),
+            Wire::Asgi(asgi) => &asgi.root_path,
+        }
+    }
+
+    /// Whether the response has begun.
+    pub(crate) fn has_started(&self) -> bool {
+        match self {
+            Wire::Engine(exchange, _) => exchange.has_started(),
+            Wire::Asgi(asgi) => asgi.started.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether the engine itself is at the other end.
+    pub(crate) fn engine(&self) -> Option<&Rc<Exchange>> {
+        match self {
+            Wire::Engine(exchange, _) => Some(exchange),
+            Wire::Asgi(_) => None,
+        }
+    }
+
+    /// The whole body; `None` if the client left before its end.
+    pub(crate) async fn read_body(&self, baton: &Baton) -> PyResult<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        match self {
+            Wire::Engine(exchange, _) => loop {
+                match exchange.read(&mut bytes) {
+                    Read::Complete => return Ok(Some(bytes)),
+                    Read::Gone => return Ok(None),
+                    Read::Pending => {
+                        let future = Python::attach(|py| exchange.readable(py).map(Bound::unbind))?;
+                        baton.wait_for(future).await?;
+                    }
+                }
+            },
+            Wire::Asgi(asgi) => loop {
+                let Some((body, more)) = asgi.receive(baton).await? else { return Ok(None) };
+                Python::attach(|py| {
+                    bytes.extend_from_slice(&super::reply::bytes_of(body.bind(py))?);
+                    PyResult::Ok(())
+                })?;
+                if !more {
+                    return Ok(Some(bytes));
+                }
+            },
+        }
+    }
+
+    /// Sends a response that is known as a whole.
+    pub(crate) async fn send_whole(&self, baton: &Baton, reply: Reply) -> PyResult<()> {
+        match self {
+            Wire::Engine(exchange, _) => exchange.send_whole(reply.status, reply.headers, reply.body),
+            Wire::Asgi(asgi) => {
+                asgi.started.store(true, Ordering::Relaxed);
+                let start = Python::attach(|py| {
+                    let message = PyDict::new(py);
+                    message.set_item("type", "http.response.start")?;
+                    message.set_item("status", reply.status.as_u16())?;
+                    message.set_item(
+                        "headers",
+                        raw_headers(py, reply.headers.iter().map(|(name, value)| (name, value)))?,
+                    )?;
+                    Ok(message.unbind())
+                });
+                asgi.send(baton, start).await?;
+                let body = Python::attach(|py| {
+                    let message = PyDict::new(py);
+                    message.set_item("type", "http.response.body")?;
+                    message.set_item("body", PyBytes::new(py, &reply.body))?;
+                    Ok(message.unbind())
+                });
+                asgi.send(baton, body).await
+            }
+        }
+    }
+
+    /// `receive` and `send` for code that expects ASGI.
+    pub(crate) fn channel<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        match self {
+            Wire::Engine(exchange, _) => exchange.channel(py),
+            Wire::Asgi(asgi) => {
+                let known = asgi.noting.borrow().as_ref().map(|send| send.clone_ref(py));
+                let send = match known {
+                    Some(send) => send,
+                    None => {
+                        let noting = NotingSend { send: asgi.send.clone_ref(py), started: asgi.started.clone() };
+                        let send = Py::new(py, noting)?.into_any();
+                        asgi.noting.replace(Some(send.clone_ref(py)));
+                        send
+                    }
+                };
+                Ok((asgi.receive.bind(py).clone(), send.into_bound(py)))
+            }
+        }
+    }
+
+    /// The scope as the server, or whoever stands before the application's router, has it.
+    pub(crate) fn scope<'py>(&self, py: Python<'py>, headers: &HeaderMap) -> PyResult<Bound<'py, PyDict>> {
+        match self {
+            Wire::Engine(exchange, peer) => {
+                let line = &exchange.line;
+                let head = Head {
+                    version: line.version,
+                    uri: &line.uri,
+                    headers,
+                    scheme: peer.scheme,
+                    client: &peer.client,
+                    server: &peer.server,
+                };
+                exchange.new_scope(py, &head)
+            }
+            Wire::Asgi(asgi) => Ok(asgi.scope.bind(py).clone()),
+        }
+    }
+}
+
+/// Headers as ASGI has them.
+pub(crate) fn raw_headers<'a, 'py>(
+    py: Python<'py>,
+    headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for (name, value) in headers {
+        list.append((PyBytes::new(py, name.as_str().as_bytes()), PyBytes::new(py, value.as_bytes())))?;
+    }
+    Ok(list)
+}
+
+/// `send` that notes when a response has begun.
+#[pyclass(frozen, module = "overdrive._overdrive")]
+struct NotingSend {
+    send: Py<PyAny>,
+    started: Arc<AtomicBool>,
+}
+
+#[pymethods]
+impl NotingSend {
+    fn __call__<'py>(&self, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = message.py();
+        if message.get_item("type")?.eq("http.response.start")? {
+            self.started.store(true, Ordering::Relaxed);
+        }
+        self.send.bind(py).call1((message,))
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.send)
+    }
+}

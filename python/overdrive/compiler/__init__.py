@@ -1,0 +1,201 @@
+"""Compiles the routes of a FastAPI application into plans that the engine runs.
+
+What is not fully understood is not compiled: such a route is served by FastAPI's own code. FastAPI itself is imported
+here, so this package is imported only where an application is one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRouter
+from starlette.exceptions import HTTPException
+
+from overdrive._overdrive import Plans
+from overdrive.compiler import known, routes
+from overdrive.compiler.runtime import Runtime
+from overdrive.compiler.spec import Entry, NotCompiled
+from overdrive.compiler.stack import PlannedRouter, Stack, examine
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """What became of an application's routes.
+
+    plans: None if nothing could be compiled.
+    entries: all routes in FastAPI's order.
+    reason: why nothing could be compiled, if it is one reason for all.
+    stack: the application's middleware.
+    own_seconds: what compiling took.
+    fastapi_seconds: what FastAPI took to lay out its included routers, which it otherwise does at the first request.
+    """
+
+    plans: Plans | None
+    entries: list[Entry]
+    reason: str | None
+    stack: Stack | None
+    own_seconds: float
+    fastapi_seconds: float
+
+    def is_compiled(self, entry: Entry) -> bool:
+        """Whether requests to this route are answered by a plan."""
+        return self.plans is not None and entry.plan is not None
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the engine may hand requests to plans itself: no middleware of the user's stands before them."""
+        return self.stack is not None and not self.stack.foreign
+
+    def install(self) -> None:
+        """Puts the plans into the application's stack, in the place of its router."""
+        if self.stack is None or self.plans is None:
+            return
+        place = self.stack.exits
+        planned = place.app if isinstance(place.app, PlannedRouter) else PlannedRouter(place.app)
+        planned.plans = self.plans
+        place.app = planned
+
+    @property
+    def operations(self) -> int:
+        """How many path operations there are."""
+        return sum(entry.is_operation for entry in self.entries)
+
+    @property
+    def compiled(self) -> int:
+        """How many of them have a plan that is used."""
+        return sum(map(self.is_compiled, self.entries))
+
+    def summary(self) -> str:
+        """One line for the log."""
+        line = f"Compiled {self.compiled} of {self.operations} routes"
+        if self.compiled == self.operations:
+            return line
+        if self.reason is not None:
+            return f"{line} ({self.reason})"
+        reasons = Counter(entry.reason for entry in self.entries if entry.is_operation and entry.plan is None)
+        reason, count = reasons.most_common(1)[0]
+        return f"{line} ({count}: {reason})"
+
+
+def is_application(app: Any) -> bool:
+    """Whether `app` is a FastAPI application whose way of handling requests is FastAPI's own."""
+    kind = type(app)
+    return (
+        isinstance(app, FastAPI)
+        and kind.__call__ is FastAPI.__call__
+        and kind.build_middleware_stack is FastAPI.build_middleware_stack
+        and "build_middleware_stack" not in vars(app)
+    )
+
+
+def compile_application(app: FastAPI, on_change: Callable[[], object]) -> Compilation:
+    """Compiles all routes at once; see `compile_in_steps`."""
+    steps = compile_in_steps(app, on_change)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Compilation = end.value
+            return result
+
+
+def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator[None, None, Compilation]:
+    """Compiles all routes, with a pause after each.
+
+    `on_change` is called, once, when a request finds the routes changed.
+    """
+    if app.middleware_stack is None:
+        # As the first request would.
+        app.middleware_stack = app.build_middleware_stack()
+    started = time.perf_counter()
+
+    def own_seconds() -> float:
+        return time.perf_counter() - started - fastapi_seconds
+
+    router = app.router
+    lists = [(router, router.routes) for router in routes.routers(router)]
+    reason, stack = None, None
+    off = known.features_off()
+    yield
+    if app._native_telemetry.enabled():
+        reason = "FastAPI's telemetry is on"
+    try:
+        for feature in ("routing", "operations", "dependencies"):
+            if feature in off:
+                raise NotCompiled(f"not the code we know: {off[feature]}")
+        stack = examine(app.middleware_stack, router)
+        _examine_router(router)
+    except NotCompiled as error:
+        reason = str(error)
+    entries = []
+    fastapi_seconds = 0.0
+    walk = routes.walk(router)
+    while True:
+        before = time.perf_counter()
+        found = next(walk, None)
+        fastapi_seconds += time.perf_counter() - before
+        if found is None:
+            break
+        entry = routes.entry(found, limited=stack is not None and stack.limited, off=off)
+        if entry is not None:
+            entries.append(entry)
+        yield
+    if any(router._low_priority_routes for router, _ in lists):
+        entries.append(Entry(path="", methods=[], segments=None, reason="a frontend"))
+    if stack is None or reason is not None:
+        return Compilation(None, entries, reason, None, own_seconds(), fastapi_seconds)
+    by_class = stack.handlers[0] if "default handlers" not in off else {}
+    plans = Plans(
+        runtime=Runtime(own_threads="threads" not in off),
+        entries=entries,
+        application=app,
+        root_path=app.root_path,
+        router=router,
+        handlers=stack.handlers,
+        default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
+        default_validation_handler=_if_same(by_class.get(RequestValidationError), request_validation_exception_handler),
+        raise_through=stack.raise_through,
+        route_lists=[routes for _, routes in lists],
+        stack=app.middleware_stack,
+        overriders=[app],
+        globals=_telemetry(app),
+        on_change=on_change,
+    )
+    return Compilation(plans, entries, None, stack, own_seconds(), fastapi_seconds)
+
+
+def _examine_router(router: APIRouter) -> None:
+    name = routes.own_method(router)
+    if name is not None:
+        raise NotCompiled(f"the router's own {name}")
+    if router.middleware_stack != router.app:
+        raise NotCompiled("middleware of the router")
+    if router.default != router.not_found or type(router).not_found is not APIRouter.not_found:
+        raise NotCompiled("the router's own default")
+
+
+def _if_same(found: Any, known: Any) -> Any:
+    return found if found is known else None
+
+
+def _telemetry(app: FastAPI) -> list[tuple[dict[str, Any], str, Any]]:
+    """The globals that say whether FastAPI's own telemetry is on."""
+    import opentelemetry._logs._internal as logs
+    import opentelemetry.metrics._internal as metrics
+    import opentelemetry.trace as trace
+
+    return [
+        (vars(module), name, getattr(module, name))
+        for module, name in (
+            (trace, "_TRACER_PROVIDER"),
+            (metrics, "_METER_PROVIDER"),
+            (logs, "_LOGGER_PROVIDER"),
+        )
+    ]

@@ -1,0 +1,121 @@
+"""The dependency tree of a route as the nodes of a plan, in the order in which FastAPI solves them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi.dependencies import models
+from fastapi.dependencies.models import Dependant
+
+from overdrive.compiler import fields, security
+from overdrive.compiler.spec import Node, NotCompiled
+
+SOURCES = ("path", "query", "header", "cookie")
+
+
+class Tree:
+    """Builds the nodes of one route.
+
+    known_security: FastAPI's security schemes are the code we know.
+    form: the body is a form, which FastAPI's own code takes apart.
+    """
+
+    def __init__(self, *, known_security: bool, form: bool) -> None:
+        self._form = form
+        self._known_security = known_security
+        self.nodes: list[Node] = []
+        self._caches: dict[Any, int] = {}
+        self._uses_scopes: dict[int, tuple[Dependant, bool]] = {}
+
+    @property
+    def caches(self) -> int:
+        """How many values are cached at the most."""
+        return len(self._caches)
+
+    def add_endpoint(self, dependant: Dependant, is_coroutine: bool) -> None:
+        """Adds all dependencies of an endpoint, then itself."""
+        self._add(dependant, "coroutine" if is_coroutine else "sync", None)
+
+    def _add(self, dependant: Dependant, kind: str, argument: int | None) -> int:
+        if dependant.call is None:
+            raise NotCompiled("a dependency without a function")
+        names: list[str] = []
+        children = []
+        for child in dependant.dependencies:
+            place = None
+            if child.name is not None:
+                place = len(names)
+                names.append(child.name)
+            children.append(self._add(child, _kind(child), place))
+        parameters = []
+        for source in SOURCES:
+            for field in getattr(dependant, f"{source}_params"):
+                parameters.append(fields.parameter(field, source, len(names)))
+                names.append(field.name)
+        body = []
+        of_form = []
+        for field in dependant.body_params:
+            if self._form:
+                of_form.append(len(names))
+            else:
+                body.append(fields.body_parameter(field, len(names)))
+            names.append(field.name)
+        specials = []
+        presented = security.presented(dependant.call) if self._known_security else None
+        for special, name in _specials(dependant, "request" if presented is None else "presented"):
+            specials.append((special, len(names)))
+            names.append(name)
+        if len(set(names)) != len(names):
+            raise NotCompiled("two arguments of one name")
+        place = len(self.nodes)
+        for child_place in children:
+            # Known only now: children come first.
+            object.__setattr__(self.nodes[child_place], "parent", place)
+        key = models._get_cache_key(dependant=dependant, uses_scopes_cache=self._uses_scopes)
+        self.nodes.append(
+            Node(
+                dependant=dependant,
+                call=dependant.call,
+                kind=kind,
+                names=tuple(names),
+                parent=None,
+                argument=argument,
+                parameters=parameters,
+                body=body,
+                of_form=of_form,
+                specials=specials,
+                presented=presented,
+                cache=self._caches.setdefault(key, len(self._caches)),
+                use_cache=dependant.use_cache,
+                request_scoped=dependant.scope != "function",
+                limited=dependant.concurrency is not None,
+                exposes_request=any(special == "request" for special, _ in specials),
+            )
+        )
+        return place
+
+
+def _kind(dependant: Dependant) -> str:
+    call = dependant.call
+    if models._is_gen_callable(call):
+        return "generator"
+    if models._is_async_gen_callable(call):
+        return "async_generator"
+    return "coroutine" if models._is_coroutine_callable(call) else "sync"
+
+
+def _specials(dependant: Dependant, request: str) -> list[tuple[str, str]]:
+    found = []
+    if dependant.http_connection_param_name:
+        found.append((request, dependant.http_connection_param_name))
+    if dependant.request_param_name:
+        found.append((request, dependant.request_param_name))
+    elif dependant.websocket_param_name:
+        raise NotCompiled("a WebSocket parameter")
+    if dependant.background_tasks_param_name:
+        found.append(("background_tasks", dependant.background_tasks_param_name))
+    if dependant.response_param_name:
+        found.append(("response", dependant.response_param_name))
+    if dependant.security_scopes_param_name:
+        found.append(("security_scopes", dependant.security_scopes_param_name))
+    return found

@@ -1,0 +1,265 @@
+"""The functions of FastAPI, Starlette, pydantic and anyio that plans mirror, and whether they are the code we know.
+
+A plan does natively what these functions do in Python. Each feature names those it mirrors; if the code of one is not
+among the fingerprints recorded in `fingerprints.json`, because of another release or because somebody has replaced it,
+the features that mirror it are off, and nothing else. A fingerprint is a hash of the compiled code without docstrings
+and line numbers, so it differs between Python versions and does not between releases that leave a function alone.
+
+`python -m overdrive.compiler.known --record` adds the fingerprints of what is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+RECORDED = Path(__file__).with_name("fingerprints.json")
+
+# Feature: the functions it mirrors, as module:qualified name.
+FEATURES: dict[str, tuple[str, ...]] = {
+    "routing": (
+        "fastapi.applications:FastAPI.__call__",
+        "fastapi.applications:FastAPI.build_middleware_stack",
+        "fastapi.routing:APIRouter.app",
+        "fastapi.routing:APIRouter.handle",
+        "fastapi.routing:APIRouter.matches",
+        "fastapi.routing:APIRouter._match_low_priority",
+        "fastapi.routing:APIRoute.matches",
+        "fastapi.routing:APIRoute.handle",
+        "fastapi.routing:_EffectiveRouteContext.matches",
+        "fastapi.routing:_IncludedRouter._match",
+        "fastapi.routing:_IncludedRouter.matches",
+        "fastapi.routing:_IncludedRouter.handle",
+        "fastapi.routing:_IncludedRouter._handle_selected",
+        "fastapi.routing:_IncludedRouter.effective_candidates",
+        "fastapi.routing:_update_scope",
+        "fastapi.middleware.asyncexitstack:AsyncExitStackMiddleware.__call__",
+        "fastapi.telemetry._asgi:ExceptionTelemetryMiddleware.__call__",
+        "fastapi._body_limit:AppBodyLimitMiddleware.__call__",
+        "fastapi._body_limit:wrap_app_with_body_limit",
+        "starlette.applications:Starlette.__call__",
+        "starlette.routing:Router.__call__",
+        "starlette.routing:Router.not_found",
+        "starlette.routing:Route.matches",
+        "starlette.routing:Route.handle",
+        "starlette.routing:Mount.matches",
+        "starlette.routing:compile_path",
+        "starlette._utils:get_route_path",
+        "starlette.convertors:IntegerConvertor.convert",
+        "starlette.convertors:FloatConvertor.convert",
+        "starlette.convertors:UUIDConvertor.convert",
+        "starlette.convertors:StringConvertor.convert",
+        "starlette.convertors:PathConvertor.convert",
+        "starlette.middleware.errors:ServerErrorMiddleware.__call__",
+        "starlette.middleware.exceptions:ExceptionMiddleware.__call__",
+        "starlette._exception_handler:wrap_app_handling_exceptions",
+        "starlette._exception_handler:_lookup_exception_handler",
+    ),
+    "operations": (
+        "fastapi.routing:request_response",
+        "fastapi.routing:get_request_handler",
+        "fastapi.routing:run_endpoint_function",
+        "fastapi.routing:serialize_response",
+        "fastapi.routing:wrap_app_handling_exceptions",
+        "fastapi.routing:is_body_allowed_for_status_code",
+        "fastapi.routing:_build_response_args",
+        "fastapi.routing:_extract_endpoint_context",
+        "fastapi.telemetry._api:_operation",
+        "fastapi.telemetry._api:_run_sync_endpoint",
+        "fastapi.utils:is_body_allowed_for_status_code",
+        "fastapi.background:BackgroundTasks.__call__",
+        "starlette.background:BackgroundTasks.__call__",
+        "starlette.requests:Request.body",
+        "starlette.requests:Request.stream",
+        "starlette.requests:Request.json",
+        "starlette.responses:Response.__call__",
+        "starlette.responses:Response.__init__",
+        "starlette.responses:Response.init_headers",
+        "starlette.responses:Response.render",
+    ),
+    "dependencies": (
+        "fastapi.dependencies.utils:solve_dependencies",
+        "fastapi.routing:solve_dependencies",
+        "fastapi.dependencies.utils:_solve_generator",
+        "fastapi.dependencies.models:_get_cache_key",
+        "fastapi.dependencies.models:_get_computed_scope",
+        "fastapi.dependencies.models:_get_oauth_scopes",
+        "fastapi.dependencies.models:_uses_scopes",
+        "fastapi.dependencies.models:_is_gen_callable",
+        "fastapi.dependencies.models:_is_async_gen_callable",
+        "fastapi.dependencies.models:_is_coroutine_callable",
+        "fastapi.concurrency:_asynccontextmanager_with_shielded_exit",
+        "fastapi.concurrency:_contextmanager_with_concurrency_limit",
+        "fastapi.concurrency:contextmanager_in_threadpool",
+    ),
+    "parameters": (
+        "fastapi.dependencies.utils:request_params_to_args",
+        "fastapi.dependencies.utils:_request_param_model_to_args",
+        "fastapi.dependencies.utils:_get_multidict_value",
+        "fastapi.dependencies.utils:_get_param_aliases",
+        "fastapi.dependencies.utils:_get_param_model",
+        "fastapi.dependencies.utils:_is_json_field",
+        "fastapi.dependencies.utils:_validate_value_with_model_field",
+        "fastapi._compat.shared:field_annotation_is_sequence",
+        "fastapi._compat.v2:ModelField.validate",
+        "fastapi._compat.v2:ModelField.get_default",
+        "fastapi._compat.v2:get_missing_field_error",
+        "fastapi._compat.v2:_regenerate_error_with_loc",
+        "pydantic.type_adapter:TypeAdapter.validate_python",
+        "starlette.datastructures:QueryParams.__init__",
+        "starlette.datastructures:ImmutableMultiDict.__init__",
+        "starlette.datastructures:ImmutableMultiDict.getlist",
+        "starlette.datastructures:Headers.__getitem__",
+        "starlette.datastructures:Headers.getlist",
+        "starlette.requests:cookie_parser",
+    ),
+    "bodies": (
+        "fastapi.dependencies.utils:request_body_to_args",
+        "fastapi.dependencies.utils:_should_embed_body_fields",
+        "fastapi.dependencies.utils:_get_form_models",
+        "json:loads",
+    ),
+    "response models": (
+        "fastapi._compat.v2:ModelField.serialize",
+        "fastapi._compat.v2:ModelField.serialize_json",
+        "pydantic.type_adapter:TypeAdapter.dump_json",
+    ),
+    "JSON": (
+        "fastapi.encoders:jsonable_encoder",
+        "fastapi.routing:jsonable_encoder",
+        "starlette.responses:JSONResponse.render",
+        "starlette.responses:JSONResponse.__init__",
+        "json:dumps",
+    ),
+    "default handlers": (
+        "fastapi.exception_handlers:http_exception_handler",
+        "fastapi.exception_handlers:request_validation_exception_handler",
+        "fastapi.exceptions:ValidationException.errors",
+    ),
+    "security": (
+        "fastapi.security.utils:get_authorization_scheme_param",
+        "fastapi.security.api_key:APIKeyQuery.__call__",
+        "fastapi.security.api_key:APIKeyHeader.__call__",
+        "fastapi.security.api_key:APIKeyCookie.__call__",
+        "fastapi.security.http:HTTPBase.__call__",
+        "fastapi.security.http:HTTPBasic.__call__",
+        "fastapi.security.http:HTTPBearer.__call__",
+        "fastapi.security.http:HTTPDigest.__call__",
+        "fastapi.security.oauth2:OAuth2.__call__",
+        "fastapi.security.oauth2:OAuth2PasswordBearer.__call__",
+        "fastapi.security.oauth2:OAuth2AuthorizationCodeBearer.__call__",
+        "fastapi.security.open_id_connect_url:OpenIdConnect.__call__",
+    ),
+    "threads": (
+        "starlette.concurrency:run_in_threadpool",
+        "fastapi.routing:run_in_threadpool",
+        "fastapi.dependencies.utils:run_in_threadpool",
+        "anyio.to_thread:run_sync",
+        "anyio._backends._asyncio:AsyncIOBackend.run_sync_in_worker_thread",
+        "anyio._backends._asyncio:AsyncIOBackend.run_async_from_thread",
+        "anyio._backends._asyncio:AsyncIOBackend.check_cancelled",
+        "anyio._backends._asyncio:WorkerThread.run",
+        "anyio._backends._asyncio:WorkerThread._report_result",
+        "anyio._core._eventloop:claim_worker_thread",
+    ),
+}
+
+
+def features_off() -> dict[str, str]:
+    """The features that are off, each with the first function whose code is not known."""
+    return {feature: name for feature in FEATURES if (name := unknown(feature)) is not None}
+
+
+def unknown(feature: str) -> str | None:
+    """The first function that `feature` mirrors and whose code is not known; None if all are."""
+    for name in FEATURES[feature]:
+        found = fingerprint(name)
+        if found is None or found not in _recorded().get(name, ()):
+            return name
+    return None
+
+
+def fingerprint(name: str) -> str | None:
+    """The fingerprint of what is found under `name` now; None if that is no Python function."""
+    module_name, _, path = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in path.split("."):
+            found = found.__dict__[part] if isinstance(found, type) else getattr(found, part)
+    except (ImportError, AttributeError, KeyError):
+        return None
+    found = getattr(found, "__func__", found)
+    if isinstance(found, property):
+        found = found.fget
+    if not isinstance(found, FunctionType):
+        return None
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f"{version}:{hash_of(found.__code__)}"
+
+
+def hash_of(code: CodeType) -> str:
+    """A hash of what code does: not of where it stands, nor of its documentation."""
+    digest = hashlib.blake2b(digest_size=12)
+    for part in _parts(code):
+        digest.update(part)
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def _parts(code: CodeType) -> Iterator[bytes]:
+    yield code.co_code
+    yield repr((code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)).encode()
+    yield repr((code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)).encode()
+    for place, constant in enumerate(code.co_consts):
+        if isinstance(constant, CodeType):
+            yield from _parts(constant)
+        elif isinstance(constant, frozenset):
+            yield repr(sorted(constant, key=repr)).encode()
+        elif place == 0 and isinstance(constant, str) and _has_docstring(code):
+            yield b"docstring"
+        else:
+            yield repr(constant).encode()
+
+
+def _has_docstring(code: CodeType) -> bool:
+    # Before Python 3.13 a text in the first place is the docstring, or None stands there.
+    return sys.version_info < (3, 13) or bool(code.co_flags & 0x4000000)
+
+
+@cache
+def _recorded() -> dict[str, list[str]]:
+    recorded: dict[str, list[str]] = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
+    return recorded
+
+
+def main() -> int:
+    """Records the installed releases, or tells what is not known of them."""
+    parser = argparse.ArgumentParser(prog="python -m overdrive.compiler.known", description=main.__doc__)
+    parser.add_argument("--record", action="store_true", help="add what is installed to fingerprints.json")
+    options = parser.parse_args()
+    recorded = {name: list(known) for name, known in _recorded().items()}
+    missing = []
+    for name in sorted({name for names in FEATURES.values() for name in names}):
+        found = fingerprint(name)
+        if found is None:
+            print(f"not found: {name}")
+            missing.append(name)
+        elif found not in recorded.setdefault(name, []):
+            print(f"unknown:   {name} {found}")
+            missing.append(name)
+            recorded[name].append(found)
+    if options.record:
+        RECORDED.write_text(json.dumps({name: sorted(recorded[name]) for name in sorted(recorded)}, indent=1) + "\n")
+    return 0 if options.record or not missing else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""The routes of an application, in the order in which FastAPI tries them, each with its plan or the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import routing
+from fastapi.routing import APIRoute, APIRouter
+from starlette.convertors import (
+    FloatConvertor,
+    IntegerConvertor,
+    PathConvertor,
+    StringConvertor,
+    UUIDConvertor,
+)
+from starlette.routing import BaseRoute, Host, Mount, WebSocketRoute, compile_path
+from starlette.routing import Route as StarletteRoute
+
+from overdrive.compiler.dependencies import Tree
+from overdrive.compiler.handler import unwrap
+from overdrive.compiler.spec import Entry, NotCompiled, Plan, Route
+
+CONVERTORS = {
+    StringConvertor: "str",
+    IntegerConvertor: "int",
+    FloatConvertor: "float",
+    UUIDConvertor: "uuid",
+    PathConvertor: "path",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A route as FastAPI would meet it.
+
+    route: the object in the router's list.
+    effective: what FastAPI really matches and runs: the route itself, or its context within an included router.
+    included: the innermost included router it is in.
+    behind_included: an included router was looked at before it.
+    form_limits: of the routers around it, the innermost counting most.
+    own_router: a router around it has its own way of matching.
+    """
+
+    route: BaseRoute
+    effective: Any
+    included: Any
+    behind_included: bool
+    form_limits: dict[str, Any]
+    own_router: bool = False
+
+
+def walk(router: APIRouter) -> Iterator[Found]:
+    """All routes behind `router`, in order."""
+    behind = False
+    for route in router.routes:
+        if isinstance(route, routing._IncludedRouter):
+            behind = True
+            yield from _walk_included(route, dict(router.form_limits), False)
+        else:
+            yield Found(route, route, None, behind, dict(router.form_limits))
+
+
+def _walk_included(included: Any, limits: dict[str, Any], own_router: bool) -> Iterator[Found]:
+    limits = {**limits, **included.include_context.form_limits}
+    own_router = own_router or own_method(included.original_router) is not None
+    for candidate in included.effective_candidates():
+        if isinstance(candidate, routing._IncludedRouter):
+            yield from _walk_included(candidate, limits, own_router)
+            continue
+        effective = candidate
+        if not isinstance(candidate.original_route, APIRoute):
+            effective = candidate.starlette_route or candidate.original_route
+        yield Found(candidate.original_route, effective, included, True, limits, own_router)
+
+
+def own_method(router: APIRouter) -> str | None:
+    """A method by which FastAPI finds routes and which `router` has replaced; None if it has replaced none."""
+    for name in ("__call__", "app", "handle", "matches"):
+        if getattr(type(router), name) is not getattr(APIRouter, name) or name in vars(router):
+            return name
+    return None
+
+
+def routers(router: APIRouter) -> list[APIRouter]:
+    """`router` and all that are included in it."""
+    found: list[APIRouter] = []
+
+    def add(router: APIRouter) -> None:
+        if not any(other is router for other in found):
+            found.append(router)
+            for route in router.routes:
+                if isinstance(route, routing._IncludedRouter):
+                    add(route.original_router)
+
+    add(router)
+    return found
+
+
+def entry(found: Found, *, limited: bool, off: Mapping[str, str]) -> Entry | None:
+    """The entry of a route; None for one that no HTTP request can match.
+
+    limited: all bodies have a limit.
+    off: features that are off, with the function that is not known.
+    """
+    route, effective = found.route, found.effective
+    if isinstance(effective, WebSocketRoute):
+        return None
+    path = getattr(effective, "path", "") or ""
+    if isinstance(route, APIRoute):
+        return _operation(found, path, limited=limited, off=off)
+    if type(effective) is StarletteRoute and type(effective).matches is StarletteRoute.matches:
+        return _entry(effective, path, "a plain Starlette route")
+    if isinstance(effective, Mount):
+        return Entry(
+            path=path, methods=[], segments=None, prefix=_literal(path), reason="a mount", name=route_name(route)
+        )
+    kind = "a host" if isinstance(effective, Host) else f"a route of type {type(route).__name__}"
+    return Entry(path=path, methods=[], segments=None, reason=kind, name=route_name(route))
+
+
+def route_name(route: Any) -> str:
+    """The name of a route, for people."""
+    return str(getattr(route, "name", "") or "")
+
+
+def _operation(found: Found, path: str, *, limited: bool, off: Mapping[str, str]) -> Entry:
+    route, effective = found.route, found.effective
+    if type(route).matches is not APIRoute.matches or "matches" in vars(route):
+        # It may match anything.
+        return Entry(
+            path=path,
+            methods=sorted(effective.methods),
+            segments=None,
+            reason="its own matches()",
+            name=route_name(route),
+            is_operation=True,
+        )
+    if found.own_router:
+        return Entry(
+            path=path,
+            methods=sorted(effective.methods),
+            segments=None,
+            reason="a router's own way of matching",
+            name=route_name(route),
+            is_operation=True,
+        )
+    made = _entry(effective, path, None)
+    made.is_operation = True
+    made.name = route_name(route)
+    try:
+        if made.segments is None:
+            raise NotCompiled("a path that is not made of whole segments, or a convertor of its own")
+        if type(route).handle is not APIRoute.handle or "handle" in vars(route):
+            raise NotCompiled("its own handle()")
+        made.plan = _plan(found, limited=limited, off=off)
+    except NotCompiled as reason:
+        made.reason = str(reason)
+    return made
+
+
+def _entry(effective: Any, path: str, reason: str | None) -> Entry:
+    methods = list(effective.methods or ())
+    return Entry(
+        path=path,
+        methods=methods,
+        segments=_segments(effective, path),
+        prefix=_literal(path),
+        allow=", ".join(methods) if methods else None,
+        name=route_name(effective),
+        reason=reason,
+    )
+
+
+def _plan(found: Found, *, limited: bool, off: Mapping[str, str]) -> Plan:
+    effective = found.effective
+    handler = unwrap(effective.app)
+    dependant = handler.dependant
+    if handler.stream_item_field is not None or handler.is_sse_stream or handler.is_json_stream:
+        raise NotCompiled("a streaming endpoint")
+    tree = Tree(known_security="security" not in off, form=handler.reads == "form")
+    tree.add_endpoint(dependant, handler.is_coroutine)
+    answer = handler.answer(native_json="JSON" not in off)
+    for feature, is_used in (
+        ("parameters", any(node.parameters or node.body for node in tree.nodes)),
+        ("bodies", handler.reads != "nothing"),
+        ("response models", answer.field is not None),
+    ):
+        if is_used and feature in off:
+            raise NotCompiled(f"not the code we know: {off[feature]}")
+    scope: dict[str, Any] = {"endpoint": effective.endpoint, "route": found.route}
+    if found.included is not None:
+        scope["fastapi"] = {"included_router": found.included, "effective_route_context": effective}
+    elif found.behind_included or found.form_limits:
+        scope["fastapi"] = {}
+    if found.form_limits:
+        scope["fastapi"]["form_limits"] = found.form_limits
+    strict = handler.actual_strict_content_type
+    return Plan(
+        route=Route(dependant.call, dependant.path),
+        scope=scope,
+        path_parameters=[
+            (name, None if type(convertor) in (StringConvertor, PathConvertor) else convertor.convert)
+            for name, convertor in effective.param_convertors.items()
+        ],
+        nodes=tree.nodes,
+        caches=tree.caches,
+        reads=handler.reads,
+        form_limits=handler.form_limits if handler.reads == "form" else None,
+        strict_content_type=bool(strict),
+        embed=handler.embed_body_fields,
+        takes_bodies=not limited and handler.max_body_size is None,
+        answer=answer,
+    )
+
+
+def _segments(effective: Any, path: str) -> list[tuple[str, bool]] | None:
+    """The pieces of a path; None if the index cannot judge it."""
+    if not path.startswith("/") or compile_path(path)[0].pattern != effective.path_regex.pattern:
+        return None
+    pieces = effective.path_format[1:].split("/")
+    segments: list[tuple[str, bool]] = []
+    for place, piece in enumerate(pieces):
+        if "{" not in piece and "}" not in piece:
+            segments.append((piece, False))
+            continue
+        convertor = (
+            effective.param_convertors.get(piece[1:-1]) if piece.startswith("{") and piece.endswith("}") else None
+        )
+        kind = CONVERTORS.get(type(convertor))
+        if kind is None or (kind == "path" and place != len(pieces) - 1):
+            return None
+        segments.append((kind, True))
+    return segments
+
+
+def _literal(path: str) -> str:
+    return path.partition("{")[0]

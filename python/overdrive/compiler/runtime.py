@@ -1,0 +1,270 @@
+"""What plans call of Python at run time: the application's own libraries, and a few lines of ours.
+
+`Plans` reads the attributes of `Runtime` once; their meaning is told there, in `runtime.rs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.message
+import functools
+import http.cookies
+import json
+import sys
+import threading
+import types
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, _AsyncGeneratorContextManager
+from copy import deepcopy
+from types import CodeType
+from typing import Any
+
+import anyio.to_thread
+from anyio._backends._asyncio import AsyncIOBackend, _task_states
+from anyio._core._eventloop import claim_worker_thread, threadlocals
+from fastapi import _compat, routing
+from fastapi._body_limit import get_body_limit_error
+from fastapi._compat import ModelField
+from fastapi._compat.v2 import _regenerate_error_with_loc
+from fastapi.background import BackgroundTasks
+from fastapi.dependencies import models, utils
+from fastapi.dependencies.models import Dependant
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import FastAPIError, RequestValidationError, ResponseValidationError
+from fastapi.security import SecurityScopes
+from pydantic_core import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, Headers, QueryParams
+from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from overdrive.compiler.handler import ENDPOINT_APP, inner_code
+from overdrive.compiler.spec import Route
+from overdrive.compiler.stack import raise_innermost, without_first
+
+
+def _render_json(content: Any) -> bytes:
+    return JSONResponse(jsonable_encoder(content)).body  # type: ignore[return-value]
+
+
+def _located_errors(error: ValidationError, loc: tuple[str, ...]) -> list[dict[str, Any]]:
+    return _regenerate_error_with_loc(errors=error.errors(include_url=False), loc_prefix=loc)
+
+
+def _fresh_default(field: ModelField) -> Any:
+    return deepcopy(field.default)
+
+
+def _validate_field(field: ModelField, value: Any, loc: tuple[str, ...]) -> tuple[Any, list[Any]]:
+    return field.validate(value, {}, loc=loc)
+
+
+def _validate_model(field: ModelField, source: str, received: Any) -> tuple[Any, list[Any]]:
+    model = utils._get_param_model(field)
+    assert model is not None
+    given: Mapping[str, Any] = received
+    if source == "query":
+        given = QueryParams(received)
+    elif source == "header":
+        given = Headers(raw=received)
+    return utils._request_param_model_to_args(field, model, given)
+
+
+def _call_in_thread(call: Callable[..., Any], values: dict[str, Any]) -> Awaitable[Any]:
+    return anyio.to_thread.run_sync(functools.partial(call, **values))
+
+
+def _in_cancel_scope(task: asyncio.Task[Any]) -> bool:
+    state = _task_states.get(task)
+    return state is not None and state.cancel_scope is not None
+
+
+def _start_thread(worker: Any) -> None:
+    # The name is anyio's, too: people look for it in logs and debuggers.
+    threading.Thread(target=_run_worker, args=(worker, asyncio.get_running_loop()), name="AnyIO worker thread").start()
+
+
+def _run_worker(worker: Any, loop: asyncio.AbstractEventLoop) -> None:
+    # What `anyio.from_thread` looks for.
+    with claim_worker_thread(AsyncIOBackend, loop):
+        threadlocals.current_cancel_scope = None
+        worker.run()
+
+
+def _enter_generator(
+    dependant: Dependant, stack: AsyncExitStack, values: dict[str, Any], request: Request
+) -> Awaitable[Any]:
+    return utils._solve_generator(dependant=dependant, stack=stack, sub_values=values, request=request)
+
+
+async def _call_limited(
+    call: Callable[..., Any], values: dict[str, Any], dependant: Dependant, is_coroutine: bool
+) -> Any:
+    assert dependant.concurrency is not None
+    async with dependant.concurrency.get_semaphore():
+        return await (call(**values) if is_coroutine else _call_in_thread(call, values))
+
+
+def _injected_response() -> Response:
+    response = Response()
+    del response.headers["content-length"]
+    response.status_code = None  # type: ignore[assignment]
+    return response
+
+
+async def _leave_with_error(stack: AsyncExitStack, error: BaseException) -> None:
+    # In a real `async with`, so that those who look for the exception being handled find it.
+    async with stack:
+        raise error
+
+
+async def _leave_generators(generators: list[AsyncGenerator[Any, None]], error: BaseException) -> None:
+    # contextlib knows what becomes of exceptions; the generators are entered already.
+    async with AsyncExitStack() as stack:
+        for generator in generators:
+            manager = _AsyncGeneratorContextManager.__new__(_AsyncGeneratorContextManager)
+            manager.gen = generator
+            stack.push_async_exit(manager)
+        raise error
+
+
+@functools.lru_cache(256)
+def _is_json(content_type: str) -> bool:
+    message = email.message.Message()
+    message["content-type"] = content_type
+    subtype = message.get_content_subtype()
+    return message.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
+
+
+def _json_error(error: json.JSONDecodeError) -> dict[str, Any]:
+    return {
+        "type": "json_invalid",
+        "loc": ("body", error.pos),
+        "msg": "JSON decode error",
+        "input": {},
+        "ctx": {"error": error.msg},
+    }
+
+
+def _body_error(error: Exception) -> HTTPException:
+    if isinstance(error, HTTPException):
+        return error
+    answer = HTTPException(status_code=400, detail="There was an error parsing the body")
+    answer.__cause__ = error
+    return answer
+
+
+async def _read_form(request: Request, files: AsyncExitStack, form_limits: Any) -> FormData:
+    try:
+        limits = routing._resolve_form_limits(request.scope.get("fastapi", {}), form_limits)
+        form = await request.form(**limits)
+        files.push_async_callback(form.close)
+        return form
+    except HTTPException:
+        raise
+    except Exception as error:
+        if MAX_BODY_SIZE_SCOPE_KEY in request.scope and (limit := get_body_limit_error(error)):
+            raise limit from error
+        raise _body_error(error) from error
+
+
+def _form_arguments(dependant: Dependant, form: Any, embed: bool) -> Awaitable[tuple[dict[str, Any], list[Any]]]:
+    return utils.request_body_to_args(body_fields=dependant.body_params, received_body=form, embed_body_fields=embed)
+
+
+def _endpoint_context(route: Route, method: str, root_path: str) -> Any:
+    context = routing._extract_endpoint_context(route.endpoint)
+    if route.path:
+        context["path"] = f"{method} {root_path.rstrip('/')}{route.path}"
+    return context
+
+
+def _request_validation_error(
+    route: Route, errors: list[Any], body: Any, method: str, root_path: str
+) -> RequestValidationError:
+    return RequestValidationError(errors, body=body, endpoint_ctx=_endpoint_context(route, method, root_path))
+
+
+def _response_validation_error(
+    route: Route, errors: list[Any], body: Any, method: str, root_path: str
+) -> ResponseValidationError:
+    return ResponseValidationError(errors=errors, body=body, endpoint_ctx=_endpoint_context(route, method, root_path))
+
+
+async def _raise_innermost(
+    scope: dict[str, Any], receive: Any, send: Any, request: Request, error: Exception, started: bool
+) -> None:
+    # The beginning of the response has gone out already, through the layers around the route.
+    await raise_innermost(scope, receive, without_first(send) if started else send, request, error, started)
+
+
+def _response_not_awaited() -> FastAPIError:
+    return FastAPIError(NOT_AWAITED)
+
+
+def _longest_text(code: CodeType) -> str:
+    """The longest text among a function's constants."""
+    texts = [constant for constant in code.co_consts if isinstance(constant, str)]
+    return max(texts, key=len)
+
+
+# FastAPI's own words, where FastAPI has them.
+NOT_AWAITED = _longest_text(inner_code(ENDPOINT_APP, "app"))
+
+
+class Runtime:
+    """See the module. Looked up when plans are made, so that what an application replaces before is what they use.
+
+    own_threads: whether our threads can stand in for anyio's.
+    """
+
+    def __init__(self, *, own_threads: bool) -> None:
+        self.json_loads = json.loads
+        self.scan_json = json._default_decoder.scan_once  # type: ignore[attr-defined]
+        self.json_decode_error = json.JSONDecodeError
+        self.render_json = _render_json
+        self.jsonable_encoder = jsonable_encoder
+        self.validation_error = ValidationError
+        self.located_errors = _located_errors
+        self.missing_error = _compat.get_missing_field_error
+        self.fresh_default = _fresh_default
+        self.validate_field = _validate_field
+        self.validate_model = _validate_model
+        self.run_in_threadpool = run_in_threadpool
+        self.call_in_thread = _call_in_thread
+        self.thread_limiter = anyio.to_thread.current_default_thread_limiter
+        self.would_block = anyio.WouldBlock
+        self.current_task = asyncio.current_task
+        # Empty for most applications; then no task is in a scope.
+        self.task_states = vars(_task_states)["data"] if own_threads else None
+        self.in_cancel_scope = _in_cancel_scope
+        self.start_thread = _start_thread
+        self.library_variable = getattr(sys.modules.get("sniffio"), "current_async_library_cvar", None)
+        self.enter_generator = _enter_generator
+        self.call_limited = _call_limited
+        self.request = Request
+        self.response = Response
+        self.response_call = Response.__call__
+        self.injected_response = _injected_response
+        self.background_tasks = BackgroundTasks
+        self.security_scopes = lambda dependant: SecurityScopes(scopes=models._get_oauth_scopes(dependant=dependant))
+        self.exit_stack = AsyncExitStack
+        self.namespace = types.SimpleNamespace
+        self.leave_generators = _leave_generators
+        self.leave_with_error = _leave_with_error
+        self.is_json = _is_json
+        self.json_error = _json_error
+        self.read_form = _read_form
+        self.form_arguments = _form_arguments
+        self.body_error = _body_error
+        self.client_disconnect = ClientDisconnect
+        self.raise_innermost = _raise_innermost
+        self.request_validation_error = _request_validation_error
+        self.request_validation_error_class = RequestValidationError
+        self.response_validation_error = _response_validation_error
+        self.response_not_awaited = _response_not_awaited
+        self.unquote_cookie = http.cookies._unquote
+        self.http_exception = HTTPException
+        self.from_attributes = ("from_attributes",)

@@ -1,0 +1,158 @@
+"""What the compiler tells the engine: plain values and the application's own objects, read once by `Plans`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """How a field makes an argument of what a request holds.
+
+    validate: the field's own `SchemaValidator.validate_python`; None: FastAPI's method is called.
+    shared_default: a 1-tuple of a default that nobody can change; None: FastAPI makes one for each request.
+    """
+
+    field: Any
+    validate: Callable[..., Any] | None
+    required: bool
+    shared_default: tuple[Any] | None
+    validate_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of the path, the query, a header or a cookie.
+
+    argument: its place among the arguments of its node.
+    keys: the names it may have in a request, in order of preference.
+    sequence: all values of that name are taken.
+    empty_is_absent: a value of no length counts as none.
+    model: it is a model of several parameters, which FastAPI's own code reads.
+    """
+
+    argument: int
+    source: str
+    keys: tuple[str, ...]
+    sequence: bool
+    empty_is_absent: bool
+    model: bool
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class BodyParameter:
+    """A parameter that is the JSON body or a member of it."""
+
+    argument: int
+    keys: tuple[str, ...]
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A dependency, or, as the last of a plan, the endpoint.
+
+    kind: "coroutine", "sync", "generator" or "async_generator".
+    names: of all its arguments, in their order.
+    of_form: places of the arguments that come from a form.
+    parent, argument: which node receives its value, and where; None: nobody does.
+    specials: arguments that are not read from the request, and their places.
+    presented: for a security scheme: the attribute of the request and the key that it looks at.
+    cache: which place of the request's cache it shares with nodes of the same key.
+    exposes_request: code of the user's sees the request object.
+    """
+
+    dependant: Any
+    call: Callable[..., Any]
+    kind: str
+    names: tuple[str, ...]
+    parent: int | None
+    argument: int | None
+    parameters: list[Parameter]
+    body: list[BodyParameter]
+    of_form: list[int]
+    specials: list[tuple[str, int]]
+    presented: tuple[str, str] | None
+    cache: int
+    use_cache: bool
+    request_scoped: bool
+    limited: bool
+    exposes_request: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How an endpoint's value becomes a response.
+
+    kind: "json" (a `JSONResponse` of anything), "model" (the response model's own JSON) or "class" (Python makes it).
+    status: None: the class's own.
+    options: keywords for `serialize`.
+    in_thread: the response is validated in the thread pool.
+    """
+
+    kind: str
+    status: int | None
+    class_: type
+    field: Any
+    validate: Callable[..., Any] | None
+    serialize: Callable[..., Any] | None
+    options: dict[str, Any]
+    in_thread: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How requests to one route are answered.
+
+    scope: what the matched route adds to a scope.
+    reads: what the body is read as, "json", "form" or "nothing".
+    form_limits: the route's own, for FastAPI's parser of forms.
+    """
+
+    route: Route
+    scope: dict[str, Any]
+    path_parameters: list[tuple[str, Callable[[str], Any] | None]]
+    nodes: list[Node]
+    caches: int
+    reads: str
+    form_limits: Any
+    strict_content_type: bool
+    embed: bool
+    takes_bodies: bool
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What error contexts say of a route: its endpoint and its path as declared."""
+
+    endpoint: Callable[..., Any]
+    path: str | None
+
+
+@dataclass(slots=True)
+class Entry:
+    """A route in FastAPI's order.
+
+    segments: the path's pieces as `(text, is_parameter)`, a parameter with its convertor's name; None: only FastAPI's
+        own code can tell what matches, but all of it begins with `prefix`.
+    allow: the value of `Allow` in a 405.
+    reason: why there is no plan.
+    """
+
+    path: str
+    methods: list[str]
+    segments: list[tuple[str, bool]] | None
+    prefix: str = ""
+    allow: str | None = None
+    name: str = ""
+    is_operation: bool = False
+    plan: Plan | None = None
+    reason: str | None = None
+
+
+class NotCompiled(Exception):
+    """Raised where something is met that plans do not mirror; the message says what."""

@@ -1,0 +1,145 @@
+"""The built middleware stack: whether plans may answer in its place, and the way of an exception through it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi._body_limit import AppBodyLimitMiddleware
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from fastapi.telemetry._asgi import ExceptionTelemetryMiddleware
+from starlette._exception_handler import wrap_app_handling_exceptions
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+
+from overdrive._overdrive import Plans
+from overdrive.compiler.spec import NotCompiled
+
+RAISED = "overdrive.raised"
+# More than anybody has: a chain that goes round.
+MAX_MIDDLEWARE = 1000
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class PlannedRouter:
+    """Stands in the router's place below middleware of the user's: plans answer there, or the router itself."""
+
+    def __init__(self, router: Any) -> None:
+        self.router = router
+        self.plans: Plans | None = None
+
+    def __call__(self, scope: Scope, receive: Any, send: Send) -> Awaitable[None]:
+        """An ASGI application. Plans belong to asyncio; on any other loop the router answers."""
+        if self.plans is not None and scope["type"] == "http" and asyncio._get_running_loop() is not None:
+            planned = self.plans.call(scope, receive, send)
+            if planned is not None:
+                return planned
+        answer: Awaitable[None] = self.router(scope, receive, send)
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A built stack, with what plans need of it.
+
+    handlers: the tables of exception handlers, by class and by status.
+    limited: the application limits the size of all bodies.
+    foreign: the middleware of the user's, as classes, the outermost first.
+    exits: the innermost middleware, around the router.
+    raise_through: sends an exception through a copy of the stack; for a stack without foreign middleware.
+    """
+
+    handlers: tuple[dict[Any, Any], dict[int, Any]]
+    limited: bool
+    foreign: list[type]
+    exits: AsyncExitStackMiddleware
+    raise_through: Callable[..., Awaitable[None]]
+
+
+def examine(stack: Any, router: Any) -> Stack:
+    """Reads a built stack.
+
+    Raises:
+        NotCompiled: there is something in it that plans do not know.
+    """
+    errors = _expect(stack, ServerErrorMiddleware)
+    telemetry = _expect(errors.app, ExceptionTelemetryMiddleware)
+    limit = _expect(telemetry.app, AppBodyLimitMiddleware)
+    inner = limit.app
+    limited = type(inner) is RequestBodyLimitMiddleware
+    if limited:
+        # Within it FastAPI's own turns groups of errors into one.
+        inner = inner.app.app
+    foreign: list[type] = []
+    while type(inner) is not ExceptionMiddleware:
+        foreign.append(type(inner))
+        following = getattr(inner, "app", None)
+        if following is None or len(foreign) > MAX_MIDDLEWARE:
+            raise NotCompiled(f"middleware that hides what it stands around: {foreign[-1].__name__}")
+        inner = following
+    exceptions = inner
+    exits = _expect(exceptions.app, AsyncExitStackMiddleware)
+    inside = exits.app.router if type(exits.app) is PlannedRouter else exits.app
+    if inside is not router:
+        raise NotCompiled("the application's router is wrapped")
+    chain: Any = _raise
+    for middleware in (exceptions, telemetry, errors):
+        link = copy.copy(middleware)
+        link.app = chain
+        chain = link
+
+    async def raise_through(
+        scope: Scope, receive: Any, send: Send, request: Any, error: Exception, started: bool
+    ) -> None:
+        scope[RAISED] = (request, error, started)
+        await chain(scope, receive, without_first(send) if started else send)
+
+    handlers = (exceptions._exception_handlers, exceptions._status_handlers)
+    return Stack(handlers, limited, foreign, exits, raise_through)
+
+
+def _expect(middleware: Any, known: type) -> Any:
+    if type(middleware) is not known:
+        raise NotCompiled(f"{known.__name__} replaced by {type(middleware).__name__}")
+    return middleware
+
+
+async def _raise(scope: Scope, receive: Any, send: Send) -> None:
+    """The innermost application of the copied stack: raises as the route would."""
+    request, error, started = scope.pop(RAISED)
+    async with scope["fastapi_middleware_astack"]:
+        await raise_innermost(scope, receive, send, request, error, started)
+
+
+async def raise_innermost(
+    scope: Scope, receive: Any, send: Send, request: Any, error: Exception, started: bool
+) -> None:
+    """Gives an exception to the handlers that stand next to a route. Raises what they do not handle."""
+
+    async def application(scope: Scope, receive: Any, send: Send) -> None:
+        if started:
+            # For those who note that a response has begun; the client has it already.
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise error
+
+    await wrap_app_handling_exceptions(application, request)(scope, receive, send)
+
+
+def without_first(send: Send) -> Send:
+    """`send` that drops its first message."""
+    pending = True
+
+    async def sender(message: MutableMapping[str, Any]) -> None:
+        nonlocal pending
+        if pending:
+            pending = False
+            return
+        await send(message)
+
+    return sender

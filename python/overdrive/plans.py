@@ -1,0 +1,127 @@
+"""The compiled routes of a running server: made at its start, and made anew when the application's routes change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from overdrive.errors import StartupError
+from overdrive.interface import ASGI3
+
+if TYPE_CHECKING:
+    from overdrive._overdrive import Engine
+    from overdrive.compiler import Compilation
+
+# Seconds that compiling anew may keep the loop at a time.
+SLICE = 0.005
+
+logger = logging.getLogger("overdrive.error")
+
+
+class CompiledRoutes:
+    """Keeps the plans of `app` up to date. `mode` is that of `Config.compile`.
+
+    Plans are the engine's where nothing stands before the application's routes; otherwise, and without an engine, they
+    stand within the application, in the place of its router.
+    """
+
+    def __init__(self, app: Any, engine: Engine | None = None, mode: str = "auto") -> None:
+        self.compilation: Compilation | None = None
+        self._app = app
+        self._engine = engine
+        self._mode = mode
+        self._again: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Compiles all routes, and says so.
+
+        Raises:
+            StartupError: the mode is "strict" and a route cannot be compiled.
+        """
+        if self._mode == "off" or not _may_be_fastapi():
+            self._refuse("not a FastAPI application")
+            return
+        from overdrive import compiler
+
+        if not compiler.is_application(self._app):
+            self._refuse("not a FastAPI application, or one with a way of its own to handle requests")
+            return
+        self._use(compiler.compile_application(self._app, self._changed))
+
+    def stop(self) -> None:
+        """Compiles no more."""
+        if self._again is not None:
+            self._again.cancel()
+
+    def _use(self, compilation: Compilation) -> None:
+        if self._mode == "strict" and compilation.compiled < compilation.operations:
+            self._refuse(compilation.summary())
+        self._install(compilation)
+        logger.info(compilation.summary())
+
+    def _install(self, compilation: Compilation) -> None:
+        self.compilation = compilation
+        if self._engine is not None and compilation.is_direct:
+            self._engine.set_plans(compilation.plans)
+        else:
+            compilation.install()
+
+    def _refuse(self, reason: str) -> None:
+        if self._mode == "strict":
+            raise StartupError(f"--compile strict: {reason}. `overdrive routes` lists the routes and the reasons.")
+
+    def _changed(self) -> None:
+        """A request has found the routes changed; until they are compiled again all take FastAPI's own way."""
+        if self._again is None or self._again.done():
+            self._again = asyncio.get_running_loop().create_task(self._compile_again())
+
+    async def _compile_again(self) -> None:
+        from overdrive import compiler
+
+        steps = compiler.compile_in_steps(self._app, self._changed)
+        started = time.monotonic()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                self._install(end.value)
+                logger.info("The routes have changed. %s", end.value.summary())
+                return
+            if time.monotonic() - started > SLICE:
+                await asyncio.sleep(0)
+                started = time.monotonic()
+
+
+def _may_be_fastapi() -> bool:
+    return "fastapi" in sys.modules
+
+
+def compile(app: Any) -> ASGI3:
+    """`app`, a FastAPI application, as an ASGI application with compiled routes, for any ASGI server on asyncio.
+
+    It compiles at the first request, after the application's start-up. An application that is none of FastAPI's is
+    served as it is, as is every application on a loop that is not asyncio's.
+
+    ```python
+    from fastapi import FastAPI
+
+    import overdrive
+
+    api = FastAPI()
+    app = overdrive.compile(api)  # uvicorn main:app
+    ```
+    """
+    routes = CompiledRoutes(app)
+    compiled = False
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal compiled
+        if not compiled and scope["type"] == "http" and asyncio._get_running_loop() is not None:
+            compiled = True
+            routes.start()
+        await app(scope, receive, send)
+
+    return application

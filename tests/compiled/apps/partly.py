@@ -1,0 +1,88 @@
+"""Routes of which few can be compiled."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Form, Request, Response
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.types import Scope
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def late() -> str:
+        return "late"
+
+    app.add_api_route("/late", late)
+    yield
+
+
+app = FastAPI(lifespan=lifespan, openapi_url=None)
+
+
+@app.get("/compiled")
+async def compiled() -> str:
+    return "compiled"
+
+
+@app.post("/form")
+async def form(a: Annotated[str, Form()]) -> str:
+    return a
+
+
+@app.get("/stream")
+async def stream() -> AsyncIterator[int]:
+    yield 1
+
+
+class OwnHandler(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        handler = super().get_route_handler()
+
+        async def own(request: Request) -> Response:
+            response = await handler(request)
+            response.headers["x-own"] = "1"
+            return response
+
+        return own
+
+
+class OwnMatches(APIRoute):
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return super().matches(scope)
+
+
+own_handler = APIRouter(route_class=OwnHandler)
+own_matches = APIRouter(route_class=OwnMatches)
+
+
+@own_handler.get("/own-handler")
+async def with_own_handler() -> str:
+    return "handled"
+
+
+@own_matches.get("/own-matches")
+async def with_own_matches() -> str:
+    return "matched"
+
+
+app.include_router(own_handler)
+app.include_router(own_matches)
+
+
+@app.get("/{a}-{b}")
+async def mixed(a: str, b: str) -> list[str]:
+    return [a, b]
+
+
+mounted = FastAPI(openapi_url=None)
+
+
+@mounted.get("/in")
+async def within() -> str:
+    return "in the mount"
+
+
+app.mount("/mounted", mounted)
