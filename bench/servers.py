@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from environment import BENCH, RUST_PROGRAMS, VENV
+from environment import BENCH, FRAMEWORK_VENVS, RUST_PROGRAMS, VENV
 
 HOST = "127.0.0.1"
 START_SECONDS = 20
@@ -31,8 +31,8 @@ class ServerError(Exception):
 class Server:
     """One way of serving an application.
 
-    In its command, {venv}, {rust} and {apps} are folders, and {app}, {port}, {workers} and {keep_alive} what the case
-    wants. `quiet` turns the access log off.
+    In its command, {venv}, {frameworks}, {rust} and {apps} are folders, and {app}, {object} (its part after the colon),
+    {port}, {workers} and {keep_alive} what the case wants. `quiet` turns the access log off.
     """
 
     name: str
@@ -126,9 +126,11 @@ def running(
     words = shlex.split(server.command if access_log else f"{server.command} {server.quiet}")
     values = {
         "venv": VENV / "bin",
+        "frameworks": FRAMEWORK_VENVS,
         "rust": RUST_PROGRAMS,
         "apps": BENCH / "apps",
         "app": app,
+        "object": app.rpartition(":")[2],
         "port": port,
         "workers": workers,
         "keep_alive": KEEP_ALIVE_SECONDS,

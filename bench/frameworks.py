@@ -1,0 +1,95 @@
+"""The other frameworks with a Rust core: how each is installed and started, and which rows it cannot serve, and why.
+
+Each has a virtual environment of its own, because they do not agree on versions, and an application written in its own
+idiom: `apps/NAME_rows.py`. The versions are those that these files were written for.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from environment import BENCH, FRAMEWORK_VENVS, VENV, SetupError, build
+from servers import Server
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A framework: what pip installs, what follows its interpreter on the command line, and by the name of a row why it
+    cannot serve that.
+
+    Its program gets the port and what is wanted: `many` for the 500 routes, `app` for the other endpoints.
+    """
+
+    name: str
+    requirements: tuple[str, ...]
+    command: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    unable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def server(self) -> Server:
+        """How it is started."""
+        python = f"{{frameworks}}/{self.name}/bin/python"
+        return Server(self.name, f"{python} {self.command}", environment=self.environment)
+
+
+FRAMEWORKS = {
+    framework.name: framework
+    for framework in (
+        Framework(
+            "robyn",
+            ("robyn[pydantic]==0.88.0",),
+            "{apps}/robyn_rows.py {port} {object} --log-level WARNING",
+            unable={
+                "dependencies": "what it injects is made once, not by functions called for each request",
+                "oauth2": "its authentication knows no scopes, and nothing that it injects is left again",
+            },
+        ),
+    )
+}
+
+
+def prepare(names: Iterable[str], *, install: bool) -> dict[str, str]:
+    """Installs these frameworks; those that are not there afterwards, with the reason."""
+    missing: dict[str, str] = {}
+    for name in names:
+        try:
+            if install:
+                _install(FRAMEWORKS[name])
+            elif not _installed(name):
+                raise SetupError("it is not installed yet: run once without --no-build")
+        except SetupError as error:
+            missing[name] = str(error)
+    return missing
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """The version of each of these that is installed."""
+    return {name: version for name in names if (version := _installed(name))}
+
+
+def _install(framework: Framework) -> None:
+    """Makes the environment, with the interpreter that overdrive is measured with, unless it is right already."""
+    folder = FRAMEWORK_VENVS / framework.name
+    mark = folder / "requirements.json"
+    wanted = json.dumps([*framework.requirements, (VENV / "pyvenv.cfg").read_text()])
+    if mark.exists() and mark.read_text() == wanted:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    build([VENV / "bin/python", "-m", "venv", folder])
+    # Compiling someone's package from source would measure this machine's compiler, if it works at all.
+    build([folder / "bin/pip", "install", "--quiet", "--only-binary", ":all:", *framework.requirements])
+    mark.write_text(wanted)
+
+
+def _installed(name: str) -> str:
+    folder = FRAMEWORK_VENVS / name
+    if not (folder / "requirements.json").exists():
+        return ""
+    script = f"from importlib.metadata import version; print(version({name!r}))"
+    done = subprocess.run([folder / "bin/python", "-c", script], capture_output=True, text=True, timeout=20, cwd=BENCH)
+    return done.stdout.strip()
