@@ -101,7 +101,11 @@ def build(command: list[object]) -> None:
     words = [str(word) for word in command]
     print("$", " ".join(words), flush=True)
     done = subprocess.run(
-        words, env=os.environ | {"CARGO_TARGET_DIR": str(TARGET)}, timeout=BUILD_SECONDS, stderr=subprocess.PIPE, text=True
+        words,
+        env=os.environ | {"CARGO_TARGET_DIR": str(TARGET)},
+        timeout=BUILD_SECONDS,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     print(done.stderr, end="", file=sys.stderr, flush=True)
     if done.returncode:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,21 +22,26 @@ class Framework:
     """A framework: what pip installs, what follows its interpreter on the command line, and by the name of a row why it
     cannot serve that.
 
-    Its program gets the port and what is wanted: `many` for the 500 routes, `app` for the other endpoints.
+    Its program gets the port and what is wanted: `many` for the 500 routes, `app` for the other endpoints. `refusals` are
+    the statuses with which it refuses a request beside the proper ones, and the report makes the remark wherever it runs.
     """
 
     name: str
     requirements: tuple[str, ...]
     command: str
-    environment: Mapping[str, str] = field(default_factory=dict)
     unable: Mapping[str, str] = field(default_factory=dict)
+    refusals: tuple[int, ...] = ()
+    remark: str = ""
+    stop_signal: signal.Signals = signal.SIGTERM
 
     @property
     def server(self) -> Server:
         """How it is started."""
         python = f"{{frameworks}}/{self.name}/bin/python"
-        return Server(self.name, f"{python} {self.command}", environment=self.environment)
+        return Server(self.name, f"{python} {self.command}", stop_signal=self.stop_signal)
 
+
+_PLAIN = "{apps}/%s_rows.py {port} {object}"
 
 FRAMEWORKS = {
     framework.name: framework
@@ -43,10 +49,46 @@ FRAMEWORKS = {
         Framework(
             "robyn",
             ("robyn[pydantic]==0.88.0",),
-            "{apps}/robyn_rows.py {port} {object} --log-level WARNING",
+            _PLAIN % "robyn" + " --log-level WARNING",
+            stop_signal=signal.SIGKILL,  # it takes no notice of others for longer than we wait
             unable={
                 "dependencies": "what it injects is made once, not by functions called for each request",
                 "oauth2": "its authentication knows no scopes, and nothing that it injects is left again",
+            },
+        ),
+        Framework(
+            "django-bolt",
+            ("django-bolt==0.13.0",),
+            "{apps}/django_bolt_rows.py {object} runbolt --host 127.0.0.1 --port {port} --no-admin --skip-checks",
+            unable={"oauth2": "its dependencies cannot be generators"},
+        ),
+        Framework(
+            "pyrustapi",
+            ("pyrustapi==2.0.1",),
+            _PLAIN % "pyrustapi",
+            remark="it writes a line for each request, which cannot be turned off",
+        ),
+        Framework(
+            "turboapi",
+            ("turboapi==0.5.22", "dhi==1.1.15"),  # the oldest dhi that it admits: it loses lists with 1.7
+            _PLAIN % "turboapi",
+            refusals=(500,),
+            remark="what it does not accept it answers with 500",
+            unable={
+                "invalid": "it answers an invalid body with 500",
+                "dependencies": "its endpoints get the Depends object instead of what the dependency returns",
+                "oauth2": "its endpoints get the Depends object instead of what the dependency returns",
+            },
+        ),
+        Framework(
+            "fastrapi",
+            ("fastrapi==0.2.11",),
+            _PLAIN % "fastrapi",
+            unable={
+                "dict": "its async def endpoints fail: no running event loop",
+                "dependencies": "its async def dependencies fail: no running event loop",
+                "oauth2": "it has no OAuth2 class, and its dependencies cannot be generators",
+                "sleep": "its async def endpoints fail: no running event loop",
             },
         ),
     )

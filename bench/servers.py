@@ -39,6 +39,7 @@ class Server:
     command: str
     quiet: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: signal.Signals = signal.SIGTERM
 
 
 _LIKE_UVICORN = (
@@ -154,7 +155,7 @@ def running(
             if process.poll() is not None:
                 raise ServerError(f"{server.name} ended by itself with {process.returncode}:\n{started.said()}")
         finally:
-            _stop(process)
+            _stop(process, server.stop_signal)
 
 
 def _await_answer(server: Server, started: Running) -> None:
@@ -171,9 +172,9 @@ def _await_answer(server: Server, started: Running) -> None:
     raise ServerError(f"{server.name} accepts no connection after {START_SECONDS} s:\n{started.said()}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], first: signal.Signals) -> None:
     """Ends a server and everything in its session: gently, then not."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number in (first, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
         except ProcessLookupError:

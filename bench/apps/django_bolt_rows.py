@@ -1,6 +1,6 @@
 """django-bolt: the endpoints of `fastapi_rows.py` that it can express, with msgspec's structs, in a Django of one file.
 
-    python django_bolt_rows.py app|many runbolt --port PORT
+python django_bolt_rows.py app|many runbolt --port PORT
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """turboapi: the endpoints of `fastapi_rows.py` that it can express.
 
-    python turboapi_rows.py PORT app|many
+python turboapi_rows.py PORT app|many
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import sys
 from typing import Annotated
 
 from dhi import BaseModel, Field
-from turboapi import APIRouter, Depends, Query, TurboAPI
+from turboapi import APIRouter, Query, TurboAPI
 
 app = TurboAPI()
 many = TurboAPI()
@@ -40,23 +40,6 @@ class NewItem(BaseModel):
 @app.post("/items")
 def create_item(item: NewItem):
     return Item(id=1, name=item.name, price=item.price, tags=item.tags)
-
-
-async def page(offset: int = 0) -> int:
-    return offset
-
-
-async def window(offset: int = Depends(page), limit: int = 10) -> tuple[int, int]:
-    return offset, offset + limit
-
-
-async def selection(bounds: tuple[int, int] = Depends(window)) -> list[int]:
-    return list(bounds)
-
-
-@app.get("/nested")
-async def read_nested(selected: list = Depends(selection)):
-    return {"selected": selected}
 
 
 @app.get("/def")
