@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import load
 from load import Request
@@ -67,7 +67,11 @@ class Variant:
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison. `verify` raises load.InvalidRun for wrong answers; `measure` yields the figures of one run."""
+    """One comparison. `verify` raises load.InvalidRun for wrong answers; `measure` yields the figures of one run.
+
+    Cases of one `group` can be asked for together. `absent` says why a server that one would look for takes no part,
+    `remarks` what to know of one that does.
+    """
 
     name: str
     title: str
@@ -78,6 +82,9 @@ class Case:
     verify: Callable[[Running], None]
     measure: Callable[[Running, Settings], Measured]
     needs_all_cores: bool = False
+    group: str = ""
+    absent: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
 
 def require(condition: bool, found: object) -> None:

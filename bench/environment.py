@@ -97,7 +97,7 @@ def machine() -> dict[str, str]:
 
 
 def build(command: list[object]) -> None:
-    """Runs a command that installs or compiles something; raises SetupError with the end of what it said if it fails."""
+    """Runs a command that installs or compiles something; raises SetupError with its last words if it fails."""
     words = [str(word) for word in command]
     print("$", " ".join(words), flush=True)
     done = subprocess.run(

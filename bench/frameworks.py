@@ -22,8 +22,8 @@ class Framework:
     """A framework: what pip installs, what follows its interpreter on the command line, and by the name of a row why it
     cannot serve that.
 
-    Its program gets the port and what is wanted: `many` for the 500 routes, `app` for the other endpoints. `refusals` are
-    the statuses with which it refuses a request beside the proper ones, and the report makes the remark wherever it runs.
+    Its program gets the port and what is wanted: `many` for the 500 routes, `app` for the other endpoints. `refusals`
+    are statuses with which it refuses a request beside the proper ones; the report makes the remark wherever it runs.
     """
 
     name: str

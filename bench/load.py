@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from environment import BENCH, RUST_PROGRAMS
+from environment import BENCH, RUST_PROGRAMS, VENV
 from servers import HOST
 
 SPARE_SECONDS = 120
@@ -35,7 +35,7 @@ class Request:
 
 
 def wrk(port: int, request: Request, core: int, *, connections: int, seconds: float, status: int = 200) -> float:
-    """Requests a second that wrk measures, on keep-alive connections from one thread; each is answered with `status`."""
+    """Requests a second that wrk measures, on keep-alive connections from one thread; `status` answers each."""
     words = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{max(1, round(seconds))}s"]
     # By default it calls 2 s an error, which a server with 512 connections to serve may need on a busy machine.
     words += ["--timeout", "10s"]
@@ -68,6 +68,12 @@ def transfer(port: int, core: int, direction: str, size: int) -> float:
     """Bytes a second of one body of `size` bytes; `direction` is upload or download."""
     result = _result(_run([RUST_PROGRAMS / "load", direction, f"{HOST}:{port}", str(size)], core, 0))
     return float(result["bytes"] / result["seconds"])
+
+
+def compilation(app: str, core: int) -> dict[str, Any]:
+    """What `overdrive routes` says of an application: its routes, how many are compiled, and how long that took."""
+    words: list[str | Path] = [VENV / "bin/overdrive", "routes", app, "--json", "--app-dir", BENCH / "apps"]
+    return _result(_run(words, core, 0))
 
 
 @contextmanager

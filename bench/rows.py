@@ -1,4 +1,4 @@
-"""The rows of the FastAPI comparison: what is asked of each endpoint, what it must answer, and what overdrive is to reach.
+"""The rows of the FastAPI comparison: what is asked of an endpoint, what it must answer, what overdrive is to reach.
 
 `apps/fastapi_rows.py` serves them, and so does each other framework, as far as it can.
 """
@@ -20,8 +20,8 @@ TYPE = {"Content-Type": "application/json"}
 class Row:
     """An endpoint: the request that is measured, its answer, and the throughput to reach in that of uvicorn.
 
-    An answer of None is left to the framework: how it words a validation error is its own affair. `refused` are requests
-    that it must refuse, with the statuses that say so: an endpoint that does not validate is quick, but is not this one.
+    An answer of None is left to the framework: how it words a validation error is its own affair. `refused` are the
+    requests that it must refuse, with the statuses that say so: without validation it would be quick, but not this row.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Row:
     refused: Sequence[tuple[Request, Sequence[int]]] = field(default_factory=tuple)
 
     def verify(self, server: Running, refusals: Sequence[int] = ()) -> None:
-        """Raises InvalidRun unless the server answers as it must, and refuses what it must refuse: `refusals` say so too."""
+        """Raises InvalidRun unless the server answers as it must, and refuses what it must, with `refusals` too."""
         status, headers, body = fetch(server.port, self.request)
         if status != self.status:
             raise InvalidRun(f"the status is {status}, not {self.status}: {body[:200]!r}")

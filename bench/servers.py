@@ -74,6 +74,7 @@ SERVERS = {
 class Running:
     """A server that answers."""
 
+    name: str
     port: int
     process: subprocess.Popen[bytes]
     log: IO[bytes]
@@ -148,7 +149,7 @@ def running(
             env=environment | dict(server.environment),
             start_new_session=True,
         )
-        started = Running(port, process, log)
+        started = Running(server.name, port, process, log)
         try:
             _await_answer(server, started)
             yield started

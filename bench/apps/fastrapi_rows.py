@@ -6,8 +6,8 @@ python fastrapi_rows.py PORT app|many
 import sys
 from typing import Annotated
 
-from pydantic import BaseModel, Field
 from fastrapi import APIRouter, FastrAPI, Query
+from pydantic import BaseModel, Field
 
 app = FastrAPI()
 many = FastrAPI()

@@ -1,7 +1,8 @@
-"""pyrustapi: the endpoints of `fastapi_rows.py` that it can express.
+"""pyrustapi: the endpoints of `fastapi_rows.py`.
 
-It converts parameters, but keeps no constraint of one, and gives a dependency the request and other dependencies alone:
-the rest is done by hand here. It takes a parameter annotated with a model for the body. Its `Security` drops the scopes; a dependency made for the scopes that it wants is the way.
+It converts parameters, but keeps no constraint of one, and gives a dependency only the request and other dependencies:
+the rest is done by hand here. Its `Security` drops the scopes, so that a dependency is made for each set of them. It
+takes a parameter that is annotated with a model for the body.
 
     python pyrustapi_rows.py PORT app|many
 """
@@ -109,7 +110,8 @@ def user_with(*required: str) -> Callable[..., object]:
 
 
 @app.get("/me")
-async def read_me(user=Depends(user_with("items:read")), opened=Depends(session)):
+async def read_me(request: Request, user=Depends(user_with("items:read")), opened=Depends(session)):
+    # Where the endpoint does not ask for the request, that of the dependencies has no headers.
     return {"name": user.name, "open": not opened.closed}
 
 

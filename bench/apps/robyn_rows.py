@@ -1,7 +1,7 @@
 """Robyn: the endpoints of `fastapi_rows.py` that it can express.
 
-It takes parameters apart by their annotations and validates bodies with pydantic, but has no constraints for a parameter:
-those the endpoint looks at itself.
+Parameters are converted by their annotations, and bodies validated with pydantic. There are no constraints for
+parameters: the endpoint looks at those itself.
 
     python robyn_rows.py PORT app|many
 """

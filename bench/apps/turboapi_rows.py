@@ -1,4 +1,4 @@
-"""turboapi: the endpoints of `fastapi_rows.py` that it can express.
+"""turboapi: the endpoints of `fastapi_rows.py` that it can express. It keeps no constraint of a parameter.
 
 python turboapi_rows.py PORT app|many
 """
@@ -8,7 +8,7 @@ import sys
 from typing import Annotated
 
 from dhi import BaseModel, Field
-from turboapi import APIRouter, Query, TurboAPI
+from turboapi import APIRouter, HTTPException, TurboAPI
 
 app = TurboAPI()
 many = TurboAPI()
@@ -27,7 +27,9 @@ class Item(BaseModel):
 
 
 @app.get("/items/{item_id}")
-async def read_item(item_id: int, limit: int = Query(10, ge=1, le=100)):
+async def read_item(item_id: int, limit: int = 10):
+    if not 1 <= limit <= 100:
+        raise HTTPException(status_code=422, detail="limit is out of bounds")
     return Item(id=item_id, name=f"item {item_id}", price=9.5, tags=["new", f"limit {limit}"])
 
 
