@@ -41,8 +41,8 @@ def chart(results: Sequence[Results], baseline: str) -> Iterator[str]:
     """The subject's ratios, each as a part of its target; yields the drawing, if there is anything to draw."""
     bars = []
     for result in results:
-        bound, ratios = _bound(result, baseline), result.ratios(SUBJECT, baseline, METRIC)
-        if bound is None or not ratios:
+        bound = _bound(result, baseline)
+        if bound is None or not (ratios := result.ratios(SUBJECT, baseline, METRIC)):
             continue
         middle = median(ratios)
         bars.append(

@@ -59,7 +59,7 @@ def main() -> int:
             results.append(measure(CASES[name], options, missing))
     finally:  # what was measured is worth keeping when a long run is interrupted
         if results:
-            versions = environment.versions() | frameworks.versions(wanted_frameworks(options))
+            versions = frameworks.versions(wanted_frameworks(options)) | environment.versions()
             write(results, machine, versions, quick=options.quick)
     return 1 if any(result.failures for result in results) else 0
 
