@@ -17,7 +17,7 @@ RESULTS = BENCH / "results"
 BASELINE = "uvicorn"
 RATE = "rate"
 SERVER, LOAD, OTHERS = "server", "load", "others"
-"""Keys of a run: processor time a second of the server, of the load, and of others on the server's core."""
+"""Keys of a run: processor time a second of the server, of the load, and of others on the core of either."""
 DISTURBED = 0.05
 BUSY = 0.95
 """Part of a core from which on whoever has it is taken for the limit of a run."""
@@ -82,7 +82,7 @@ class Results:
         return self.share(variant, LOAD) >= BUSY and self.share(variant, SERVER) < BUSY
 
     def disturbance(self) -> float:
-        """The largest part of a server's core that others took in a run."""
+        """The largest part of a core that others took from a server or its load in a run."""
         return max((run.get(OTHERS, 0.0) for runs in self.runs.values() for run in runs), default=0.0)
 
     def verdicts(self) -> Iterator[Verdict]:
@@ -176,7 +176,7 @@ def markdown(
             found = "-" if verdict.found is None else f"{verdict.found:.2f}"
             yield f"- {verdict.target}: {found}, {word}"
         if (others := result.disturbance()) > DISTURBED:
-            yield f"- provisional: other processes took up to {others:.0%} of a server's core during a run"
+            yield f"- provisional: other processes took up to {others:.0%} of a core from a server or its load"
         for variant in result.runs:
             if variant not in result.failures and result.load_is_limit(variant):
                 yield f"- {variant} could do more: the load generator was at its limit"

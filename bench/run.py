@@ -27,7 +27,7 @@ from cases import GIB, MIB, Case, Settings, Variant
 from frameworks import FRAMEWORKS
 from load import InvalidRun
 from report import LOAD, OTHERS, SERVER, Results, write
-from servers import Running, ServerError, running
+from servers import Running, ServerError, busy_seconds, running
 
 CASES = cases.CASES | fastapi_cases.CASES
 GROUPS = {group: [name for name in CASES if CASES[name].group == group] for group in [fastapi_cases.GROUP]}
@@ -152,17 +152,28 @@ def checked(case: Case, server: Running, cores: tuple[int, ...], settings: Setti
         case.verify(server)
     except (OSError, ValueError) as error:
         raise InvalidRun(f"no proper answer: {error!r}; the server said:\n{server.said()}") from error
-    started, others = time.monotonic(), server.other_seconds(cores)
-    served, loaded = sum(server.processor_seconds().values()), load_seconds()
+
+    def taken() -> tuple[float, float, float, float]:
+        """Processor time so far: of the server, of the load, and of the core of each as a whole."""
+        return (
+            sum(server.processor_seconds().values()),
+            load_seconds(),
+            busy_seconds(cores),
+            busy_seconds([settings.core]),
+        )
+
+    started, before = time.monotonic(), taken()
     try:
         measured = dict(case.measure(server, settings))
     except (OSError, ValueError) as error:
         raise InvalidRun(f"no answer under load: {error!r}; the server said:\n{server.said()}") from error
     elapsed = time.monotonic() - started
-    measured[SERVER] = (sum(server.processor_seconds().values()) - served) / elapsed
-    measured[LOAD] = (load_seconds() - loaded) / elapsed
-    if not case.needs_all_cores:  # there the load itself is one of the others
-        measured[OTHERS] = max(0.0, server.other_seconds(cores) - others) / elapsed
+    served, loaded, on_its_cores, on_the_load_core = (
+        (now - then) / elapsed for now, then in zip(taken(), before, strict=True)
+    )
+    measured |= {SERVER: served, LOAD: loaded}
+    if not case.needs_all_cores:  # there the server and the load are each other's others
+        measured[OTHERS] = max(0.0, on_its_cores - served, on_the_load_core - loaded)
     return measured
 
 

@@ -99,24 +99,24 @@ class Running:
         fields = {pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self._processes()}
         return {pid: (int(of[11]) + int(of[12])) / ticks for pid, of in fields.items()}
 
-    def other_seconds(self, cores: Sequence[int]) -> float:
-        """Processor time of `cores` that went to anything but this server; grows, as its fellow counters do.
-
-        The kernel's interrupts are left out: most of them are this server's own packets.
-        """
-        ticks = os.sysconf("SC_CLK_TCK")
-        lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
-        wanted = {f"cpu{core}" for core in cores}
-        # user, nice, system, steal (proc_stat(5))
-        busy = sum(sum(int(of[column]) for column in (1, 2, 3, 8)) for of in lines if of[0] in wanted) / ticks
-        return busy - sum(self.processor_seconds().values())
-
     def _processes(self) -> tuple[int, ...]:
         return (self.process.pid, *_descendants(self.process.pid))
 
     def said(self) -> str:
         """The end of what it printed."""
         return Path(self.log.name).read_text(errors="replace")[-2000:]
+
+
+def busy_seconds(cores: Sequence[int]) -> float:
+    """Processor time that `cores` have spent on anything; grows, as the processes' own counters do.
+
+    The kernel's interrupts are left out: most of them are packets between the server and its load.
+    """
+    ticks = os.sysconf("SC_CLK_TCK")
+    lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
+    wanted = {f"cpu{core}" for core in cores}
+    # user, nice, system, steal (proc_stat(5))
+    return sum(sum(int(of[column]) for column in (1, 2, 3, 8)) for of in lines if of[0] in wanted) / ticks
 
 
 @contextmanager
