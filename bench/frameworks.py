@@ -78,6 +78,7 @@ FRAMEWORKS = {
                 "invalid": "it answers an invalid body with 500",
                 "dependencies": "its endpoints get the Depends object instead of what the dependency returns",
                 "oauth2": "its endpoints get the Depends object instead of what the dependency returns",
+                "sleep": "it breaks off the connections of one client beyond some 200",
             },
         ),
         Framework(
