@@ -84,7 +84,7 @@ class Case:
     needs_all_cores: bool = False
     group: str = ""
     absent: Mapping[str, str] = field(default_factory=dict)
-    remarks: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def require(condition: bool, found: object) -> None:

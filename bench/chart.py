@@ -8,7 +8,8 @@ from html import escape
 
 WIDTH = 720
 LABELS = 170
-FIGURES = 90
+CHARACTER = 7.5
+"""The width of one in a figure, or little less."""
 TOP = 74
 ROW = 34
 BAR = 20
@@ -46,7 +47,8 @@ class Bar:
 def draw(title: str, subtitle: str, bars: Sequence[Bar]) -> str:
     """The chart; the longest bar, range or the farthest mark fills the width."""
     height = TOP + ROW * len(bars) + 10
-    scale = (WIDTH - LABELS - FIGURES) / (max(max(bar.most, bar.mark or 0) for bar in bars) or 1)
+    figures = CHARACTER * max(len(_figure(bar)) for bar in bars) + 24
+    scale = (WIDTH - LABELS - figures) / (max(max(bar.most, bar.mark or 0) for bar in bars) or 1)
     rows = "\n".join(_row(bar, TOP + ROW * index, scale) for index, bar in enumerate(bars))
     summary = "; ".join(f"{bar.name} {_figure(bar)}" for bar in bars)
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"

@@ -47,7 +47,7 @@ def case(row: Row) -> Case:
         requests(row.request, row.connections, row.status),
         group=GROUP,
         absent={name: framework.unable[row.name] for name, framework in FRAMEWORKS.items() if name not in able},
-        remarks={name: FRAMEWORKS[name].remark for name in able if FRAMEWORKS[name].remark},
+        remarks={name: FRAMEWORKS[name].remarks_on(row.name) for name in able},
     )
 
 

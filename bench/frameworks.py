@@ -23,7 +23,8 @@ class Framework:
     cannot serve that.
 
     Its program gets the port and what is wanted: `many` for the 500 routes, `app` for the other endpoints. `refusals`
-    are statuses with which it refuses a request beside the proper ones; the report makes the remark wherever it runs.
+    are statuses with which it refuses a request beside the proper ones. The report makes the remark wherever it runs,
+    and those by the name of a row there.
     """
 
     name: str
@@ -32,7 +33,12 @@ class Framework:
     unable: Mapping[str, str] = field(default_factory=dict)
     refusals: tuple[int, ...] = ()
     remark: str = ""
+    remarks: Mapping[str, str] = field(default_factory=dict)
     stop_signal: signal.Signals = signal.SIGTERM
+
+    def remarks_on(self, row: str) -> list[str]:
+        """What to know of it in that row."""
+        return [remark for remark in (self.remark, self.remarks.get(row, "")) if remark]
 
     @property
     def server(self) -> Server:
@@ -51,6 +57,7 @@ FRAMEWORKS = {
             ("robyn[pydantic]==0.88.0",),
             _PLAIN % "robyn" + " --log-level WARNING",
             stop_signal=signal.SIGKILL,  # it takes no notice of others for longer than we wait
+            remarks={"def": "no thread pool: endpoints that block run one after the other"},
             unable={
                 "dependencies": "what it injects is made once, not by functions called for each request",
                 "oauth2": "its authentication knows no scopes, and nothing that it injects is left again",
@@ -61,6 +68,7 @@ FRAMEWORKS = {
             ("django-bolt==0.13.0",),
             "{apps}/django_bolt_rows.py {object} runbolt --host 127.0.0.1 --port {port} --no-admin --skip-checks",
             unable={"oauth2": "its dependencies cannot be generators"},
+            remarks={"def": "no thread pool where it sees nothing in the endpoint's source that blocks, as here"},
         ),
         Framework(
             "pyrustapi",

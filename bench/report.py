@@ -180,9 +180,9 @@ def markdown(
         for variant in result.runs:
             if variant not in result.failures and result.load_is_limit(variant):
                 yield f"- {variant} could do more: the load generator was at its limit"
-        for variant, remark in result.case.remarks.items():
-            if variant in result.runs:
-                yield f"- {variant}: {remark}"
+        for variant, remarks in result.case.remarks.items():
+            if variant in result.runs and remarks:
+                yield f"- {variant}: {'; '.join(remarks)}"
         for variant, reason in result.failures.items():
             yield f"- {variant} could not be measured: {reason.splitlines()[0]}"
         for variant, reason in result.absent.items():
