@@ -26,6 +26,14 @@ class SetupError(Exception):
     """The benchmark cannot run here; the message says what is missing and how to get it."""
 
 
+class CommandFailed(SetupError):
+    """A command that installs or compiles something has failed; `said` is its last line."""
+
+    def __init__(self, words: list[str], code: int, said: str) -> None:
+        super().__init__(f"this command failed with exit code {code}: {' '.join(words)}: {said}")
+        self.said = said
+
+
 def require_tools() -> None:
     """Raises SetupError unless every program that is not built here is installed."""
     hints = {
@@ -97,7 +105,7 @@ def machine() -> dict[str, str]:
 
 
 def build(command: list[object]) -> None:
-    """Runs a command that installs or compiles something; raises SetupError with its last words if it fails."""
+    """Runs a command that installs or compiles something; raises CommandFailed if it fails."""
     words = [str(word) for word in command]
     print("$", " ".join(words), flush=True)
     done = subprocess.run(
@@ -109,8 +117,7 @@ def build(command: list[object]) -> None:
     )
     print(done.stderr, end="", file=sys.stderr, flush=True)
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()][-1:]
-        raise SetupError(": ".join([f"this command failed with exit code {done.returncode}: {' '.join(words)}", *said]))
+        raise CommandFailed(words, done.returncode, (done.stderr.strip().splitlines() or ["it said nothing"])[-1])
 
 
 def _output(command: list[object]) -> str:

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from environment import BENCH, FRAMEWORK_VENVS, VENV, SetupError, build
+from environment import BENCH, FRAMEWORK_VENVS, VENV, CommandFailed, build
 from servers import Server
 
 
@@ -112,9 +112,9 @@ def prepare(names: Iterable[str], *, install: bool) -> dict[str, str]:
             if install:
                 _install(FRAMEWORKS[name])
             elif not _installed(name):
-                raise SetupError("it is not installed yet: run once without --no-build")
-        except SetupError as error:
-            missing[name] = str(error)
+                missing[name] = "it is not installed yet: run once without --no-build"
+        except CommandFailed as error:
+            missing[name] = f"it could not be installed: {error.said}"
     return missing
 
 
