@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 from overdrive.interface import adapt
 from overdrive.testing.compiled import compiled
 from overdrive.testing.inprocess import InProcess, InProcessUpgrade
-from overdrive.testing.library import httpx
+from overdrive.testing.library import StarletteDeprecationWarning, httpx
 from overdrive.testing.lifespan import Lifespan
 from overdrive.testing.records import Records
 from overdrive.testing.serving import Serving
@@ -118,7 +118,8 @@ class TestClient(httpx.Client):
     def request(self, method: str, url: Any, **options: Any) -> httpx.Response:
         """As `httpx.Client.request`; a timeout is of no use here, and warned of."""
         if options.get("timeout", httpx.USE_CLIENT_DEFAULT) is not httpx.USE_CLIENT_DEFAULT:
-            warnings.warn("You should not use the 'timeout' argument with the TestClient.", UserWarning, stacklevel=2)
+            message = "You should not use the 'timeout' argument with the TestClient."
+            warnings.warn(message, StarletteDeprecationWarning, stacklevel=2)
         return super().request(method, url, **options)
 
     def websocket_connect(

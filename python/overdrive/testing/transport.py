@@ -57,7 +57,7 @@ class EngineTransport(httpx.BaseTransport):
         """Cancels the requests whose responses were not read to their ends."""
         with contextlib.ExitStack() as exits:
             while self._open:
-                exits.callback(self._open.pop().close)
+                exits.callback(self._open.pop().abort)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """The response, as far as its head; its stream reads the rest.
@@ -108,9 +108,10 @@ class EngineTransport(httpx.BaseTransport):
     def _record(self, kind: str, request: httpx.Request) -> Record:
         url = request.url
         method, path = request.method, url.path
+        port = url.port if url.port is not None else DEFAULT_PORTS[url.scheme]
         scope = {
             "client": self._client,
-            "server": [url.raw_host.decode("ascii"), url.port or DEFAULT_PORTS[url.scheme]],
+            "server": [url.raw_host.decode("ascii"), port],
             "scheme": url.scheme,
             "root_path": self._root_path,
             "state": self._state.copy(),
@@ -147,6 +148,11 @@ class _Exchange(httpx.SyncByteStream):
         """Waits until the application is done with the request; cancels it if the response was not read to its end."""
         self.exits.close()
 
+    def abort(self) -> None:
+        """Cancels the application, whatever it still does for the request."""
+        self._portal.call(self._record.cancel)
+        self.close()
+
     def leave(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -155,7 +161,7 @@ class _Exchange(httpx.SyncByteStream):
         try:
             # Otherwise the application has never heard of the request.
             if not self._records.discard(self.name):
-                if not self.is_complete:
+                if not self.is_complete and not record.is_complete:
                     self._portal.call(record.cancel)
                     self.connection.close()
                 record.done.wait()

@@ -94,7 +94,7 @@ class WebSocketTestSession:
             case "websocket.disconnect":
                 self.close(message.get("code", 1000), message.get("reason"))
             case kind:
-                raise ValueError(f"a client sends 'websocket.receive' or 'websocket.disconnect', not {kind!r}")
+                raise RuntimeError(f"a client sends 'websocket.receive' or 'websocket.disconnect', not {kind!r}")
 
     def send_text(self, data: str) -> None:
         """Sends a text message."""
