@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON = $(shell python3 scripts/pythons.py --best)
 
-.PHONY: help demo test lint bench autobahn clean
+.PHONY: help demo test lint bench autobahn upstream clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -28,6 +28,9 @@ bench:  ## every peer side by side: tables, ratios and a chart in bench/results/
 
 autobahn:  ## the WebSocket server cases of the Autobahn test suite (needs a Python 2.7)
 	scripts/autobahn.sh
+
+upstream:  ## FastAPI's own test suite with compiled routes, test by test against stock
+	$(PYTHON) tests/upstream/run.py $(UPSTREAM_OPTIONS)
 
 clean:  ## remove what was built
 	rm -rf target .venvs bench/.venv autobahn-report python/overdrive/*.so

@@ -325,6 +325,15 @@ def test_run_tells_why_it_cannot_in_one_line(tmp_path: Path, call: str, code: in
 
 
 def test_what_users_need_is_exported() -> None:
-    assert set(overdrive.__all__) == {"Config", "ConfigError", "Server", "StartupError", "__version__", "run"}
+    assert set(overdrive.__all__) == {
+        "Config",
+        "ConfigError",
+        "Server",
+        "StartupError",
+        "__version__",
+        "compile",
+        "run",
+        "uncompiled",
+    }
     for name in overdrive.__all__:
         assert getattr(overdrive, name) is not None

@@ -16,7 +16,7 @@ from overdrive._overdrive import __version__
 from overdrive.config import Config
 from overdrive.errors import ConfigError, StartupError
 from overdrive.main import run
-from overdrive.plans import compile
+from overdrive.plans import compile, uncompiled
 from overdrive.server import Server
 
-__all__ = ["Config", "ConfigError", "Server", "StartupError", "__version__", "compile", "run"]
+__all__ = ["Config", "ConfigError", "Server", "StartupError", "__version__", "compile", "run", "uncompiled"]

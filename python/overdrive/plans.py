@@ -6,7 +6,8 @@ import asyncio
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from overdrive.errors import StartupError
 from overdrive.interface import ASGI3
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # Seconds that compiling anew may keep the loop at a time.
 SLICE = 0.005
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 logger = logging.getLogger("overdrive.error")
 
@@ -93,6 +96,26 @@ class CompiledRoutes:
             if time.monotonic() - started > SLICE:
                 await asyncio.sleep(0)
                 started = time.monotonic()
+
+
+def uncompiled(endpoint: Endpoint) -> Endpoint:
+    """Marks an endpoint whose route is not to be compiled: FastAPI's own code serves it.
+
+    ```python
+    import overdrive
+    from fastapi import FastAPI
+
+    app = FastAPI()
+
+
+    @app.get("/odd")
+    @overdrive.uncompiled
+    async def odd() -> str:
+        return "as FastAPI has it"
+    ```
+    """
+    endpoint.__overdrive_uncompiled__ = True  # type: ignore[attr-defined]
+    return endpoint
 
 
 def _may_be_fastapi() -> bool:

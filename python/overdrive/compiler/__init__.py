@@ -6,6 +6,7 @@ here, so this package is imported only where an application is one.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -165,7 +166,7 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         route_lists=[routes for _, routes in lists],
         stack=app.middleware_stack,
         overriders=[app],
-        globals=_telemetry(app),
+        globals=_watched(),
         on_change=on_change,
     )
     return Compilation(plans, entries, None, stack, own_seconds(), fastapi_seconds)
@@ -185,17 +186,18 @@ def _if_same(found: Any, known: Any) -> Any:
     return found if found is known else None
 
 
-def _telemetry(app: FastAPI) -> list[tuple[dict[str, Any], str, Any]]:
-    """The globals that say whether FastAPI's own telemetry is on."""
+def _watched() -> list[tuple[dict[str, Any], str, Any, str]]:
+    """The globals that plans depend on and that others set: telemetry's providers, and functions that tests replace."""
     import opentelemetry._logs._internal as logs
     import opentelemetry.metrics._internal as metrics
     import opentelemetry.trace as trace
 
     return [
-        (vars(module), name, getattr(module, name))
-        for module, name in (
-            (trace, "_TRACER_PROVIDER"),
-            (metrics, "_METER_PROVIDER"),
-            (logs, "_LOGGER_PROVIDER"),
+        (vars(module), name, getattr(module, name), reason)
+        for module, name, reason in (
+            (trace, "_TRACER_PROVIDER", "OpenTelemetry is active"),
+            (metrics, "_METER_PROVIDER", "OpenTelemetry is active"),
+            (logs, "_LOGGER_PROVIDER", "OpenTelemetry is active"),
+            (json, "loads", "json.loads was replaced"),
         )
     ]

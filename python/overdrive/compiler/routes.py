@@ -177,6 +177,8 @@ def _plan(found: Found, *, limited: bool, off: Mapping[str, str]) -> Plan:
     effective = found.effective
     handler = unwrap(effective.app)
     dependant = handler.dependant
+    if getattr(dependant.call, "__overdrive_uncompiled__", False):
+        raise NotCompiled("it is marked as uncompiled")
     if handler.stream_item_field is not None or handler.is_sse_stream or handler.is_json_stream:
         raise NotCompiled("a streaming endpoint")
     tree = Tree(known_security="security" not in off, form=handler.reads == "form")

@@ -14,7 +14,7 @@ from overdrive.testing.inprocess import InProcess, InProcessUpgrade
 from overdrive.testing.library import StarletteDeprecationWarning, httpx
 from overdrive.testing.lifespan import Lifespan
 from overdrive.testing.records import Records
-from overdrive.testing.serving import Serving
+from overdrive.testing.serving import Serving, SharedServing
 from overdrive.testing.transport import EngineTransport, Upgrade
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ class TestClient(httpx.Client):
     client: who the scope says has made the request.
     compile: "auto" lets compiled routes answer, as the server does; "off" does not.
 
-    Outside of a `with` block each request has a loop of its own, and the application's lifespan does not run. Within
-    one all requests share a loop, and `portal` calls functions on it; the lifespan runs around them, and `app_state` is
-    its state. A request is over when the application's coroutine has ended, background tasks included.
+    Outside of a `with` block each request has a loop of its own (but what is done while a WebSocket is open shares that
+    one's), and the application's lifespan does not run. Within a block all requests share a loop, and `portal` calls
+    functions on it; the lifespan runs around them, and `app_state` is its state. A request is over when the
+    application's coroutine has ended, background tasks included.
 
     ```python
     from fastapi import FastAPI
@@ -83,6 +84,7 @@ class TestClient(httpx.Client):
         self._compiled = compiled(app, wanted=compile == "auto")
         self._records = Records()
         self._current: Serving | None = None
+        self._shared = SharedServing()
         self._exits = contextlib.ExitStack()
         self._in_process: InProcess | None = None
         self.app_state: dict[str, Any] = {}
@@ -169,12 +171,16 @@ class TestClient(httpx.Client):
         return Serving(self.app, self._compiled, self._records, self.async_backend["backend_options"])
 
     @contextlib.contextmanager
-    def _serving(self) -> Iterator[Serving]:
-        """The engine of the `with` block, or one for a single request."""
+    def _serving(self, *, is_websocket: bool) -> Iterator[Serving]:
+        """The engine of the `with` block, or else that of the open WebSockets, or else one of its own."""
         if self._current is not None:
             self._current.refresh()
             yield self._current
-        else:
-            with self._serve() as serving:
-                serving.start()
-                yield serving
+            return
+        with self._shared.joined(self._serve if is_websocket else None) as shared:
+            if shared is not None:
+                yield shared
+                return
+        with self._serve() as serving:
+            serving.start()
+            yield serving

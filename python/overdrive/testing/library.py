@@ -1,4 +1,4 @@
-"""Starlette's own test client, and the httpx that it uses: it knows several, and responses must be of its classes."""
+"""Starlette's own test client, and the httpx that it uses: responses must be of the same classes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What the engine is told of each request of a test client beside its bytes, and what it tells in return.
 
-A request names its record in a private header. The engine's side is `crates/python/src/asgi/side_channel.rs`; it calls
-the methods `fill` to `ended` on the loop's thread, while the client waits on its own.
+A request names its record in a private header. The engine's side of this is `crates/python/src/asgi/side_channel.rs`.
+It calls the methods `fill` to `ended` on the loop's thread, while the client waits on its own.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import contextvars
 import socket
+import threading
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import anyio.from_thread
@@ -34,6 +36,42 @@ SETTINGS = EngineSettings(
     ws_ping_timeout=None,
     ws_per_message_deflate=False,
 )
+
+
+class SharedServing:
+    """The engine of a client's open WebSockets, which may want to talk to each other, and of what is done meanwhile."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._serving: Serving | None = None
+        self._users = 0
+
+    @contextlib.contextmanager
+    def joined(self, make: Callable[[], Serving] | None) -> Iterator[Serving | None]:
+        """The engine that there is, or that `make` makes; it ends with the last who has joined it."""
+        with self._lock:
+            if self._serving is None and make is not None:
+                with contextlib.ExitStack() as exits:
+                    serving = exits.enter_context(make())
+                    serving.start()
+                    exits.pop_all()
+                self._serving = serving
+            joined = self._serving
+            self._users += joined is not None
+        try:
+            yield joined
+        finally:
+            if joined is not None:
+                self._leave(joined)
+
+    def _leave(self, serving: Serving) -> None:
+        with self._lock:
+            self._users -= 1
+            is_last = not self._users
+            if is_last:
+                self._serving = None
+        if is_last:
+            serving.__exit__(None, None, None)
 
 
 class Serving:

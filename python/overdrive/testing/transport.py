@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
 from overdrive.testing import headers as header_lines
 from overdrive.testing.library import httpx
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
-ServingFactory = Callable[[], contextlib.AbstractContextManager["Serving"]]
+
+class ServingFactory(Protocol):
+    """Gives the engine for a request. `is_websocket`: others may join it as long as this one is open."""
+
+    def __call__(self, *, is_websocket: bool) -> contextlib.AbstractContextManager[Serving]: ...
 
 
 class Upgrade(Exception):
@@ -69,11 +73,12 @@ class EngineTransport(httpx.BaseTransport):
         lines = header_lines.seen(request)
         if request.url.scheme in ("ws", "wss"):
             record = self._record("websocket", request)
-            raise Upgrade(WebSocketTestSession(self._serving, self._records, record, request.url.raw_path, lines))
+            serving_them = self._serving(is_websocket=True)
+            raise Upgrade(WebSocketTestSession(serving_them, self._records, record, request.url.raw_path, lines))
         record = self._record("http", request)
         record.extensions["http.response.debug"] = {}
         with contextlib.ExitStack() as exits:
-            serving = exits.enter_context(self._serving())
+            serving = exits.enter_context(self._serving(is_websocket=False))
             exchange = _Exchange(serving, self._records, record, raises=self._raise_server_exceptions)
             exits.push(exchange.leave)
             try:

@@ -9,6 +9,8 @@ from fastapi.routing import APIRoute
 from starlette.routing import Match
 from starlette.types import Scope
 
+import overdrive
+
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -25,6 +27,12 @@ app = FastAPI(lifespan=lifespan, openapi_url=None)
 @app.get("/compiled")
 async def compiled() -> str:
     return "compiled"
+
+
+@app.get("/marked")
+@overdrive.uncompiled
+async def marked() -> str:
+    return "marked"
 
 
 @app.post("/form")

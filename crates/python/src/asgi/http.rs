@@ -466,12 +466,9 @@ impl Exchange {
 
     /// ASGI extension "Path Send": a file of ours goes out without passing through Python.
     fn send_path(&self, message: &Message<'_>) -> PyResult<()> {
+        // The extension asks for an absolute path; Starlette sends what its `FileResponse` was given, and so a relative one is
+        // taken as everywhere else.
         let path: std::path::PathBuf = message.required(&self.bridge.host.names.path)?.extract()?;
-        if !path.is_absolute() {
-            return Err(PyValueError::new_err(format!(
-                "'path' of 'http.response.pathsend' must be absolute: {path:?}"
-            )));
-        }
         let file = File::open(&path)?;
         if file.metadata()?.is_dir() {
             return Err(PyValueError::new_err(format!("'path' of 'http.response.pathsend' is a directory: {path:?}")));

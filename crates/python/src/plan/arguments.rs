@@ -170,8 +170,9 @@ impl Call {
     ) -> PyResult<()> {
         let runtime = &self.plans().runtime;
         if self.exposed.get() && !node.parameters.is_empty() {
-            // The query, the headers and the cookies FastAPI has read before anybody could change them.
+            // The query and the cookies FastAPI has read before anybody could change them.
             self.input.take_path(self.scope(py)?.bind(py))?;
+            self.input.take_headers(&self.header_list(py)?)?;
         }
         for parameter in &node.parameters {
             let value = parameter.read(py, runtime, &self.input, errors)?;

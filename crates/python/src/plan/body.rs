@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::runtime::Runtime;
 use super::spec::BodySpec;
@@ -39,6 +40,11 @@ pub(crate) struct BodyParameter {
 impl BodyParameter {
     pub(crate) fn new(spec: BodySpec) -> BodyParameter {
         BodyParameter { argument: spec.argument, keys: spec.keys, value: Value::new(spec.value) }
+    }
+
+    /// For the garbage collector.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.value.traverse(visit)
     }
 
     /// The argument, or `None` after its errors were added. `embedded`: it is a member of a JSON object.

@@ -37,6 +37,8 @@ pub(crate) struct Call {
     pub(super) gathered: RefCell<Gathered>,
     pub(super) stacks: OnceCell<Stacks>,
     pub(super) scope: OnceCell<Py<PyDict>>,
+    /// The scope's list of headers, whatever stands in the scope by now.
+    pub(super) first_headers: OnceCell<Py<PyAny>>,
     pub(super) request: OnceCell<Py<PyAny>>,
     /// The `Response` that was injected, if one was asked for.
     pub(super) response: OnceCell<Py<PyAny>>,
@@ -77,6 +79,7 @@ impl Call {
             gathered: RefCell::default(),
             stacks: OnceCell::new(),
             scope: OnceCell::new(),
+            first_headers: OnceCell::new(),
             request: OnceCell::new(),
             response: OnceCell::new(),
             background: OnceCell::new(),

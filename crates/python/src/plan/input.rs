@@ -1,10 +1,13 @@
 //! What a request holds, as FastAPI's parameters see it.
 
 use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::query::{parse_cookies, parse_query};
 use super::runtime::Runtime;
@@ -17,6 +20,8 @@ pub(crate) struct Input {
     /// Of the query string, as sent.
     pub(crate) query: String,
     pub(crate) headers: HeaderMap,
+    /// The headers as code of the user's has left them, once it could have changed them.
+    changed_headers: RefCell<Option<Rc<HeaderMap>>>,
     /// The converted path parameters, in the order of the path.
     pub(crate) path: RefCell<Vec<(Py<PyString>, Py<PyAny>)>>,
     query_pairs: OnceCell<Vec<(String, String)>>,
@@ -28,6 +33,7 @@ impl Input {
         Input {
             query: query.to_owned(),
             headers,
+            changed_headers: RefCell::default(),
             path: RefCell::new(path),
             query_pairs: OnceCell::new(),
             cookies: OnceCell::new(),
@@ -47,6 +53,19 @@ impl Input {
         }
         let before = self.path.replace(path);
         drop(before);
+        Ok(())
+    }
+
+    /// Takes the headers from a list that code of the user's may have changed; lines that no request can have are passed over.
+    pub(crate) fn take_headers(&self, list: &Bound<'_, PyAny>) -> PyResult<()> {
+        let mut headers = HeaderMap::new();
+        for pair in list.try_iter()? {
+            let Ok((name, value)) = pair?.extract::<(PyBackedBytes, PyBackedBytes)>() else { continue };
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&name), HeaderValue::from_bytes(&value)) {
+                headers.append(name, value);
+            }
+        }
+        self.changed_headers.replace(Some(Rc::new(headers)));
         Ok(())
     }
 
@@ -189,6 +208,11 @@ impl Parameter {
         })
     }
 
+    /// For the garbage collector.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.value.traverse(visit)
+    }
+
     /// The argument, or `None` after its errors were added.
     pub(crate) fn read<'py>(
         &self,
@@ -219,7 +243,10 @@ impl Parameter {
         let received = match self.source {
             Source::Path => input.path_parameters(py)?.into_any(),
             Source::Query => pyo3::types::PyBytes::new(py, input.query.as_bytes()).into_any(),
-            Source::Header => raw_headers(py, &input.headers)?.into_any(),
+            Source::Header => match input.changed_headers.borrow().clone() {
+                Some(headers) => raw_headers(py, &*headers)?.into_any(),
+                None => raw_headers(py, &input.headers)?.into_any(),
+            },
             Source::Cookie => input.cookies(py, runtime)?.into_any(),
         };
         let result = runtime.validate_model.bind(py).call1((self.value.field(), self.source.name(), received))?;
@@ -234,6 +261,8 @@ impl Parameter {
         runtime: &Runtime,
         input: &Input,
     ) -> PyResult<(&Key, Option<Bound<'py, PyAny>>)> {
+        let changed = input.changed_headers.borrow().clone();
+        let headers = changed.as_deref().unwrap_or(&input.headers);
         for key in &self.keys {
             let found = match self.source {
                 Source::Path => input
@@ -249,9 +278,9 @@ impl Parameter {
                 Source::Header => match &key.header {
                     None => None,
                     Some(name) if self.sequence => {
-                        list_of(py, input.headers.get_all(name).iter().map(|value| latin1(py, value)))?
+                        list_of(py, headers.get_all(name).iter().map(|value| latin1(py, value)))?
                     }
-                    Some(name) => input.headers.get(name).map(|value| latin1(py, value)),
+                    Some(name) => headers.get(name).map(|value| latin1(py, value)),
                 },
                 Source::Cookie => input.cookie(py, runtime, &key.text)?,
             };

@@ -3,6 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::body::BodyParameter;
 use super::input::{Parameter, Source};
@@ -118,6 +119,14 @@ impl Node {
             limited: spec.limited,
             exposes_request: spec.exposes_request,
         })
+    }
+
+    /// For the garbage collector.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.dependant)?;
+        visit.call(&self.call)?;
+        self.parameters.iter().try_for_each(|parameter| parameter.traverse(visit))?;
+        self.body.iter().try_for_each(|parameter| parameter.traverse(visit))
     }
 
     pub(crate) fn places(&self) -> std::ops::Range<usize> {

@@ -7,6 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::json::{Encoder, Written};
 use super::runtime::Runtime;
@@ -57,6 +58,15 @@ impl Answer {
             options: spec.options,
             in_thread: spec.in_thread,
         })
+    }
+
+    /// For the garbage collector.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.class)?;
+        visit.call(&self.field)?;
+        visit.call(&self.validate)?;
+        visit.call(&self.serialize)?;
+        visit.call(&self.options)
     }
 
     /// The bytes or the content that `value`, validated already, is serialized to.

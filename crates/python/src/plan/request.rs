@@ -1,7 +1,7 @@
 //! The request object of a request and what it stands on, made when somebody asks: its scope, its exit stacks.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyList, PyString};
 
 use super::call::{Call, get_or_try_init};
 use super::exits::Stacks;
@@ -30,6 +30,9 @@ impl Call {
         get_or_try_init(&self.scope, || {
             let plans = self.plans();
             let scope = self.wire.scope(py, &self.input.headers)?;
+            if let Some(headers) = scope.get_item(pyo3::intern!(py, "headers"))? {
+                let _ = self.first_headers.set(headers.unbind());
+            }
             let stacks = self.stacks(py)?;
             let parameters = self.input.path_parameters(py)?;
             if self.wire.engine().is_some() {
@@ -57,6 +60,18 @@ impl Call {
             scope.set_item(pyo3::intern!(py, "fastapi_function_astack"), &stacks.function)?;
             Ok(scope.unbind())
         })
+    }
+
+    /// The list that FastAPI's `Headers` of this request look at.
+    pub(super) fn header_list<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let request = self.request(py)?.bind(py);
+        match request.getattr_opt(pyo3::intern!(py, "_headers"))? {
+            Some(headers) => headers.getattr(pyo3::intern!(py, "_list")),
+            None => Ok(match self.first_headers.get() {
+                Some(headers) => headers.bind(py).clone(),
+                None => PyList::empty(py).into_any(),
+            }),
+        }
     }
 
     pub(super) fn stacks(&self, py: Python<'_>) -> PyResult<&Stacks> {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::asgi::{self, PlanCoroutine};
 use super::node::{Kind, Node, Special};
@@ -101,6 +102,18 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// For the garbage collector.
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.route)?;
+        visit.call(&self.scope)?;
+        visit.call(&self.form_limits)?;
+        self.path_parameters.iter().try_for_each(|(_, convert)| visit.call(convert))?;
+        self.nodes.iter().try_for_each(|node| node.traverse(visit))?;
+        self.answer.traverse(visit)
+    }
+}
+
 /// See `_overdrive.pyi`.
 #[pyclass(frozen, module = "overdrive._overdrive")]
 pub(crate) struct Plans {
@@ -129,6 +142,9 @@ pub(crate) struct Plans {
     handed_over: Mutex<HashMap<String, u64>>,
 }
 
+/// A global of a module that must be what it was: `(globals, name, value, reason)`.
+type Global = (Py<PyDict>, Py<PyString>, Py<PyAny>, String);
+
 /// What is looked at before every request.
 struct Guards {
     /// The route lists of all routers, as they were compiled.
@@ -136,8 +152,8 @@ struct Guards {
     stack: Py<PyAny>,
     /// Objects with `dependency_overrides`.
     overriders: Vec<Py<PyAny>>,
-    /// Module globals that must be what they were: `(globals, name, value)`.
-    globals: Vec<(Py<PyDict>, Py<PyString>, Py<PyAny>)>,
+    /// Module globals that must be what they were.
+    globals: Vec<Global>,
 }
 
 #[pymethods]
@@ -162,7 +178,7 @@ impl Plans {
         route_lists: Vec<Bound<'_, PyList>>,
         stack: Py<PyAny>,
         overriders: Vec<Py<PyAny>>,
-        globals: Vec<(Py<PyDict>, Py<PyString>, Py<PyAny>)>,
+        globals: Vec<Global>,
         on_change: Py<PyAny>,
     ) -> PyResult<Plans> {
         let mut index = Vec::with_capacity(entries.len());
@@ -216,6 +232,24 @@ impl Plans {
         }
     }
 
+    /// An application refers to its plans, and they to it. Plans never change, so it is others that break the circle.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let visit = &visit;
+        self.plans.iter().flatten().try_for_each(|plan| plan.traverse(visit))?;
+        let guards = &self.guards;
+        for (list, items) in &guards.lists {
+            visit.call(list)?;
+            items.iter().try_for_each(|item| visit.call(item))?;
+        }
+        visit.call(&guards.stack)?;
+        guards.overriders.iter().try_for_each(|overrider| visit.call(overrider))?;
+        visit.call(&self.application)?;
+        visit.call(&self.router_object)?;
+        visit.call(&self.handlers)?;
+        visit.call(&self.raise_through)?;
+        visit.call(&self.on_change)
+    }
+
     /// Requests that plans have answered, and those that were handed to FastAPI's own code, by reason.
     fn counts(&self) -> (u64, HashMap<String, u64>) {
         (
@@ -251,7 +285,7 @@ pub(crate) enum Destination<'t, 'p> {
 
 impl Plans {
     /// Whether plans may answer at the moment; else the reason why not.
-    pub(crate) fn hold(&self, py: Python<'_>) -> Result<(), &'static str> {
+    pub(crate) fn hold(&self, py: Python<'_>) -> Result<(), &str> {
         if self.changed.load(Ordering::Relaxed) {
             return Err("the routes have changed");
         }
@@ -273,9 +307,9 @@ impl Plans {
                 return Err("dependency_overrides are in force");
             }
         }
-        for (globals, name, value) in &guards.globals {
+        for (globals, name, value, reason) in &guards.globals {
             if !globals.bind(py).get_item(name.bind(py)).is_ok_and(|found| found.is_some_and(|found| found.is(value))) {
-                return Err("OpenTelemetry is active");
+                return Err(reason);
             }
         }
         Ok(())
@@ -293,6 +327,10 @@ impl Plans {
     pub(crate) fn find<'p>(&self, method: &str, path: &'p str, has_body: bool) -> Destination<'_, 'p> {
         if !path.starts_with('/') || path.contains('\n') {
             return Destination::Stock("an unusual path");
+        }
+        if method.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            // Scopes have it in upper case.
+            return Destination::Stock("an unusual method");
         }
         match self.router.find(method, path) {
             Found::Route(place, parameters) => match &self.plans[place] {

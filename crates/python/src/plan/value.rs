@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::runtime::Runtime;
 use super::spec::ValueSpec;
@@ -34,6 +35,16 @@ impl Value {
             None => Missing::Fresh,
         };
         Value { field: spec.field, validate: spec.validate, missing, validate_default: spec.validate_default }
+    }
+
+    /// For the garbage collector.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.field)?;
+        visit.call(&self.validate)?;
+        match &self.missing {
+            Missing::Shared(value) => visit.call(value),
+            Missing::Required | Missing::Fresh => Ok(()),
+        }
     }
 
     pub(crate) fn field(&self) -> &Py<PyAny> {

@@ -1,0 +1,1 @@
+"""An application that uses all of FastAPI that overdrive compiles, a module for each theme."""

@@ -1,0 +1,53 @@
+"""The applications, each served by both servers for the whole run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import _servers
+from tests.differential.pair import Pair
+
+UVICORN = [sys.executable, "-m", "uvicorn"]
+# Sets are listed in the order of their hashes, which is seen in `Allow`. Nothing else of the environment may differ.
+SEEDED = {"PYTHONHASHSEED": "1"}
+# Connections are kept for as long as the tests take, and what is printed is what went wrong.
+SHARED_OPTIONS = ["--timeout-keep-alive", "300", "--no-access-log"]
+
+
+@pytest.fixture(scope="session")
+def pair_of() -> Iterator[Callable[[str], Pair]]:
+    """`pair_of("module")`: the application `application.module:app` on both servers, started once."""
+    pairs: dict[str, Pair] = {}
+    failed: dict[str, Exception] = {}
+    more = shlex.split(os.environ.get("DIFFERENTIAL_OPTIONS", ""))
+    with _servers() as start:
+
+        def pair(module: str) -> Pair:
+            if module in failed:
+                raise failed[module]
+            if module not in pairs:
+                named = f"application.{module}:app"
+                folder = Path(__file__).parent
+                try:
+                    uvicorn = start(named, *SHARED_OPTIONS, command=UVICORN, env=SEEDED, app_dir=folder)
+                    overdrive = start(named, *SHARED_OPTIONS, *more, env=SEEDED, app_dir=folder)
+                    pairs[module] = Pair(uvicorn, overdrive)
+                except Exception as error:
+                    # One start that fails, not one for each test.
+                    failed[module] = error
+                    raise
+            return pairs[module]
+
+        yield pair
+
+
+@pytest.fixture
+def both(pair_of: Callable[[str], Pair]) -> Pair:
+    """The main application."""
+    return pair_of("main")

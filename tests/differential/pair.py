@@ -1,0 +1,179 @@
+"""The same request to both servers, and the same answer from both."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.conftest import Served
+from tests.differential.wire import Answer, Broken, Client, Request, grouped
+
+# Every server has its own.
+IGNORED = {"date", "server"}
+
+TIMES = int(os.environ.get("DIFFERENTIAL_TIMES", "1"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """Requests that are sent one after the other, and what stock FastAPI is known to say to each.
+
+    `shows` must be found in the last answer of both, in its headers, body or journal: it keeps a test from passing
+    because both servers refuse. `until` is an event that may come after the response; the journal is read once it is
+    there.
+    """
+
+    requests: tuple[Request, ...]
+    statuses: tuple[int, ...]
+    shows: str | None = None
+    until: str | None = None
+
+
+def case(
+    requests: Request | Sequence[Request],
+    statuses: int | Sequence[int] = 200,
+    shows: str | None = None,
+    until: str | None = None,
+) -> Case:
+    """A case. A single status is that of every request."""
+    sent = (requests,) if isinstance(requests, Request) else tuple(requests)
+    expected = (statuses,) * len(sent) if isinstance(statuses, int) else tuple(statuses)
+    assert len(expected) == len(sent), "one status for each request"
+    return Case(sent, expected, shows, until)
+
+
+def table(cases: dict[str, Case]) -> Any:
+    """Parametrizes a test with `case`, its ids the names of the behaviours."""
+    return pytest.mark.parametrize("case", [pytest.param(given, id=name) for name, given in cases.items()])
+
+
+class Side:
+    """One of the two servers."""
+
+    def __init__(self, name: str, served: Served) -> None:
+        self.name = name
+        self.served = served
+        self.client = Client(served)
+        self._journals = Client(served)
+        self._logged = 0
+        self.journal("none", "0")
+
+    def ask(self, request: Request, journal: str, following: str, until: str | None) -> Answer | str:
+        """The answer with its journal, or what went wrong. In any case the journal `following` is open then."""
+        self._logged = len(self.served.log)
+        try:
+            answer = self.client.ask(request)
+        except Broken as error:
+            return f"{error}\njournal: {self.journal(journal, following)}"
+        answer.journal = self.journal(journal, following, until)
+        return answer
+
+    def journal(self, journal: str, following: str, until: str | None = None) -> list[str]:
+        """What was noted, once the event `until` was, and what was noted for an earlier journal too late."""
+        missed = []
+        if until is not None:
+            deadline = time.monotonic() + 10
+            while self._journals.ask(Request("GET", f"/journal/{journal}?until={quote(until)}")).status == 202:
+                if time.monotonic() > deadline:
+                    missed.append(f"(in 10 s there was no {until!r})")
+                    break
+        read = json.loads(self._journals.ask(Request("GET", f"/journal/{journal}?next={following}")).body)
+        late = (f"(late, give the earlier request an `until`) {event}" for event in read["late"])
+        return [*read["events"], *missed, *late]
+
+    def log(self) -> str:
+        """The end of what the server has printed since the last request was sent."""
+        lines = self.served.log[self._logged :].splitlines()
+        return "\n".join([f"(... {len(lines) - 25} lines before)", *lines[-25:]] if len(lines) > 26 else lines)
+
+
+class Pair:
+    """uvicorn, which gives the answers, and overdrive, which must give the same."""
+
+    def __init__(self, uvicorn: Served, overdrive: Served) -> None:
+        self._counter = itertools.count(1)
+        self._open = "0"
+        self.uvicorn = Side("uvicorn", uvicorn)
+        self.overdrive = Side("overdrive", overdrive)
+
+    def check(self, case: Case) -> None:
+        """Sends the requests of a case, as often as the environment says."""
+        for _ in range(TIMES):
+            answer = None
+            for index, (request, status) in enumerate(zip(case.requests, case.statuses, strict=True)):
+                answer = self.same(request, case.until if index == len(case.requests) - 1 else None)
+                assert answer.status == status, f"not what this test is for:\n{request}\n\n{answer}"
+            if case.shows is not None:
+                assert answer is not None
+                shown = f"{answer}\n{answer.body.decode(errors='replace')}"
+                assert case.shows in shown, f"{case.shows!r} is not in what both answer to\n{request}\n\n{answer}"
+
+    def same(self, request: Request, until: str | None = None) -> Answer:
+        """Sends a request to both; returns uvicorn's answer when overdrive's is equal, or fails with both."""
+        journal, self._open = self._open, str(next(self._counter))
+        expected = self.uvicorn.ask(request, journal, self._open, until)
+        got = self.overdrive.ask(request, journal, self._open, until)
+        if until is not None:
+            # An application that raises after its response makes uvicorn end the connection, even when the next request
+            # is already being answered on it.
+            self.uvicorn.client.close()
+        differing = difference(expected, got)
+        if differing:
+            pytest.fail(
+                f"{differing}\n\n>>> {request}\n\n"
+                f"=== uvicorn\n{expected}\n{self.uvicorn.log()}\n"
+                f"=== overdrive\n{got}\n{self.overdrive.log()}",
+                pytrace=False,
+            )
+        assert isinstance(expected, Answer), f"uvicorn itself fails:\n{request}\n\n{expected}"
+        odd = [event for event in expected.journal if event.startswith("(")]
+        assert not odd, f"both servers: {odd}\n{request}\n\n{expected}"
+        return expected
+
+
+def difference(expected: Answer | str, got: Answer | str) -> str:
+    """What a client, or the application, could tell the answers apart by; empty when there is nothing."""
+    if not isinstance(expected, Answer) or not isinstance(got, Answer):
+        # Both may have broken off, but not one alone.
+        return "" if type(expected) is type(got) else "only one of the servers answered"
+    expected, got = _told_alike(expected, got)
+    lines = []
+    for name in ("status", "reason", "headers", "body", "cut", "journal"):
+        ours, theirs = getattr(got, name), getattr(expected, name)
+        if ours != theirs:
+            lines.append(f"{name} differs:\n    uvicorn   {_short(theirs, ours)}\n    overdrive {_short(ours, theirs)}")
+    return "\n".join(lines)
+
+
+def _told_alike(expected: Answer, got: Answer) -> tuple[Answer, Answer]:
+    # What docs/differences.md says: whose server it is, repeated headers together, one piece not chunked.
+    first = [(name, value) for name, value in grouped(expected.headers) if name not in IGNORED]
+    second = [(name, value) for name, value in grouped(got.headers) if name not in IGNORED]
+    length = ("content-length", str(len(got.body)))
+    chunked = ("transfer-encoding", "chunked")
+    if chunked in first and length in second and chunked not in second:
+        first.remove(chunked)
+        second.remove(length)
+    if expected.status == 500 and ("connection", "close") in first:
+        # The server's own answer, not one of the application's: each writes it in its own order.
+        first.sort()
+        second.sort()
+    return replace(expected, headers=first), replace(got, headers=second)
+
+
+def _short(value: object, other: object) -> str:
+    # Two long values are shown from where they part.
+    shown, compared = repr(value), repr(other)
+    if len(shown) <= 300:
+        return shown
+    at = next((i for i, (one, two) in enumerate(zip(shown, compared, strict=False)) if one != two), 0)
+    start = max(0, at - 100)
+    return f"...{shown[start : at + 200]}..."
