@@ -33,4 +33,4 @@ upstream:  ## FastAPI's own test suite with compiled routes, test by test agains
 	$(PYTHON) tests/upstream/run.py $(UPSTREAM_OPTIONS)
 
 clean:  ## remove what was built
-	rm -rf target .venvs bench/.venv autobahn-report python/overdrive/*.so
+	rm -rf target .venvs bench/.venv bench/.venvs autobahn-report python/overdrive/*.so

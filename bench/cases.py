@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import load
+from load import Request
 from servers import Running
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -66,7 +67,11 @@ class Variant:
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison. `verify` raises load.InvalidRun for wrong answers; `measure` yields the figures of one run."""
+    """One comparison. `verify` raises load.InvalidRun for wrong answers; `measure` yields the figures of one run.
+
+    Cases of one `group` can be asked for together. `absent` says why a server that one would look for takes no part,
+    `remarks` what to know of one that does.
+    """
 
     name: str
     title: str
@@ -77,6 +82,9 @@ class Case:
     verify: Callable[[Running], None]
     measure: Callable[[Running, Settings], Measured]
     needs_all_cores: bool = False
+    group: str = ""
+    absent: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def require(condition: bool, found: object) -> None:
@@ -87,35 +95,40 @@ def require(condition: bool, found: object) -> None:
 
 def verify_json(server: Running) -> None:
     """The small object of `apps/bare.py`."""
-    status, headers, body = load.fetch(server.port, "/json")
+    status, headers, body = load.fetch(server.port, Request("/json"))
     require(status == 200 and headers["content-type"] == "application/json", (status, headers))
     require(json.loads(body) == {"message": "done"}, body)
 
 
 def verify_item(server: Running) -> None:
     """The item of `apps/fastapi_json.py`, and that its parameters are checked."""
-    status, _, body = load.fetch(server.port, "/items/7?limit=500")
+    status, _, body = load.fetch(server.port, Request("/items/7?limit=500"))
     expected = {"id": 7, "name": "item 7", "price": 9.5, "tags": ["new", "limit 100"]}
     require(status == 200 and json.loads(body) == expected, (status, body))
-    status, _, body = load.fetch(server.port, "/items/seven")
+    status, _, body = load.fetch(server.port, Request("/items/seven"))
     require(status == 422, (status, body))
 
 
 def verify_bodies(server: Running) -> None:
     """That bodies arrive whole, both ways."""
     size = MIB + 1
-    status, _, body = load.fetch(server.port, "/upload", method="POST", body=b"x" * size)
+    status, _, body = load.fetch(server.port, Request("/upload", "POST", body=b"x" * size))
     require(status == 200 and body == str(size).encode(), (status, body[:100]))
-    status, _, body = load.fetch(server.port, f"/download?bytes={size}")
+    status, _, body = load.fetch(server.port, Request(f"/download?bytes={size}"))
     require(status == 200 and body == b"x" * size, (status, len(body)))
 
 
-def requests(path: str, connections: int) -> Callable[[Running, Settings], Measured]:
+def requests(request: Request, connections: int, status: int = 200) -> Callable[[Running, Settings], Measured]:
     """Requests a second of wrk, warmed up."""
 
     def measure(server: Running, settings: Settings) -> Measured:
-        load.wrk(server.port, path, settings.core, connections=connections, seconds=settings.warm_up)
-        return {"rate": load.wrk(server.port, path, settings.core, connections=connections, seconds=settings.seconds)}
+        def rate(seconds: float) -> float:
+            return load.wrk(
+                server.port, request, settings.core, connections=connections, seconds=seconds, status=status
+            )
+
+        rate(settings.warm_up)
+        return {"rate": rate(settings.seconds)}
 
     return measure
 
@@ -151,8 +164,8 @@ def lateness(server: Running, settings: Settings) -> Measured:
     """How late timers of the application fire under steady load: neither its opening nor its end is counted."""
     span = 2 * settings.seconds
     begin = time.monotonic() + settings.warm_up
-    rate = load.wrk(server.port, "/json", settings.core, connections=512, seconds=settings.warm_up + span)
-    found = json.loads(load.fetch(server.port, f"/lateness?{begin}-{begin + span}")[2])
+    rate = load.wrk(server.port, Request("/json"), settings.core, connections=512, seconds=settings.warm_up + span)
+    found = json.loads(load.fetch(server.port, Request(f"/lateness?{begin}-{begin + span}"))[2])
     require(found["sleeps"] > 0, found)
     return {"p99": found["p99"], "p50": found["p50"], "max": found["max"], "rate": rate}
 
@@ -163,9 +176,9 @@ def split(server: Running, settings: Settings) -> Measured:
     # The address answers as soon as one of the workers serves.
     while len(held := load.connections_by_process(server.port, 64)) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
-    load.wrk(server.port, "/json", settings.core, connections=64, seconds=settings.warm_up)
+    load.wrk(server.port, Request("/json"), settings.core, connections=64, seconds=settings.warm_up)
     before = server.processor_seconds()
-    rate = load.wrk(server.port, "/json", settings.core, connections=64, seconds=settings.seconds)
+    rate = load.wrk(server.port, Request("/json"), settings.core, connections=64, seconds=settings.seconds)
     spent = sorted(seconds - before.get(pid, 0) for pid, seconds in server.processor_seconds().items())
     return {"rate": rate, "busier": spent[-1] / sum(spent[-2:]), "connections": max(held.values())}
 
@@ -181,9 +194,9 @@ CASES = {
     for case in (
         Case("json", "Bare ASGI, JSON answer", "bare:app", PEERS, RATE,
              (Target("rate", 2.7, "uvicorn"), Target("rate", 1.8, "granian")),
-             verify_json, requests("/json", 64)),
+             verify_json, requests(Request("/json"), 64)),
         Case("fastapi", "FastAPI, path and query parameter, validated answer", "fastapi_json:app", PYTHON, RATE,
-             (Target("rate", 1.1, "uvicorn"),), verify_item, requests("/items/7?limit=20", 64)),
+             (Target("rate", 1.1, "uvicorn"),), verify_item, requests(Request("/items/7?limit=20"), 64)),
         Case("websocket", "WebSocket echo, 64 connections", "bare:app", PEERS, {"rate": Metric("messages/s")},
              (Target("rate", 2.0, "uvicorn"),), verify_json, echoes),
         Case("upload", "Upload, streamed", "bare:app", STREAMING, TRANSFER,
@@ -202,7 +215,7 @@ CASES = {
              (Variant("overdrive"), Variant("overdrive", "overdrive, access log", access_log=True),
               Variant("uvicorn"), Variant("uvicorn", "uvicorn, access log", access_log=True)), RATE,
              (Target("rate", 0.9, "overdrive", subject="overdrive, access log"),),
-             verify_json, requests("/json", 64)),
+             verify_json, requests(Request("/json"), 64)),
         Case("workers", "Two workers sharing every core with the load", "bare:app",
              tuple(Variant(name, workers=2) for name in ("uvicorn", "granian", "overdrive")),
              {"rate": Metric("requests/s"), "busier": Metric("of the work done by the busier worker",

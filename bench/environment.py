@@ -14,6 +14,7 @@ from pathlib import Path
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
 VENV = BENCH / ".venv"
+FRAMEWORK_VENVS = BENCH / ".venvs"
 RUST = BENCH / "rust"
 TARGET = ROOT / "target/bench"
 RUST_PROGRAMS = TARGET / "release"
@@ -23,6 +24,14 @@ BUILD_SECONDS = 1800
 
 class SetupError(Exception):
     """The benchmark cannot run here; the message says what is missing and how to get it."""
+
+
+class CommandFailed(SetupError):
+    """A command that installs or compiles something has failed; `said` is its last line."""
+
+    def __init__(self, words: list[str], code: int, said: str) -> None:
+        super().__init__(f"this command failed with exit code {code}: {' '.join(words)}: {said}")
+        self.said = said
 
 
 def require_tools() -> None:
@@ -44,17 +53,17 @@ def prepare(interpreter: str | None) -> None:
     best = interpreter or _output([sys.executable, ROOT / "scripts/pythons.py", "--best"])
     if _python_version(VENV / "bin/python") != _python_version(best):
         shutil.rmtree(VENV, ignore_errors=True)
-        _build([best, "-m", "venv", VENV])
-    _build([VENV / "bin/pip", "install", "--quiet", "--upgrade", *PACKAGES])
+        build([best, "-m", "venv", VENV])
+    build([VENV / "bin/pip", "install", "--quiet", "--upgrade", *PACKAGES])
     # Always again: pip cannot see that the sources have changed under the same version number.
-    _build([VENV / "bin/pip", "install", "--quiet", "--force-reinstall", "--no-deps", ROOT])
-    _build([VENV / "bin/pip", "install", "--quiet", ROOT])
+    build([VENV / "bin/pip", "install", "--quiet", "--force-reinstall", "--no-deps", ROOT])
+    build([VENV / "bin/pip", "install", "--quiet", ROOT])
     prepare_rust()
 
 
 def prepare_rust() -> None:
     """Builds the Rust peers and clients."""
-    _build(["cargo", "build", "--quiet", "--release", "--locked", "--manifest-path", RUST / "Cargo.toml"])
+    build(["cargo", "build", "--quiet", "--release", "--locked", "--manifest-path", RUST / "Cargo.toml"])
 
 
 def check_prepared() -> None:
@@ -95,12 +104,20 @@ def machine() -> dict[str, str]:
     }
 
 
-def _build(command: list[object]) -> None:
+def build(command: list[object]) -> None:
+    """Runs a command that installs or compiles something; raises CommandFailed if it fails."""
     words = [str(word) for word in command]
     print("$", " ".join(words), flush=True)
-    done = subprocess.run(words, env=os.environ | {"CARGO_TARGET_DIR": str(TARGET)}, timeout=BUILD_SECONDS)
+    done = subprocess.run(
+        words,
+        env=os.environ | {"CARGO_TARGET_DIR": str(TARGET)},
+        timeout=BUILD_SECONDS,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    print(done.stderr, end="", file=sys.stderr, flush=True)
     if done.returncode:
-        raise SetupError(f"this command failed with exit code {done.returncode}: {' '.join(words)}")
+        raise CommandFailed(words, done.returncode, (done.stderr.strip().splitlines() or ["it said nothing"])[-1])
 
 
 def _output(command: list[object]) -> str:

@@ -7,12 +7,13 @@ import json
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from environment import RUST_PROGRAMS
+from environment import BENCH, RUST_PROGRAMS, VENV
 from servers import HOST
 
 SPARE_SECONDS = 120
@@ -23,15 +24,33 @@ class InvalidRun(Exception):
     """The load met errors or wrong answers, so its figure would mean nothing."""
 
 
-def wrk(port: int, path: str, core: int, *, connections: int, seconds: float) -> float:
-    """Requests a second that wrk measures, on keep-alive connections from one thread."""
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a server."""
+
+    path: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+def wrk(port: int, request: Request, core: int, *, connections: int, seconds: float, status: int = 200) -> float:
+    """Requests a second that wrk measures, on keep-alive connections from one thread; `status` answers each."""
     words = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{max(1, round(seconds))}s"]
     # By default it calls 2 s an error, which a server with 512 connections to serve may need on a busy machine.
-    words += ["--timeout", "10s", f"http://{HOST}:{port}{path}"]
+    words += ["--timeout", "10s"]
+    url = f"http://{HOST}:{port}{request.path}"
+    if request == Request(request.path) and status < 400:
+        words.append(url)
+    else:
+        pairs = [word for pair in request.headers.items() for word in pair]
+        script = str(BENCH / "request.lua")
+        words += ["-s", script, url, "--", request.method, str(status), request.body.decode(), *pairs]
     report = _run(words, core, seconds)
-    for fault in ("Non-2xx", "Socket errors"):
-        if fault in report:
-            raise InvalidRun(next(line.strip() for line in report.splitlines() if fault in line))
+    # What wrk itself calls wrong is a status from 400 on; where that is wanted, the script counts all others.
+    for fault in ("Socket errors", r"wrong: [1-9]", *(() if status >= 400 else ("Non-2xx",))):
+        if found := re.search(f".*{fault}.*", report):
+            raise InvalidRun(found[0].strip())
     rate = re.search(r"Requests/sec:\s+([\d.]+)", report)
     if rate is None or float(rate[1]) == 0:
         raise InvalidRun(f"wrk measured nothing:\n{report}")
@@ -49,6 +68,12 @@ def transfer(port: int, core: int, direction: str, size: int) -> float:
     """Bytes a second of one body of `size` bytes; `direction` is upload or download."""
     result = _result(_run([RUST_PROGRAMS / "load", direction, f"{HOST}:{port}", str(size)], core, 0))
     return float(result["bytes"] / result["seconds"])
+
+
+def compilation(app: str, core: int) -> dict[str, Any]:
+    """What `overdrive routes` says of an application: its routes, how many are compiled, and how long that took."""
+    words: list[str | Path] = [VENV / "bin/overdrive", "routes", app, "--json", "--app-dir", BENCH / "apps"]
+    return _result(_run(words, core, 0))
 
 
 @contextmanager
@@ -70,11 +95,11 @@ def idle(port: int, core: int, connections: int) -> Iterator[None]:
         client.wait(SPARE_SECONDS)
 
 
-def fetch(port: int, path: str, *, method: str = "GET", body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
+def fetch(port: int, request: Request) -> tuple[int, dict[str, str], bytes]:
     """One request on a connection of its own: status, headers with names in lower case, and body."""
     connection = http.client.HTTPConnection(HOST, port, timeout=20)
     try:
-        connection.request(method, path, body)
+        connection.request(request.method, request.path, request.body or None, dict(request.headers))
         response = connection.getresponse()
         return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
     finally:

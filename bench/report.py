@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from statistics import median
 
+import overview
 from cases import Case, Metric, Target
 from chart import Bar, draw
 from environment import BENCH
@@ -16,7 +17,7 @@ RESULTS = BENCH / "results"
 BASELINE = "uvicorn"
 RATE = "rate"
 SERVER, LOAD, OTHERS = "server", "load", "others"
-"""Keys of a run: processor time a second of the server, of the load, and of others on the server's core."""
+"""Keys of a run: processor time a second of the server, of the load, and of others on the core of either."""
 DISTURBED = 0.05
 BUSY = 0.95
 """Part of a core from which on whoever has it is taken for the limit of a run."""
@@ -33,11 +34,12 @@ class Verdict:
 
 @dataclass
 class Results:
-    """The runs of a case: figures by variant, in order, and why a variant could not be measured."""
+    """The runs of a case: figures by variant, in order, why one could not be measured, and why others take no part."""
 
     case: Case
     runs: dict[str, list[dict[str, float]]]
     failures: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
 
     def figures(self, variant: str, metric: str) -> list[float]:
         """All figures of a variant, in the metric's unit."""
@@ -49,13 +51,27 @@ class Results:
             return None
         return median(self.figures(variant, metric))
 
-    def ratio(self, variant: str, peer: str, metric: str) -> float | None:
-        """The median of the ratios within a round, which a slow minute of the machine leaves alone."""
+    def ratios(self, variant: str, peer: str, metric: str) -> list[float]:
+        """The ratios within each round, which a slow minute of the machine leaves alone."""
         if self.middle(variant, metric) is None or self.middle(peer, metric) is None:
-            return None
+            return []
         pairs = zip(self.figures(variant, metric), self.figures(peer, metric), strict=True)
-        ratios = [own / other for own, other in pairs if other]
-        return median(ratios) if ratios else None
+        return [own / other for own, other in pairs if other]
+
+    def ratio(self, variant: str, peer: str, metric: str) -> float | None:
+        """Their median; None if one of the two was not measured."""
+        found = self.ratios(variant, peer, metric)
+        return median(found) if found else None
+
+    def goal(self, variant: str, metric: str) -> float | None:
+        """What a variant has to reach by its target against the baseline, in the metric's unit."""
+        middle = self.middle(BASELINE, metric)
+        bounds = [
+            target.bound
+            for target in self.case.targets
+            if (target.subject, target.metric, target.peer) == (variant, metric, BASELINE)
+        ]
+        return bounds[0] * middle if bounds and middle is not None else None
 
     def share(self, variant: str, of: str) -> float:
         """The median processor time a second of SERVER or LOAD; 1 is a whole core."""
@@ -66,7 +82,7 @@ class Results:
         return self.share(variant, LOAD) >= BUSY and self.share(variant, SERVER) < BUSY
 
     def disturbance(self) -> float:
-        """The largest part of a server's core that others took in a run."""
+        """The largest part of a core that others took from a server or its load in a run."""
         return max((run.get(OTHERS, 0.0) for runs in self.runs.values() for run in runs), default=0.0)
 
     def verdicts(self) -> Iterator[Verdict]:
@@ -108,14 +124,26 @@ def write(results: Sequence[Results], machine: Mapping[str, str], versions: Mapp
     for result in results:
         name, metric = next(iter(result.case.metrics.items()))
         bars = [
-            Bar(variant, middle, min(figures), max(figures), highlight=variant.startswith("overdrive"))
+            Bar(
+                variant,
+                middle,
+                min(figures),
+                max(figures),
+                highlight=variant.startswith("overdrive"),
+                mark=result.goal(variant, name),
+            )
             for variant in result.runs
             if (figures := result.figures(variant, name)) and (middle := result.middle(variant, name)) is not None
         ]
         if bars:
             better = "more is better" if metric.more_is_better else "less is better"
             subtitle = f"{metric.unit}, {better}; median and range; runs: {len(result.figures(bars[0].name, name))}"
+            if any(bar.mark is not None for bar in bars):
+                subtitle += f"; green: the target, in that of {BASELINE}"
             (RESULTS / f"{result.case.name}.svg").write_text(draw(result.case.title, subtitle, bars))
+    for group, members in groups(results).items():
+        for drawing in overview.chart(members, BASELINE):
+            (RESULTS / f"{group}.svg").write_text(drawing)
     print(f"written to {RESULTS}")
 
 
@@ -130,6 +158,12 @@ def markdown(
         yield ""
     yield ", ".join(f"{key} {value}" for key, value in machine.items()) + "."
     yield ", ".join(f"{key} {value}" for key, value in versions.items()) + "."
+    for group, members in groups(results).items():
+        if rows := overview.rows(members, BASELINE):
+            yield ""
+            yield f"## At a glance (`{group}`): requests/s in those of {BASELINE}"
+            yield ""
+            yield from aligned(rows)
     for result in results:
         yield ""
         yield f"## {result.case.title} (`{result.case.name}`)"
@@ -142,12 +176,26 @@ def markdown(
             found = "-" if verdict.found is None else f"{verdict.found:.2f}"
             yield f"- {verdict.target}: {found}, {word}"
         if (others := result.disturbance()) > DISTURBED:
-            yield f"- provisional: other processes took up to {others:.0%} of a server's core during a run"
+            yield f"- provisional: other processes took up to {others:.0%} of a core from a server or its load"
         for variant in result.runs:
             if variant not in result.failures and result.load_is_limit(variant):
                 yield f"- {variant} could do more: the load generator was at its limit"
+        for variant, remarks in result.case.remarks.items():
+            if variant in result.runs and remarks:
+                yield f"- {variant}: {'; '.join(remarks)}"
         for variant, reason in result.failures.items():
             yield f"- {variant} could not be measured: {reason.splitlines()[0]}"
+        for variant, reason in result.absent.items():
+            yield f"- {variant} takes no part: {reason.splitlines()[0]}"
+
+
+def groups(results: Sequence[Results]) -> dict[str, list[Results]]:
+    """The results of each group of cases."""
+    found: dict[str, list[Results]] = {}
+    for result in results:
+        if result.case.group:
+            found.setdefault(result.case.group, []).append(result)
+    return found
 
 
 def table(result: Results, name: str, metric: Metric) -> Iterator[str]:
@@ -170,6 +218,11 @@ def table(result: Results, name: str, metric: Metric) -> Iterator[str]:
         if name == RATE:
             row.append(f"{result.share(variant, SERVER):.0%}")
         rows.append(row)
+    yield from aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A Markdown table, the first row of which is its head and the first column of which is text."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for index, row in enumerate(rows):
         first, *rest = (cell.ljust(width) if not at else cell.rjust(width)
@@ -201,6 +254,7 @@ def as_json(result: Results) -> dict[str, object]:
         "targets": [asdict(verdict) for verdict in result.verdicts()],
         "disturbance": result.disturbance(),
         "failures": result.failures,
+        "absent": result.absent,
     }
 
 

@@ -2,6 +2,7 @@
 
     python3 bench/run.py                              every case
     python3 bench/run.py --case json --case fastapi   these alone
+    python3 bench/run.py --case compile               the cases of compiled FastAPI
     python3 bench/run.py --quick                      a rough look: fewer and shorter rounds, small bodies
     python3 bench/run.py --no-build --rounds 9        what was built last time
 
@@ -17,12 +18,21 @@ import signal
 import sys
 import time
 
+import cases
 import environment
-from cases import CASES, GIB, MIB, Case, Settings, Variant
+import fastapi_cases
+import frameworks
+import servers
+from cases import GIB, MIB, Case, Settings, Variant
+from frameworks import FRAMEWORKS
 from load import InvalidRun
 from report import LOAD, OTHERS, SERVER, Results, write
-from servers import SERVERS, Running, ServerError, running
+from servers import Running, ServerError, busy_seconds, running
 
+CASES = cases.CASES | fastapi_cases.CASES
+GROUPS = {group: [name for name in CASES if CASES[name].group == group] for group in [fastapi_cases.GROUP]}
+"""Names for several cases."""
+SERVERS = servers.SERVERS | {name: framework.server for name, framework in FRAMEWORKS.items()}
 TRIES = 3
 """Runs of one server in one round before the benchmark gives it up; a busy machine spoils one now and then."""
 
@@ -37,6 +47,7 @@ def main() -> int:
         if not options.no_build:
             environment.prepare(options.python)
         environment.check_prepared()
+        missing = frameworks.prepare(wanted_frameworks(options), install=not options.no_build)
     except environment.SetupError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
@@ -44,32 +55,49 @@ def main() -> int:
     machine = environment.machine()
     results: list[Results] = []
     try:
-        for name in options.case or CASES:
-            results.append(measure(CASES[name], options))
+        for name in options.case:
+            results.append(measure(CASES[name], options, missing))
     finally:  # what was measured is worth keeping when a long run is interrupted
         if results:
-            write(results, machine, environment.versions(), quick=options.quick)
+            versions = frameworks.versions(wanted_frameworks(options)) | environment.versions()
+            write(results, machine, versions, quick=options.quick)
     return 1 if any(result.failures for result in results) else 0
 
 
 def arguments() -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", action="append", choices=list(CASES), help="measure this case; may be repeated")
+    parser.add_argument(
+        "--case",
+        action="append",
+        choices=[*CASES, *GROUPS],
+        help="measure this case or, with compile, all those of compiled FastAPI; may be repeated",
+    )
     parser.add_argument("--quick", action="store_true", help="3 short rounds, bodies of 128 MiB: no proof of anything")
     parser.add_argument("--peers", nargs="+", choices=list(SERVERS), help="the servers beside overdrive")
     parser.add_argument("--python", metavar="PATH", help="interpreter to measure with; the newest one by default")
     parser.add_argument("--no-build", action="store_true", help="measure what is installed already")
     parser.add_argument("--rounds", type=int, help="runs of each server; 5 by default, 3 with --quick")
     options = parser.parse_args()
+    named = [name for given in options.case or CASES for name in GROUPS.get(given, (given,))]
+    options.case = list(dict.fromkeys(named))
     options.rounds = options.rounds or (3 if options.quick else 5)
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
     return options
 
 
-def measure(case: Case, options: argparse.Namespace) -> Results:
-    """Runs every server of the case in turn, round after round, so that a slow minute of the machine hits all alike."""
+def wanted_frameworks(options: argparse.Namespace) -> list[str]:
+    """The frameworks that take part in the cases asked for, and are among the peers if such were named."""
+    asked = {variant.server for name in options.case for variant in CASES[name].variants}
+    return [name for name in FRAMEWORKS if name in asked and name in (options.peers or SERVERS)]
+
+
+def measure(case: Case, options: argparse.Namespace, missing: dict[str, str]) -> Results:
+    """Runs every server of the case in turn, round after round, so that a slow minute of the machine hits all alike.
+
+    `missing` are the servers that cannot be had here, with the reason.
+    """
     server_core, load_core = sorted(os.sched_getaffinity(0))[:2]
     settings = Settings(
         core=load_core,
@@ -80,8 +108,10 @@ def measure(case: Case, options: argparse.Namespace) -> Results:
     )
     cores = (server_core, load_core) if case.needs_all_cores else (server_core,)
     wanted = {"overdrive", *(options.peers or SERVERS)}
-    variants = [variant for variant in case.variants if variant.server in wanted]
-    results = Results(case, {variant.name: [] for variant in variants})
+    variants = [variant for variant in case.variants if variant.server in wanted - missing.keys()]
+    unavailable = {v.server: missing[v.server] for v in case.variants if v.server in missing}
+    absent = {name: why for name, why in (unavailable | dict(case.absent)).items() if name in wanted}
+    results = Results(case, {variant.name: [] for variant in variants}, absent=absent)
     print(f"\n{case.title} ({case.name})", flush=True)
     for number in range(1, options.rounds + 1):
         for variant in variants:
@@ -122,17 +152,28 @@ def checked(case: Case, server: Running, cores: tuple[int, ...], settings: Setti
         case.verify(server)
     except (OSError, ValueError) as error:
         raise InvalidRun(f"no proper answer: {error!r}; the server said:\n{server.said()}") from error
-    started, others = time.monotonic(), server.other_seconds(cores)
-    served, loaded = sum(server.processor_seconds().values()), load_seconds()
+
+    def taken() -> tuple[float, float, float, float]:
+        """Processor time so far: of the server, of the load, and of the core of each as a whole."""
+        return (
+            sum(server.processor_seconds().values()),
+            load_seconds(),
+            busy_seconds(cores),
+            busy_seconds([settings.core]),
+        )
+
+    started, before = time.monotonic(), taken()
     try:
         measured = dict(case.measure(server, settings))
     except (OSError, ValueError) as error:
         raise InvalidRun(f"no answer under load: {error!r}; the server said:\n{server.said()}") from error
     elapsed = time.monotonic() - started
-    measured[SERVER] = (sum(server.processor_seconds().values()) - served) / elapsed
-    measured[LOAD] = (load_seconds() - loaded) / elapsed
-    if not case.needs_all_cores:  # there the load itself is one of the others
-        measured[OTHERS] = max(0.0, server.other_seconds(cores) - others) / elapsed
+    served, loaded, on_its_cores, on_the_load_core = (
+        (now - then) / elapsed for now, then in zip(taken(), before, strict=True)
+    )
+    measured |= {SERVER: served, LOAD: loaded}
+    if not case.needs_all_cores:  # there the server and the load are each other's others
+        measured[OTHERS] = max(0.0, on_its_cores - served, on_the_load_core - loaded)
     return measured
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from environment import BENCH, RUST_PROGRAMS, VENV
+from environment import BENCH, FRAMEWORK_VENVS, RUST_PROGRAMS, VENV
 
 HOST = "127.0.0.1"
 START_SECONDS = 20
@@ -31,14 +31,15 @@ class ServerError(Exception):
 class Server:
     """One way of serving an application.
 
-    In its command, {venv}, {rust} and {apps} are folders, and {app}, {port}, {workers} and {keep_alive} what the case
-    wants. `quiet` turns the access log off.
+    In its command, {venv}, {frameworks}, {rust} and {apps} are folders, and {app}, {object} (its part after the colon),
+    {port}, {workers} and {keep_alive} what the case wants. `quiet` turns the access log off.
     """
 
     name: str
     command: str
     quiet: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: signal.Signals = signal.SIGTERM
 
 
 _LIKE_UVICORN = (
@@ -73,6 +74,7 @@ SERVERS = {
 class Running:
     """A server that answers."""
 
+    name: str
     port: int
     process: subprocess.Popen[bytes]
     log: IO[bytes]
@@ -97,24 +99,24 @@ class Running:
         fields = {pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self._processes()}
         return {pid: (int(of[11]) + int(of[12])) / ticks for pid, of in fields.items()}
 
-    def other_seconds(self, cores: Sequence[int]) -> float:
-        """Processor time of `cores` that went to anything but this server; grows, as its fellow counters do.
-
-        The kernel's interrupts are left out: most of them are this server's own packets.
-        """
-        ticks = os.sysconf("SC_CLK_TCK")
-        lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
-        wanted = {f"cpu{core}" for core in cores}
-        # user, nice, system, steal (proc_stat(5))
-        busy = sum(sum(int(of[column]) for column in (1, 2, 3, 8)) for of in lines if of[0] in wanted) / ticks
-        return busy - sum(self.processor_seconds().values())
-
     def _processes(self) -> tuple[int, ...]:
         return (self.process.pid, *_descendants(self.process.pid))
 
     def said(self) -> str:
         """The end of what it printed."""
         return Path(self.log.name).read_text(errors="replace")[-2000:]
+
+
+def busy_seconds(cores: Sequence[int]) -> float:
+    """Processor time that `cores` have spent on anything; grows, as the processes' own counters do.
+
+    The kernel's interrupts are left out: most of them are packets between the server and its load.
+    """
+    ticks = os.sysconf("SC_CLK_TCK")
+    lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
+    wanted = {f"cpu{core}" for core in cores}
+    # user, nice, system, steal (proc_stat(5))
+    return sum(sum(int(of[column]) for column in (1, 2, 3, 8)) for of in lines if of[0] in wanted) / ticks
 
 
 @contextmanager
@@ -126,9 +128,11 @@ def running(
     words = shlex.split(server.command if access_log else f"{server.command} {server.quiet}")
     values = {
         "venv": VENV / "bin",
+        "frameworks": FRAMEWORK_VENVS,
         "rust": RUST_PROGRAMS,
         "apps": BENCH / "apps",
         "app": app,
+        "object": app.rpartition(":")[2],
         "port": port,
         "workers": workers,
         "keep_alive": KEEP_ALIVE_SECONDS,
@@ -145,14 +149,14 @@ def running(
             env=environment | dict(server.environment),
             start_new_session=True,
         )
-        started = Running(port, process, log)
+        started = Running(server.name, port, process, log)
         try:
             _await_answer(server, started)
             yield started
             if process.poll() is not None:
                 raise ServerError(f"{server.name} ended by itself with {process.returncode}:\n{started.said()}")
         finally:
-            _stop(process)
+            _stop(process, server.stop_signal)
 
 
 def _await_answer(server: Server, started: Running) -> None:
@@ -169,9 +173,9 @@ def _await_answer(server: Server, started: Running) -> None:
     raise ServerError(f"{server.name} accepts no connection after {START_SECONDS} s:\n{started.said()}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], first: signal.Signals) -> None:
     """Ends a server and everything in its session: gently, then not."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number in (first, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
         except ProcessLookupError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -301,10 +302,18 @@ def test_a_file_goes_out_by_pathsend(server: Served, tmp_path: Path, size: int) 
         assert wire.get().body == b"ok"
 
 
+def test_a_relative_path_is_taken_from_where_the_server_was_started(server: Served, tmp_path: Path) -> None:
+    # As Starlette sends what its FileResponse was given.
+    file = tmp_path / "file.bin"
+    file.write_bytes(b"content")
+    with Wire(server) as wire:
+        assert wire.get(f"/pathsend?{os.path.relpath(file)}").body == b"content"
+
+
 def test_pathsend_errors_are_raised_in_the_application(server: Served, tmp_path: Path) -> None:
     with Wire(server) as wire:
         assert wire.get(f"/pathsend?{tmp_path}/none").body.startswith(b"FileNotFoundError")
-        assert wire.get("/pathsend?relative").body.startswith(b"ValueError")
+        assert wire.get("/pathsend?relative").body.startswith(b"FileNotFoundError")
         assert wire.get(f"/pathsend?{tmp_path}").body.startswith(b"ValueError")
 
 

@@ -1,0 +1,86 @@
+"""The cases of compiled FastAPI: a case for each row, against FastAPI elsewhere and the frameworks with a Rust core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import load
+from cases import RATE, Case, Measured, Metric, Settings, Target, Variant, requests
+from frameworks import FRAMEWORKS
+from load import InvalidRun
+from rows import ROWS, Row
+from servers import Running
+
+GROUP = "compile"
+APP = "fastapi_rows"
+AXUM_ROW = "dict"
+"""The row that axum serves, too: the limit of a core."""
+ROUTES = 500
+MILLISECONDS = 1e-3
+
+
+def verify(row: Row) -> Callable[[Running], None]:
+    """The row's own verification, which takes a framework's way to refuse for what it is."""
+
+    def check(server: Running) -> None:
+        framework = FRAMEWORKS.get(server.name)
+        row.verify(server, framework.refusals if framework else ())
+
+    return check
+
+
+def case(row: Row) -> Case:
+    """The row as a case: FastAPI on each server, axum where it can, and every framework that serves the row."""
+    names = ["uvicorn", "granian", "overdrive", *(["axum"] if row.name == AXUM_ROW else [])]
+    able = [name for name, framework in FRAMEWORKS.items() if row.name not in framework.unable]
+    targets = [Target("rate", row.times_uvicorn, "uvicorn")]
+    targets += [Target("rate", 0.5, "axum")] if row.name == AXUM_ROW else []
+    targets += [Target("rate", 1.0, name) for name in able]
+    return Case(
+        f"fastapi-{row.name}",
+        row.title,
+        f"{APP}:{row.app}",
+        tuple(map(Variant, (*names, *able))),
+        RATE,
+        tuple(targets),
+        verify(row),
+        requests(row.request, row.connections, row.status),
+        group=GROUP,
+        absent={name: framework.unable[row.name] for name, framework in FRAMEWORKS.items() if name not in able},
+        remarks={name: FRAMEWORKS[name].remarks_on(row.name) for name in able},
+    )
+
+
+def verify_last_route(server: Running) -> None:
+    """That the application whose compilation is measured is the one that answers."""
+    next(row for row in ROWS if row.app == "many").verify(server)
+
+
+def compile_time(server: Running, settings: Settings) -> Measured:
+    """What compiling 500 routes takes by overdrive's own account, and what FastAPI takes to lay them out before."""
+    found = load.compilation(f"{APP}:many", settings.core)
+    if found["compiled"] != found["operations"] or found["operations"] != ROUTES:
+        raise InvalidRun(f"of {found['operations']} routes, {found['compiled']} are compiled: {ROUTES} should be")
+    return {"own": found["seconds"]["overdrive"], "fastapi": found["seconds"]["fastapi"]}
+
+
+CASES = {
+    case.name: case
+    for case in (
+        *map(case, ROWS),
+        Case(
+            "compile-time",
+            f"Compiling {ROUTES} routes in ten included routers",
+            f"{APP}:many",
+            (Variant("overdrive"),),
+            {
+                "own": Metric("ms, overdrive's own part", MILLISECONDS, more_is_better=False),
+                "fastapi": Metric("ms, FastAPI's iter_route_contexts", MILLISECONDS, more_is_better=False),
+            },
+            (Target("own", 300),),
+            verify_last_route,
+            compile_time,
+            group=GROUP,
+        ),
+    )
+}

@@ -1,0 +1,125 @@
+"""The rows of the FastAPI comparison: what is asked of an endpoint, what it must answer, what overdrive is to reach.
+
+`apps/fastapi_rows.py` serves them, and so does each other framework, as far as it can.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from load import InvalidRun, Request, fetch
+from servers import Running
+
+CONNECTIONS = 32
+TYPE = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """An endpoint: the request that is measured, its answer, and the throughput to reach in that of uvicorn.
+
+    An answer of None is left to the framework: how it words a validation error is its own affair. `refused` are the
+    requests that it must refuse, with the statuses that say so: without validation it would be quick, but not this row.
+    """
+
+    name: str
+    title: str
+    request: Request
+    times_uvicorn: float
+    answer: object = None
+    status: int = 200
+    connections: int = CONNECTIONS
+    app: str = "app"
+    refused: Sequence[tuple[Request, Sequence[int]]] = field(default_factory=tuple)
+
+    def verify(self, server: Running, refusals: Sequence[int] = ()) -> None:
+        """Raises InvalidRun unless the server answers as it must, and refuses what it must, with `refusals` too."""
+        status, headers, body = fetch(server.port, self.request)
+        if status != self.status:
+            raise InvalidRun(f"the status is {status}, not {self.status}: {body[:200]!r}")
+        if self.answer is not None:
+            if not headers.get("content-type", "").startswith("application/json"):
+                raise InvalidRun(f"the answer is not declared to be JSON: {headers}")
+            if json.loads(body) != self.answer:
+                raise InvalidRun(f"the answer is wrong: {body[:200]!r}")
+        for request, statuses in self.refused:
+            status, _, body = fetch(server.port, request)
+            if status not in (*statuses, *refusals):
+                raise InvalidRun(f"{request.method} {request.path} is not refused: {status}, {body[:200]!r}")
+
+
+def posted(document: Mapping[str, object]) -> Request:
+    """A JSON document sent to /items."""
+    return Request("/items", "POST", TYPE, json.dumps(document).encode())
+
+
+def authorized(token: str) -> Request:
+    """A request with a bearer token."""
+    return Request("/me", headers={"Authorization": f"Bearer {token}"})
+
+
+INVALID = (400, 422)
+DENIED = (401, 403)
+
+ROWS = (
+    Row("dict", "async def, returns a dict", Request("/json"), 15, {"message": "done"}),
+    Row(
+        "model",
+        "Path and query validation, returns a model",
+        Request("/items/7?limit=20"),
+        12,
+        {"id": 7, "name": "item 7", "price": 9.5, "tags": ["new", "limit 20"]},
+        refused=((Request("/items/seven"), INVALID), (Request("/items/7?limit=500"), INVALID)),
+    ),
+    Row(
+        "body",
+        "JSON body into a model, returns a model",
+        posted({"name": "bolt", "price": 9.5, "tags": ["new"]}),
+        10,
+        {"id": 1, "name": "bolt", "price": 9.5, "tags": ["new"]},
+        refused=((posted({"name": "", "price": 9.5}), INVALID), (posted({"name": "bolt", "price": -1}), INVALID)),
+    ),
+    Row(
+        "invalid",
+        "An invalid JSON body, answered 422",
+        posted({"name": "bolt", "price": "cheap"}),
+        8,
+        status=422,
+    ),
+    Row(
+        "dependencies",
+        "Three nested async dependencies",
+        Request("/nested?offset=5&limit=10"),
+        12,
+        {"selected": [5, 15]},
+        refused=((Request("/nested?offset=five"), INVALID),),
+    ),
+    Row(
+        "oauth2",
+        "OAuth2 bearer, scopes, a dependency with yield",
+        authorized("secret"),
+        8,
+        {"name": "ada", "open": True},
+        refused=((Request("/me"), DENIED), (authorized("guessed"), DENIED), (authorized("writer"), DENIED)),
+    ),
+    Row("def", "def, returns a dict", Request("/def"), 12, {"message": "done"}),
+    Row(
+        "sleep",
+        "await asyncio.sleep(0.01), 512 connections",
+        Request("/sleep"),
+        6,
+        {"message": "done"},
+        connections=512,
+    ),
+    Row(
+        "routes",
+        "The last of 500 routes in ten included routers",
+        Request("/router9/route49/7"),
+        100,
+        {"route": 49, "item": 7},
+        app="many",
+        refused=((Request("/router9/route49/seven"), INVALID), (Request("/router9/route50/7"), (404,))),
+    ),
+)
