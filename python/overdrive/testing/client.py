@@ -81,7 +81,7 @@ class TestClient(httpx.Client):
     ) -> None:
         self.async_backend: dict[str, Any] = {"backend": backend, "backend_options": backend_options or {}}
         self.app = adapt(app, "auto")
-        self._compiled = compiled(app, wanted=compile == "auto")
+        self._compiled = compiled(app) if compile == "auto" else None
         self._records = Records()
         self._current: Serving | None = None
         self._shared = SharedServing()

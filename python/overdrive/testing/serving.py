@@ -80,7 +80,9 @@ class Serving:
     address: tuple[str, int]
     portal: anyio.from_thread.BlockingPortal
 
-    def __init__(self, app: ASGI3, compiled: CompiledApplication, records: Records, options: dict[str, Any]) -> None:
+    def __init__(
+        self, app: ASGI3, compiled: CompiledApplication | None, records: Records, options: dict[str, Any]
+    ) -> None:
         self._app = app
         self._compiled = compiled
         self._records = records
@@ -107,7 +109,7 @@ class Serving:
 
     def refresh(self) -> None:
         """Compiles again what has changed; before a request."""
-        if self._compiled.is_stale:
+        if self._compiled is not None and self._compiled.is_stale:
             self.portal.call(self._compile)
 
     async def _start(self) -> None:
@@ -125,8 +127,8 @@ class Serving:
             self.address = listener.getsockname()
 
     def _compile(self) -> None:
-        assert self._engine is not None
-        self._compiled.compile_for(self._engine)
+        if self._compiled is not None and self._engine is not None:
+            self._compiled.compile_for(self._engine)
 
     async def _stop(self) -> None:
         if self._engine is not None:
