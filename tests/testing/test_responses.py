@@ -235,6 +235,20 @@ def test_exceptions_that_end_programs_reach_the_caller(error: BaseException) -> 
         client.get("/")
 
 
+def test_the_end_of_the_loop_is_the_end_of_the_request() -> None:
+    async def fail() -> None:
+        raise SystemExit(3)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        task = asyncio.create_task(fail())
+        await asyncio.Event().wait()
+        await task
+
+    with pytest.raises(BaseException) as raised:  # noqa: PT011
+        CLIENTS["overdrive"](app).get("/")
+    assert isinstance(raised.value, SystemExit | asyncio.CancelledError)
+
+
 def test_nothing_is_logged_of_an_exception_that_is_raised(caplog: pytest.LogCaptureFixture) -> None:
     client = CLIENTS["overdrive"](asgi(error=Custom()))
     with pytest.raises(Custom):

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import anyio.from_thread
 
 from overdrive._overdrive import Engine, EngineSettings
@@ -19,6 +20,8 @@ from overdrive.testing.records import Records
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
+
+    from anyio.abc import TaskStatus
 
     from overdrive.interface import ASGI3
 
@@ -104,15 +107,16 @@ class Serving:
 
     def start(self) -> None:
         """Begins to serve."""
-        self._exits.callback(self.portal.call, self._stop)
-        self.portal.call(self._start)
+        served, stop = self.portal.start_task(self._serve)
+        self._exits.callback(served.result)
+        self._exits.callback(self.portal.call, stop)
 
     def refresh(self) -> None:
         """Compiles again what has changed; before a request."""
         if self._compiled is not None and self._compiled.is_stale:
             self.portal.call(self._compile)
 
-    async def _start(self) -> None:
+    async def _serve(self, *, task_status: TaskStatus[Callable[[], None]]) -> None:
         self._engine = engine = Engine(
             self._app,
             asyncio.get_running_loop(),
@@ -121,18 +125,21 @@ class Serving:
             side_channel=self._records,
         )
         engine.attach()
-        self._compile()
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            engine.listen(listener.fileno())
-            self.address = listener.getsockname()
+        try:
+            self._compile()
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                engine.listen(listener.fileno())
+                self.address = listener.getsockname()
+            with anyio.CancelScope() as scope:
+                task_status.started(scope.cancel)
+                await anyio.sleep_forever()
+        finally:
+            # Also when the loop breaks down: nobody is to wait for an answer then.
+            engine.close()
 
     def _compile(self) -> None:
         if self._compiled is not None and self._engine is not None:
             self._compiled.compile_for(self._engine)
-
-    async def _stop(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
 
     def _abandon(self) -> None:
         # What an exception's frames still hold of a request would otherwise wait for a thread that is no more.
