@@ -28,6 +28,9 @@ class Record(Protocol):
         """The application's answer has begun; whether `content-length` and `transfer-encoding` are of its making, and
         whether trailers follow."""
 
+    def completed(self) -> None:
+        """The application has sent the last of its answer, or can send no more."""
+
     def message(self, message: dict[str, Any], /) -> None:
         """`http.response.debug`, `http.response.trailers`, or a `websocket.close` that refuses a WebSocket."""
 

@@ -11,10 +11,10 @@ from urllib.parse import urljoin
 from overdrive.interface import adapt
 from overdrive.testing.compiled import compiled
 from overdrive.testing.inprocess import InProcess, InProcessUpgrade
-from overdrive.testing.library import httpx
+from overdrive.testing.library import StarletteDeprecationWarning, httpx
 from overdrive.testing.lifespan import Lifespan
 from overdrive.testing.records import Records
-from overdrive.testing.serving import Serving
+from overdrive.testing.serving import Serving, SharedServing
 from overdrive.testing.transport import EngineTransport, Upgrade
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ class TestClient(httpx.Client):
     client: who the scope says has made the request.
     compile: "auto" lets compiled routes answer, as the server does; "off" does not.
 
-    Outside of a `with` block each request has a loop of its own, and the application's lifespan does not run. Within
-    one all requests share a loop, and `portal` calls functions on it; the lifespan runs around them, and `app_state` is
-    its state. A request is over when the application's coroutine has ended, background tasks included.
+    Outside of a `with` block each request has a loop of its own (but what is done while a WebSocket is open shares that
+    one's), and the application's lifespan does not run. Within a block all requests share a loop, and `portal` calls
+    functions on it; the lifespan runs around them, and `app_state` is its state. A request is over when the
+    application's coroutine has ended, background tasks included.
 
     ```python
     from fastapi import FastAPI
@@ -80,9 +81,10 @@ class TestClient(httpx.Client):
     ) -> None:
         self.async_backend: dict[str, Any] = {"backend": backend, "backend_options": backend_options or {}}
         self.app = adapt(app, "auto")
-        self._compiled = compiled(app, wanted=compile == "auto")
+        self._compiled = compiled(app) if compile == "auto" else None
         self._records = Records()
         self._current: Serving | None = None
+        self._shared = SharedServing()
         self._exits = contextlib.ExitStack()
         self._in_process: InProcess | None = None
         self.app_state: dict[str, Any] = {}
@@ -118,7 +120,8 @@ class TestClient(httpx.Client):
     def request(self, method: str, url: Any, **options: Any) -> httpx.Response:
         """As `httpx.Client.request`; a timeout is of no use here, and warned of."""
         if options.get("timeout", httpx.USE_CLIENT_DEFAULT) is not httpx.USE_CLIENT_DEFAULT:
-            warnings.warn("You should not use the 'timeout' argument with the TestClient.", UserWarning, stacklevel=2)
+            message = "You should not use the 'timeout' argument with the TestClient."
+            warnings.warn(message, StarletteDeprecationWarning, stacklevel=2)
         return super().request(method, url, **options)
 
     def websocket_connect(
@@ -168,12 +171,16 @@ class TestClient(httpx.Client):
         return Serving(self.app, self._compiled, self._records, self.async_backend["backend_options"])
 
     @contextlib.contextmanager
-    def _serving(self) -> Iterator[Serving]:
-        """The engine of the `with` block, or one for a single request."""
+    def _serving(self, *, is_websocket: bool) -> Iterator[Serving]:
+        """The engine of the `with` block, or else that of the open WebSockets, or else one of its own."""
         if self._current is not None:
             self._current.refresh()
             yield self._current
-        else:
-            with self._serve() as serving:
-                serving.start()
-                yield serving
+            return
+        with self._shared.joined(self._serve if is_websocket else None) as shared:
+            if shared is not None:
+                yield shared
+                return
+        with self._serve() as serving:
+            serving.start()
+            yield serving

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 
 from overdrive.testing.library import httpx
+from overdrive.testing.records import HEADER
 
 Lines = list[tuple[bytes, bytes]]
 
@@ -20,7 +21,7 @@ TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 VALUE = re.compile(rb"(?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?")
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]*)(?::[0-9]*)?")
 # Those that would make the engine do something besides handing the request over.
-ACTING = frozenset({b"expect", b"upgrade", b"te"})
+ACTING = frozenset({b"expect", b"upgrade", b"te", HEADER})
 
 
 def seen(request: httpx.Request) -> Lines:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from starlette import exceptions
+
 if TYPE_CHECKING:
     import httpx
 
@@ -22,4 +24,7 @@ else:
 # Raised where the application refuses a WebSocket with a response. The very class, so that either name catches it.
 WebSocketDenialResponse: Any = testclient.WebSocketDenialResponse
 
-__all__ = ["WebSocketDenialResponse", "httpx", "testclient"]
+# What it warns with; older releases have no class of their own for that.
+StarletteDeprecationWarning: type[Warning] = getattr(exceptions, "StarletteDeprecationWarning", DeprecationWarning)
+
+__all__ = ["StarletteDeprecationWarning", "WebSocketDenialResponse", "httpx", "testclient"]

@@ -59,6 +59,8 @@ class Record:
     # The engine has handed the request to the application, or to a plan.
     reached: bool = False
     has_started: bool = False
+    # The application has sent its whole answer.
+    is_complete: bool = False
     # Headers of the response that the application has not set: they only frame the body.
     framing: frozenset[bytes] = frozenset()
     # The scope as the application has it.
@@ -68,7 +70,7 @@ class Record:
     refusal: dict[str, Any] | None = None
     error: BaseException | None = None
     cancelled: bool = False
-    done: threading.Event = field(default_factory=threading.Event)
+    done: Done = field(default_factory=lambda: Done())
     _task: asyncio.Task[Any] | None = None
     _answered_by: str | None = None
 
@@ -91,6 +93,10 @@ class Record:
         self.framing = frozenset(name for name, is_own in own.items() if not is_own)
         if has_trailers:
             self.trailers = []
+
+    def completed(self) -> None:
+        """Nothing more of the answer will come."""
+        self.is_complete = True
 
     def message(self, message: dict[str, Any]) -> None:
         """A message that reaches the client by this way alone."""
@@ -120,6 +126,25 @@ class Record:
 
     def _set_answered_by(self, who: str) -> None:
         self._answered_by = who
+
+
+class Done:
+    """An event that is set once, without ever waiting for a lock: whoever sets it is on the loop's thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Wakes those who wait."""
+        self._lock.release()
+
+    def wait(self, timeout: float = -1) -> bool:
+        """False if it was not set within `timeout` seconds; negative: waits for ever."""
+        if not self._lock.acquire(timeout=timeout):
+            return False
+        self._lock.release()
+        return True
 
 
 class Records:

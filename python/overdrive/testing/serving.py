@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import contextvars
 import socket
+import threading
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import anyio.from_thread
 
 from overdrive._overdrive import Engine, EngineSettings
@@ -17,6 +20,8 @@ from overdrive.testing.records import Records
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
+
+    from anyio.abc import TaskStatus
 
     from overdrive.interface import ASGI3
 
@@ -36,13 +41,51 @@ SETTINGS = EngineSettings(
 )
 
 
+class SharedServing:
+    """The engine of a client's open WebSockets, which may want to talk to each other, and of what is done meanwhile."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._serving: Serving | None = None
+        self._users = 0
+
+    @contextlib.contextmanager
+    def joined(self, make: Callable[[], Serving] | None) -> Iterator[Serving | None]:
+        """The engine that there is, or that `make` makes; it ends with the last who has joined it."""
+        with self._lock:
+            if self._serving is None and make is not None:
+                with contextlib.ExitStack() as exits:
+                    serving = exits.enter_context(make())
+                    serving.start()
+                    exits.pop_all()
+                self._serving = serving
+            joined = self._serving
+            self._users += joined is not None
+        try:
+            yield joined
+        finally:
+            if joined is not None:
+                self._leave(joined)
+
+    def _leave(self, serving: Serving) -> None:
+        with self._lock:
+            self._users -= 1
+            is_last = not self._users
+            if is_last:
+                self._serving = None
+        if is_last:
+            serving.__exit__(None, None, None)
+
+
 class Serving:
     """Within its `with` block there is a loop in a thread of its own; from `start` on it serves at `address`."""
 
     address: tuple[str, int]
     portal: anyio.from_thread.BlockingPortal
 
-    def __init__(self, app: ASGI3, compiled: CompiledApplication, records: Records, options: dict[str, Any]) -> None:
+    def __init__(
+        self, app: ASGI3, compiled: CompiledApplication | None, records: Records, options: dict[str, Any]
+    ) -> None:
         self._app = app
         self._compiled = compiled
         self._records = records
@@ -64,15 +107,16 @@ class Serving:
 
     def start(self) -> None:
         """Begins to serve."""
-        self._exits.callback(self.portal.call, self._stop)
-        self.portal.call(self._start)
+        served, stop = self.portal.start_task(self._serve)
+        self._exits.callback(served.result)
+        self._exits.callback(self.portal.call, stop)
 
     def refresh(self) -> None:
         """Compiles again what has changed; before a request."""
-        if self._compiled.is_stale:
+        if self._compiled is not None and self._compiled.is_stale:
             self.portal.call(self._compile)
 
-    async def _start(self) -> None:
+    async def _serve(self, *, task_status: TaskStatus[Callable[[], None]]) -> None:
         self._engine = engine = Engine(
             self._app,
             asyncio.get_running_loop(),
@@ -81,18 +125,21 @@ class Serving:
             side_channel=self._records,
         )
         engine.attach()
-        self._compile()
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            engine.listen(listener.fileno())
-            self.address = listener.getsockname()
+        try:
+            self._compile()
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                engine.listen(listener.fileno())
+                self.address = listener.getsockname()
+            with anyio.CancelScope() as scope:
+                task_status.started(scope.cancel)
+                await anyio.sleep_forever()
+        finally:
+            # Also when the loop breaks down: nobody is to wait for an answer then.
+            engine.close()
 
     def _compile(self) -> None:
-        assert self._engine is not None
-        self._compiled.compile_for(self._engine)
-
-    async def _stop(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
+        if self._compiled is not None and self._engine is not None:
+            self._compiled.compile_for(self._engine)
 
     def _abandon(self) -> None:
         # What an exception's frames still hold of a request would otherwise wait for a thread that is no more.

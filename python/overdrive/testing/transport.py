@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
 from overdrive.testing import headers as header_lines
 from overdrive.testing.library import httpx
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
-ServingFactory = Callable[[], contextlib.AbstractContextManager["Serving"]]
+
+class ServingFactory(Protocol):
+    """Gives the engine for a request. `is_websocket`: others may join it as long as this one is open."""
+
+    def __call__(self, *, is_websocket: bool) -> contextlib.AbstractContextManager[Serving]: ...
 
 
 class Upgrade(Exception):
@@ -57,7 +61,7 @@ class EngineTransport(httpx.BaseTransport):
         """Cancels the requests whose responses were not read to their ends."""
         with contextlib.ExitStack() as exits:
             while self._open:
-                exits.callback(self._open.pop().close)
+                exits.callback(self._open.pop().abort)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """The response, as far as its head; its stream reads the rest.
@@ -69,11 +73,12 @@ class EngineTransport(httpx.BaseTransport):
         lines = header_lines.seen(request)
         if request.url.scheme in ("ws", "wss"):
             record = self._record("websocket", request)
-            raise Upgrade(WebSocketTestSession(self._serving, self._records, record, request.url.raw_path, lines))
+            serving_them = self._serving(is_websocket=True)
+            raise Upgrade(WebSocketTestSession(serving_them, self._records, record, request.url.raw_path, lines))
         record = self._record("http", request)
         record.extensions["http.response.debug"] = {}
         with contextlib.ExitStack() as exits:
-            serving = exits.enter_context(self._serving())
+            serving = exits.enter_context(self._serving(is_websocket=False))
             exchange = _Exchange(serving, self._records, record, raises=self._raise_server_exceptions)
             exits.push(exchange.leave)
             try:
@@ -108,9 +113,10 @@ class EngineTransport(httpx.BaseTransport):
     def _record(self, kind: str, request: httpx.Request) -> Record:
         url = request.url
         method, path = request.method, url.path
+        port = url.port if url.port is not None else DEFAULT_PORTS[url.scheme]
         scope = {
             "client": self._client,
-            "server": [url.raw_host.decode("ascii"), url.port or DEFAULT_PORTS[url.scheme]],
+            "server": [url.raw_host.decode("ascii"), port],
             "scheme": url.scheme,
             "root_path": self._root_path,
             "state": self._state.copy(),
@@ -147,6 +153,11 @@ class _Exchange(httpx.SyncByteStream):
         """Waits until the application is done with the request; cancels it if the response was not read to its end."""
         self.exits.close()
 
+    def abort(self) -> None:
+        """Cancels the application, whatever it still does for the request."""
+        self._portal.call(self._record.cancel)
+        self.close()
+
     def leave(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -155,7 +166,7 @@ class _Exchange(httpx.SyncByteStream):
         try:
             # Otherwise the application has never heard of the request.
             if not self._records.discard(self.name):
-                if not self.is_complete:
+                if not self.is_complete and not record.is_complete:
                     self._portal.call(record.cancel)
                     self.connection.close()
                 record.done.wait()

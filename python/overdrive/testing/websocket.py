@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from starlette.websockets import WebSocketDisconnect
@@ -40,7 +40,7 @@ class WebSocketTestSession:
 
     def __init__(
         self,
-        serving: Callable[[], contextlib.AbstractContextManager[Serving]],
+        serving: contextlib.AbstractContextManager[Serving],
         records: Records,
         record: Record,
         target: bytes,
@@ -64,7 +64,7 @@ class WebSocketTestSession:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as exits:
-            serving = exits.enter_context(self._serving())
+            serving = exits.enter_context(self._serving)
             self._portal = serving.portal
             self._connection = Connection(serving.address)
             self._name = self._records.add(self._record)
@@ -94,7 +94,7 @@ class WebSocketTestSession:
             case "websocket.disconnect":
                 self.close(message.get("code", 1000), message.get("reason"))
             case kind:
-                raise ValueError(f"a client sends 'websocket.receive' or 'websocket.disconnect', not {kind!r}")
+                raise RuntimeError(f"a client sends 'websocket.receive' or 'websocket.disconnect', not {kind!r}")
 
     def send_text(self, data: str) -> None:
         """Sends a text message."""

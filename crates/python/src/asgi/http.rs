@@ -547,6 +547,9 @@ impl Exchange {
         self.stage.set(Stage::Complete);
         self.body.take();
         self.bridge.request_answered();
+        if let Some(record) = &self.record {
+            record.completed();
+        }
         if !self.receivers.is_empty() {
             Python::attach(|py| self.receivers.wake(py));
         }

@@ -114,6 +114,11 @@ impl Record {
         self.tell(py, "started", (has_length, has_encoding, trailers));
     }
 
+    /// Nothing more of the answer will come.
+    pub(super) fn completed(&self) {
+        Python::attach(|py| self.tell(py, "completed", ()));
+    }
+
     /// A message that goes to the client by this way alone: `http.response.debug`, trailers, or a refusal of a WebSocket.
     pub(super) fn message(&self, message: &Bound<'_, PyAny>) {
         self.tell(message.py(), "message", (message,));

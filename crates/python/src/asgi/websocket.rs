@@ -414,7 +414,11 @@ impl Request for WebSocketCall {
         let channel = Bound::new(py, WebSocketChannel(self.session.another()?))?;
         let receive = channel.getattr(pyo3::intern!(py, "receive"))?;
         let send = channel.getattr(pyo3::intern!(py, "send"))?;
-        let app = self.session.get()?.bridge.app.bind(py).clone();
+        let session = self.session.get()?;
+        if let Some(record) = &session.record {
+            record.began(py);
+        }
+        let app = session.bridge.app.bind(py).clone();
         app.call1((self.scope.bind(py), receive, send)).map(Begun::Python)
     }
 
