@@ -29,18 +29,25 @@ class Environment:
     """Of one suite on one Python.
 
     folder: for all that is kept of it.
-    versions: the Python, the platform and the packages, by which outcomes can be compared.
+    surroundings: the Python, the platform, and whether root runs the tests.
+    packages: what is installed, but for what is ours; by name.
     """
 
     suite: Suite
     folder: Path
     python: Path
-    versions: dict[str, str]
+    surroundings: dict[str, str]
+    packages: dict[str, str]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """All that stock's outcomes depend on."""
+        return self.surroundings | self.packages
 
     @property
     def minor(self) -> str:
         """The Python's version, as `3.13`."""
-        return ".".join(self.versions["python"].split(".")[:2])
+        return ".".join(self.surroundings["python"].split(".")[:2])
 
     def unpack(self) -> Path:
         """The source, fresh: a suite leaves files that its next run would find."""
@@ -76,7 +83,7 @@ def prepare(suite: Suite, interpreter: Path, *, pinned: bool) -> Environment:
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *constraints]
         run([*pip, *needed, *filter(None, OURS.values())], f"what the suite of {suite.title} needs cannot be installed")
         installed.write_text(wanted)
-    return Environment(suite, folder, python, versions(python))
+    return Environment(suite, folder, python, surroundings_of(python), packages_of(python))
 
 
 def unpack(suite: Suite, place: Path) -> Path:
@@ -108,15 +115,19 @@ def fetch(suite: Suite) -> Path:
     return archive
 
 
-def versions(python: Path) -> dict[str, str]:
-    """The Python, the platform and the packages of an environment, but for ours."""
+def surroundings_of(python: Path) -> dict[str, str]:
+    """Where tests run."""
     code = "import platform, sys; print(platform.python_version(), sys.platform)"
     version, platform = output([python, "-c", code]).split()
+    # Files that nobody may read are no obstacle to root, and some tests are about such files.
+    return {"python": version, "platform": platform, "user": "root" if os.geteuid() == 0 else "not root"}
+
+
+def packages_of(python: Path) -> dict[str, str]:
+    """What is installed, by name; but for what is ours."""
     listed = output([python, "-m", "pip", "list", "--format=json", "--disable-pip-version-check"])
     packages = {package["name"].lower(): package["version"] for package in json.loads(listed)}
-    return {"python": version, "platform": platform} | {
-        name: packages[name] for name in sorted(packages) if name not in OURS
-    }
+    return {name: packages[name] for name in sorted(packages) if name not in OURS}
 
 
 def output(command: list[str | Path]) -> str:

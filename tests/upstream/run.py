@@ -43,7 +43,8 @@ def main() -> int:
     for found in reports:
         print("", *as_text(found), sep="\n", flush=True)
     print(f"\n==> in full: {options.json}")
-    return 0 if all([verdict(found, options.require_plan_share) for found in reports]) else 1
+    verdicts = [verdict(found, options.require_plan_share) for found in reports]
+    return 0 if all(verdicts) else 1
 
 
 def arguments() -> argparse.Namespace:
@@ -94,7 +95,7 @@ def examine(suite: Suite, options: argparse.Namespace) -> Report:
     second_look = look_again(environment, [difference for difference in found if difference.test not in listed])
     found = [difference for difference in found if difference.test not in second_look]
     comparison = compare(found, known, run.outcomes, whole=whole)
-    return report(suite.title, environment.versions["python"], run, comparison, second_look)
+    return report(suite.title, environment.surroundings["python"], run, comparison, second_look)
 
 
 def run_stock(environment: Environment, tests: list[str], processes: int) -> dict[str, str]:
@@ -142,10 +143,9 @@ def record(suite: Suite, options: argparse.Namespace) -> None:
     say(f"{suite.title}: the newest of what it needs")
     environment = prepare(suite, options.python, pinned=False)
     found = run_stock(environment, list(suite.tests), options.processes)
-    packages = {name: version for name, version in environment.versions.items() if name not in ("python", "platform")}
     suite.pins.parent.mkdir(exist_ok=True)
     head = f"# What the suite of {suite.title} is run with; written by `tests/upstream/run.py --record`.\n"
-    suite.pins.write_text(head + "".join(f"{name}=={version}\n" for name, version in packages.items()))
+    suite.pins.write_text(head + "".join(f"{name}=={version}\n" for name, version in environment.packages.items()))
     print(f"{len(found)} outcomes: {outcomes.record(environment, found, to_commit=True)}")
 
 

@@ -1,7 +1,7 @@
 """A pytest plugin within the suite of another project: writes down each test's outcome, and who answered its requests.
 
-With `OVERDRIVE_UPSTREAM_ENGINE` set it first puts `overdrive.testing.TestClient` in the place of the project's own, before
-the suite can import that. It has a folder to itself, as the folder is put on the suite's path.
+With `OVERDRIVE_UPSTREAM_ENGINE` set it first puts `overdrive.testing.TestClient` in the place of the project's own,
+before the suite can import that. It has a folder to itself, as the folder is put on the suite's path.
 
 Workers of pytest-xdist count requests and hand the counts on with the report of a test's teardown; the process that was
 started writes the file named by `OVERDRIVE_UPSTREAM_RESULTS`.
@@ -114,7 +114,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     # What goes wrong at the teardown stands over what the test itself came to.
     if report.when == "call" or outcome != "passed":
         outcomes[report.nodeid] = outcome
-    requests.update({report.nodeid: value for name, value in report.user_properties if name == PROPERTY and value})
+    for name, value in report.user_properties:
+        if name == PROPERTY and value:
+            requests[report.nodeid] = value
 
 
 def outcome_of(report: pytest.TestReport) -> str:
