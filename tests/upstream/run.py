@@ -1,157 +1,152 @@
-"""Runs FastAPI's own test suite with compiled routes, and compares each test's outcome with that of stock FastAPI.
+"""Runs the test suites of FastAPI and Starlette through the engine, and compares each test's outcome with stock's.
 
-    python3 tests/upstream/run.py                    both runs, the comparison, and who answered how many requests
-    python3 tests/upstream/run.py --require-share 0.9
-    python3 tests/upstream/run.py -- tests/test_security_oauth2.py     a part of the suite; arguments for pytest
+    python3 tests/upstream/run.py                               both suites
+    python3 tests/upstream/run.py --suite fastapi               one of them
+    python3 tests/upstream/run.py --suite fastapi -- tests/test_ws_router.py -x     a part; arguments for pytest
+    python3 tests/upstream/run.py --require-plan-share 0.75     plans must answer that much
+    python3 tests/upstream/run.py --record                      after a new release: pins, and outcomes of stock
 
-The suite comes from FastAPI's source distribution on PyPI. Its test client calls the application in-process, so what is
-proven here is what plans do; the engine has suites of its own.
+It ends with 1 if a test ends otherwise than with stock and no file of known differences lists it, if the file lists one
+that does not differ, or if plans answered too little; with 2 if a suite could not be run. docs/upstream.md says more.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
-import tarfile
-import tomllib
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-RELEASE = "0.165.0"
-# The releases that this one was made with, and that are known to the compiler.
-PINNED = [f"fastapi[all]=={RELEASE}", "starlette==1.10.0", "anyio[trio]==4.16.0"]
-# Of the suite's requirements, those that check or measure and run no test.
-NOT_NEEDED = ("mypy", "ty", "pytest-cov", "pytest-sugar", "anyio")
-OUR_NEEDS = ["click", "maturin>=1.9,<2", "httpx", "python-slugify"]
+import outcomes
+from comparison import Difference, compare, differing, known_differences
+from environment import HOME, Environment, SetupError, prepare
+from report import Report, as_text, report, write
+from suites import SUITES, Suite
+
+# More than that many are no accidents of a loaded machine.
+SECOND_LOOKS = 30
 
 
 def main() -> int:
-    """1 if a test has another outcome than stock, or plans answer too few requests."""
+    """What the module's docstring says."""
     options = arguments()
-    home = ROOT / ".venvs" / f"upstream-{options.python.name}"
-    source = fetch(home)
-    python = prepare(home, source, options.python)
-    stock = run(python, source, home / "stock", options.pytest, compiled=False)
-    compiled = run(python, source, home / "compiled", options.pytest, compiled=True)
-    different = [name for name in sorted(stock.keys() | compiled.keys()) if stock.get(name) != compiled.get(name)]
-    for name in different:
-        print(f"different: {name}: {stock.get(name)} with stock FastAPI, {compiled.get(name)} compiled")
-    share = report(home / "compiled")
-    passed = sum(outcome == "passed" for outcome in compiled.values())
-    if share < options.require_share:
-        print(
-            f"Plans answered {share:.1%} of the requests to path operations; {options.require_share:.0%} are required."
-        )
-    print(f"{passed} passed, {len(different)} failed")
-    return 1 if different or share < options.require_share or not passed else 0
+    try:
+        if options.record:
+            for suite in options.suites:
+                record(suite, options)
+            return 0
+        reports = [examine(suite, options) for suite in options.suites]
+    except (SetupError, ValueError) as error:
+        print(f"upstream: {error}", file=sys.stderr)
+        return 2
+    write(reports, options.json)
+    for found in reports:
+        print("", *as_text(found), sep="\n", flush=True)
+    print(f"\n==> in full: {options.json}")
+    verdicts = [verdict(found, options.require_plan_share) for found in reports]
+    return 0 if all(verdicts) else 1
 
 
 def arguments() -> argparse.Namespace:
-    """The options."""
+    """The options; `suites` are those that are meant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", type=Path, default=Path(sys.executable), help="the interpreter to run the suite on")
-    parser.add_argument("--require-share", type=float, default=0.0, help="least share of requests answered by plans")
-    parser.add_argument("pytest", nargs="*", default=["tests"], help="arguments for pytest")
-    return parser.parse_args()
+    parser.add_argument("--suite", choices=[suite.name for suite in SUITES], help="one suite alone")
+    parser.add_argument("--python", type=Path, default=Path(sys.executable), help="the interpreter to run them on")
+    parser.add_argument(
+        "--require-plan-share",
+        "--require-share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="least share of plans in the requests to path operations, 0 to 1",
+    )
+    parser.add_argument("--fresh-stock", action="store_true", help="run stock anew, even if its outcomes are known")
+    parser.add_argument(
+        "--record", action="store_true", help="write down the newest releases and what stock comes to with them"
+    )
+    parser.add_argument("--json", type=Path, default=HOME / "report.json", help="where the report goes as JSON")
+    parser.add_argument("-n", "--processes", type=int, default=min(os.cpu_count() or 1, 8), help="at a time")
+    parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
+    options = parser.parse_args()
+    options.suites = [suite for suite in SUITES if options.suite in (None, suite.name)]
+    if options.pytest and options.suite is None:
+        parser.error("arguments for pytest are for one suite: say which with --suite")
+    return options
 
 
-def fetch(home: Path) -> Path:
-    """The unpacked source distribution."""
-    source = home / f"fastapi-{RELEASE}"
-    if not source.exists():
-        say(f"fetching FastAPI {RELEASE}")
-        home.mkdir(parents=True, exist_ok=True)
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-        subprocess.run([*pip, "--dest", str(home), f"fastapi=={RELEASE}"], check=True)
-        with tarfile.open(home / f"fastapi-{RELEASE}.tar.gz") as archive:
-            archive.extractall(home, filter="data")
-    return source
-
-
-def prepare(home: Path, source: Path, interpreter: Path) -> Path:
-    """A virtual environment with what the suite needs, and overdrive as it stands."""
-    venv = home / "venv"
-    python = venv / "bin" / "python"
-    if not (venv / "installed").exists():
-        say("installing what the suite needs; the first time takes a minute or two")
-        subprocess.run([str(interpreter), "-m", "venv", str(venv)], check=True)
-        group = tomllib.loads((source / "pyproject.toml").read_text())["dependency-groups"]["tests"]
-        needs = [need for need in group if isinstance(need, str) and need.split()[0].split(">")[0] not in NOT_NEEDED]
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, *PINNED, *needs, *OUR_NEEDS], check=True)
-        (venv / "installed").touch()
+def examine(suite: Suite, options: argparse.Namespace) -> Report:
+    """Runs one suite through the engine, and stock's if need be."""
+    known = known_differences(suite.differences)
+    say(f"{suite.title}: what it needs")
+    environment = prepare(suite, options.python, pinned=True)
+    whole = not options.pytest
+    tests = options.pytest or list(suite.tests)
+    stock = None if options.fresh_stock else outcomes.recorded(environment)
+    if stock is None:
+        stock = run_stock(environment, tests, options.processes)
+        if whole:
+            outcomes.record(environment, stock, to_commit=False)
     say("building overdrive")
-    version = subprocess.run(
-        [str(python), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    subprocess.run(
-        [str(venv / "bin" / "maturin"), "develop", "--quiet", "--target-dir", f"target/py{version.stdout.strip()}"],
-        check=True,
-        cwd=ROOT,
-        env={**os.environ, "VIRTUAL_ENV": str(venv), "PYO3_PYTHON": str(python)},
-    )
-    return python
+    environment.build()
+    say(f"{suite.title}: its tests, through the engine")
+    run = outcomes.run(environment, tests, engine=True, processes=options.processes)
+    listed = {entry.test for entry in known}
+    found = differing(stock, run.outcomes, whole=whole)
+    second_look = look_again(environment, [difference for difference in found if difference.test not in listed])
+    found = [difference for difference in found if difference.test not in second_look]
+    comparison = compare(found, known, run.outcomes, whole=whole)
+    return report(suite.title, environment.surroundings["python"], run, comparison, second_look)
 
 
-def run(python: Path, source: Path, reports: Path, options: list[str], *, compiled: bool) -> dict[str, str]:
-    """Runs the suite; the outcome of each test by its name. Those of the whole suite with stock FastAPI are kept."""
-    kept = reports / "outcomes.json"
-    if not compiled and kept.exists() and options == ["tests"]:
-        outcomes: dict[str, str] = json.loads(kept.read_text())
-        return outcomes
-    say("the suite with compiled routes" if compiled else "the suite with stock FastAPI")
-    reports.mkdir(parents=True, exist_ok=True)
-    for file in reports.iterdir():
-        file.unlink()
-    subprocess.run(
-        [str(python), "-m", "pytest", "-q", "-n", "2", "-p", "upstream_plugin", "-p", "no:cacheprovider", *options],
-        cwd=source,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(source / "docs_src"), str(HERE)]),
-            "OVERDRIVE_UPSTREAM_REPORTS": str(reports.absolute()),
-            "OVERDRIVE_UPSTREAM_COMPILED": "1" if compiled else "",
-        },
-    )
-    return json.loads(kept.read_text()) if kept.exists() else {}
+def run_stock(environment: Environment, tests: list[str], processes: int) -> dict[str, str]:
+    """The outcomes of stock; what fails is run once more, alone."""
+    title = environment.suite.title
+    say(f"{title}: its tests, as they are")
+    found = outcomes.run(environment, tests, engine=False, processes=processes).outcomes
+    failed = [name for name, outcome in found.items() if outcome in ("failed", "error") and "::" in name]
+    if 0 < len(failed) <= SECOND_LOOKS:
+        say(f"{title}: those that failed, once more")
+        found |= outcomes.run(environment, failed, engine=False).outcomes
+    return found
 
 
-def report(reports: Path) -> float:
-    """Prints who answered the requests; the share of plans among those to path operations."""
-    answered, operations, compiled = 0, 0, 0
-    handed_over: Counter[str] = Counter()
-    not_compiled: Counter[str] = Counter()
-    for file in reports.glob("counts-*.json"):
-        counts: dict[str, Any] = json.loads(file.read_text())
-        answered += counts["answered"]
-        operations += counts["operations"]
-        compiled += counts["compiled"]
-        handed_over.update(counts["handed_over"])
-        not_compiled.update(counts["not_compiled"])
-    others = sum(count for reason, count in handed_over.items() if reason not in NO_OPERATION)
-    share = answered / (answered + others) if answered else 0.0
-    say("path operations")
-    print(f"{compiled} of {operations} compiled")
-    for reason, count in not_compiled.most_common():
-        print(f"  {count:6}  {reason}")
-    say("requests to path operations")
-    print(f"{answered} answered by plans, {others} by FastAPI's own code: {share:.1%}")
-    for reason, count in handed_over.most_common():
-        print(f"  {count:6}  {reason}{' (no path operation)' if reason in NO_OPERATION else ''}")
-    return share
+def look_again(environment: Environment, found: list[Difference]) -> list[str]:
+    """Runs tests that differ once more, alone: on a loaded machine one may fail for no fault of ours.
+
+    Returns:
+        The tests that now end as with stock.
+    """
+    again = [difference for difference in found if "::" in difference.test and difference.engine != "not there"]
+    if not 0 < len(again) <= SECOND_LOOKS:
+        return []
+    say(f"{environment.suite.title}: those that differ, once more")
+    second = outcomes.run(environment, [difference.test for difference in again], engine=True).outcomes
+    return [difference.test for difference in again if second.get(difference.test) == difference.stock]
 
 
-# What is handed over without being a request to a path operation.
-NO_OPERATION = ("a plain Starlette route", "404 or a redirect", "404 or 405")
+def verdict(found: Report, required_share: float) -> bool:
+    """Whether a suite came to what it must; prints so."""
+    share = found.share
+    is_enough = share is None or share >= required_share
+    if not is_enough:
+        print(f"{found.suite}: plans answered {share:.1%}; {required_share:.0%} are required.")
+    ran = found.outcomes["passed"]
+    if found.comparison.is_equal and is_enough and ran:
+        print(f"{found.suite}: {ran} passed, each test as with stock but for {len(found.comparison.expected)} listed.")
+        return True
+    print(f"{found.suite}: FAILED, see above.")
+    return False
+
+
+def record(suite: Suite, options: argparse.Namespace) -> None:
+    """Writes the pins and the outcomes of stock that are part of the repository."""
+    say(f"{suite.title}: the newest of what it needs")
+    environment = prepare(suite, options.python, pinned=False)
+    found = run_stock(environment, list(suite.tests), options.processes)
+    suite.pins.parent.mkdir(exist_ok=True)
+    head = f"# What the suite of {suite.title} is run with; written by `tests/upstream/run.py --record`.\n"
+    suite.pins.write_text(head + "".join(f"{name}=={version}\n" for name, version in environment.packages.items()))
+    print(f"{len(found)} outcomes: {outcomes.record(environment, found, to_commit=True)}")
 
 
 def say(text: str) -> None:
