@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -89,10 +90,55 @@ class Side:
         late = (f"(late, give the earlier request an `until`) {event}" for event in read["late"])
         return [*read["events"], *missed, *late]
 
+    def wait_for(self, journal: str, event: str) -> None:
+        """Returns when an event was noted."""
+        deadline = time.monotonic() + 10
+        while self._journals.ask(Request("GET", f"/journal/{journal}?until={quote(event)}")).status == 202:
+            assert time.monotonic() < deadline, f"{self.name}: in 10 s there was no {event!r}\n{self.log()}"
+
     def log(self) -> str:
         """The end of what the server has printed since the last request was sent."""
         lines = self.served.log[self._logged :].splitlines()
         return "\n".join([f"(... {len(lines) - 25} lines before)", *lines[-25:]] if len(lines) > 26 else lines)
+
+
+class Story:
+    """Several connections to one server, one for each label."""
+
+    def __init__(self, side: Side, journal: str) -> None:
+        self._side = side
+        self._journal = journal
+        self._clients: dict[str, Client] = {}
+        self.answers: list[str] = []
+
+    def send(self, label: str, request: Request) -> None:
+        """Sends a request whose answer is read later."""
+        self._clients.setdefault(label, Client(self._side.served)).send(request)
+
+    def read(self, *labels: str) -> None:
+        """Reads the answers to what was sent."""
+        for label in labels:
+            answer = self._clients[label].answer()
+            self.answers.append(f"{label}: {answer.status} {answer.body!r}")
+
+    def ask(self, label: str, request: Request) -> None:
+        """Sends a request and reads the answer."""
+        self.send(label, request)
+        self.read(label)
+
+    def wait_for(self, *events: str) -> None:
+        """Returns when all these were noted."""
+        for event in events:
+            self._side.wait_for(self._journal, event)
+
+    def leave(self, label: str) -> None:
+        """Ends one connection."""
+        self._clients.pop(label).close()
+
+    def close(self) -> None:
+        """Ends the connections."""
+        for client in self._clients.values():
+            client.close()
 
 
 class Pair:
@@ -115,6 +161,20 @@ class Pair:
                 assert answer is not None
                 shown = f"{answer}\n{answer.body.decode(errors='replace')}"
                 assert case.shows in shown, f"{case.shows!r} is not in what both answer to\n{request}\n\n{answer}"
+
+    def alike(self, story: Callable[[Story], None]) -> list[str]:
+        """Tells a story of several connections to both; returns the journal and the answers if they are equal."""
+        journal, self._open = self._open, str(next(self._counter))
+        told = []
+        for side in (self.uvicorn, self.overdrive):
+            with contextlib.closing(Story(side, journal)) as teller:
+                try:
+                    story(teller)
+                finally:
+                    events = side.journal(journal, self._open)
+            told.append([*events, *teller.answers])
+        assert told[0] == told[1], f"uvicorn {told[0]}\noverdrive {told[1]}"
+        return told[0]
 
     def same(self, request: Request, until: str | None = None) -> Answer:
         """Sends a request to both; returns uvicorn's answer when overdrive's is equal, or fails with both."""
