@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import _servers
+from tests.differential.known import KNOWN
 from tests.differential.pair import Pair
 
 UVICORN = [sys.executable, "-m", "uvicorn"]
@@ -51,3 +52,13 @@ def pair_of() -> Iterator[Callable[[str], Pair]]:
 def both(pair_of: Callable[[str], Pair]) -> Pair:
     """The main application."""
     return pair_of("main")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Differences that are known must be there, where it is overdrive that compiles."""
+    if "OVERDRIVE_TEST_COMMAND" in os.environ or "off" in os.environ.get("DIFFERENTIAL_OPTIONS", ""):
+        return
+    for item in items:
+        reason = KNOWN.get(item.name)
+        if reason is not None and item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
