@@ -16,7 +16,7 @@ AFTERWARDS = 12
 
 
 @pytest.fixture
-def changing(pair_of: Callable[[str], Pair]) -> Iterator[Pair]:
+def changing(pair_of: Callable[..., Pair]) -> Iterator[Pair]:
     """The application that changes, as it was before."""
     pair = pair_of("changing")
     yield pair

@@ -86,7 +86,7 @@ SIZES_OF_AN_APPLICATION: dict[str, Case] = {
 
 
 @pytest.fixture
-def limited(pair_of: Callable[[str], Pair]) -> Pair:
+def limited(pair_of: Callable[..., Pair]) -> Pair:
     """The application that limits every body."""
     return pair_of("limited")
 

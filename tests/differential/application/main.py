@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from . import answers, bodies, errors, exits, headers, limits, params, paths, places, security, state, trees
-from .journal import add_journal, note
+from .journal import Counted, add_journal, note
 from .layer import Layer
 
 app = FastAPI(lifespan=state.lifespan)
@@ -30,3 +30,6 @@ add_journal(app)
 
 if os.environ.get("DIFFERENTIAL_LAYERED") == "1":
     app.add_middleware(Layer)
+
+# The same, where somebody has to know when a request is over.
+counted = Counted(app)
