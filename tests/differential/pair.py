@@ -208,6 +208,12 @@ class Pair:
         assert not odd, f"both servers: {odd}\n{request}\n\n{expected}"
         return expected
 
+    def forget(self) -> None:
+        """Begins another journal."""
+        journal, self._open = self._open, str(next(self._counter))
+        for side in (self.uvicorn, self.overdrive):
+            side.journal(journal, self._open)
+
     def same_whatever(self, request: Request) -> None:
         """As `same`, for a request of which nobody knows what follows its answer; uvicorn's side must be counted."""
         journal, self._open = self._open, str(next(self._counter))

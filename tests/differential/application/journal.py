@@ -63,7 +63,10 @@ async def _read(request: Request) -> JSONResponse:
 
 
 class Counted:
-    """An application around another, that knows whether requests are running. Their journal is the one open at first."""
+    """An application around another, that knows whether requests are running.
+
+    The journal of a request is the one that is open when it begins.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

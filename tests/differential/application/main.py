@@ -7,7 +7,7 @@ import os
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from . import answers, bodies, errors, exits, headers, limits, params, paths, places, security, state, trees
+from . import answers, bodies, errors, exits, headers, limits, params, paths, places, refused, security, state, trees
 from .journal import Counted, add_journal, note
 from .layer import Layer
 
@@ -21,7 +21,7 @@ async def custom(request: Request, error: exits.Custom) -> JSONResponse:
     return JSONResponse({"custom": str(error), "path": request.url.path}, 409, {"x-handled": "custom"})
 
 
-for theme in (paths, params, headers, bodies, trees, exits, security, answers, errors, places, limits, state):
+for theme in (paths, params, headers, bodies, trees, exits, security, answers, errors, places, limits, state, refused):
     app.include_router(theme.router)
 places.place(app)
 errors.handled(app)
