@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -68,13 +69,30 @@ class Side:
 
     def ask(self, request: Request, journal: str, following: str, until: str | None) -> Answer | str:
         """The answer with its journal, or what went wrong. In any case the journal `following` is open then."""
-        self._logged = len(self.served.log)
-        try:
-            answer = self.client.ask(request)
-        except Broken as error:
-            return f"{error}\njournal: {self.journal(journal, following)}"
+        answer = self.answer(request)
+        if isinstance(answer, str):
+            return f"{answer}\njournal: {self.journal(journal, following)}"
         answer.journal = self.journal(journal, following, until)
         return answer
+
+    def answer(self, request: Request) -> Answer | str:
+        """The answer, or what went wrong."""
+        self._logged = len(self.served.log)
+        try:
+            return self.client.ask(request)
+        except Broken as error:
+            return str(error)
+
+    def journal_once(self, journal: str, following: str, condition: str) -> list[str]:
+        """What was noted once a condition holds, or after a second. Nobody asks what came late for others."""
+        target = f"/journal/{journal}?next={following}"
+        deadline = time.monotonic() + 1
+        while True:
+            last = time.monotonic() > deadline
+            answer = self._journals.ask(Request("GET", target if last else f"{target}&{condition}"))
+            if answer.status == 200:
+                events: list[str] = json.loads(answer.body)["events"]
+                return events
 
     def journal(self, journal: str, following: str, until: str | None = None) -> list[str]:
         """What was noted, once the event `until` was, and what was noted for an earlier journal too late."""
@@ -89,10 +107,55 @@ class Side:
         late = (f"(late, give the earlier request an `until`) {event}" for event in read["late"])
         return [*read["events"], *missed, *late]
 
+    def wait_for(self, journal: str, event: str) -> None:
+        """Returns when an event was noted."""
+        deadline = time.monotonic() + 10
+        while self._journals.ask(Request("GET", f"/journal/{journal}?until={quote(event)}")).status == 202:
+            assert time.monotonic() < deadline, f"{self.name}: in 10 s there was no {event!r}\n{self.log()}"
+
     def log(self) -> str:
         """The end of what the server has printed since the last request was sent."""
         lines = self.served.log[self._logged :].splitlines()
         return "\n".join([f"(... {len(lines) - 25} lines before)", *lines[-25:]] if len(lines) > 26 else lines)
+
+
+class Story:
+    """Several connections to one server, one for each label."""
+
+    def __init__(self, side: Side, journal: str) -> None:
+        self._side = side
+        self._journal = journal
+        self._clients: dict[str, Client] = {}
+        self.answers: list[str] = []
+
+    def send(self, label: str, request: Request) -> None:
+        """Sends a request whose answer is read later."""
+        self._clients.setdefault(label, Client(self._side.served)).send(request)
+
+    def read(self, *labels: str) -> None:
+        """Reads the answers to what was sent."""
+        for label in labels:
+            answer = self._clients[label].answer()
+            self.answers.append(f"{label}: {answer.status} {answer.body!r}")
+
+    def ask(self, label: str, request: Request) -> None:
+        """Sends a request and reads the answer."""
+        self.send(label, request)
+        self.read(label)
+
+    def wait_for(self, *events: str) -> None:
+        """Returns when all these were noted."""
+        for event in events:
+            self._side.wait_for(self._journal, event)
+
+    def leave(self, label: str) -> None:
+        """Ends one connection."""
+        self._clients.pop(label).close()
+
+    def close(self) -> None:
+        """Ends the connections."""
+        for client in self._clients.values():
+            client.close()
 
 
 class Pair:
@@ -116,6 +179,20 @@ class Pair:
                 shown = f"{answer}\n{answer.body.decode(errors='replace')}"
                 assert case.shows in shown, f"{case.shows!r} is not in what both answer to\n{request}\n\n{answer}"
 
+    def alike(self, story: Callable[[Story], None]) -> list[str]:
+        """Tells a story of several connections to both; returns the journal and the answers if they are equal."""
+        journal, self._open = self._open, str(next(self._counter))
+        told = []
+        for side in (self.uvicorn, self.overdrive):
+            with contextlib.closing(Story(side, journal)) as teller:
+                try:
+                    story(teller)
+                finally:
+                    events = side.journal(journal, self._open)
+            told.append([*events, *teller.answers])
+        assert told[0] == told[1], f"uvicorn {told[0]}\noverdrive {told[1]}"
+        return told[0]
+
     def same(self, request: Request, until: str | None = None) -> Answer:
         """Sends a request to both; returns uvicorn's answer when overdrive's is equal, or fails with both."""
         journal, self._open = self._open, str(next(self._counter))
@@ -125,6 +202,32 @@ class Pair:
             # An application that raises after its response makes uvicorn end the connection, even when the next request
             # is already being answered on it.
             self.uvicorn.client.close()
+        self._compare(request, expected, got)
+        assert isinstance(expected, Answer), f"uvicorn itself fails:\n{request}\n\n{expected}"
+        odd = [event for event in expected.journal if event.startswith("(")]
+        assert not odd, f"both servers: {odd}\n{request}\n\n{expected}"
+        return expected
+
+    def forget(self) -> None:
+        """Begins another journal."""
+        journal, self._open = self._open, str(next(self._counter))
+        for side in (self.uvicorn, self.overdrive):
+            side.journal(journal, self._open)
+
+    def same_whatever(self, request: Request) -> None:
+        """As `same`, for a request of which nobody knows what follows its answer; uvicorn's side must be counted."""
+        journal, self._open = self._open, str(next(self._counter))
+        expected, got = self.uvicorn.answer(request), self.overdrive.answer(request)
+        # All that stock FastAPI notes, and then as much of overdrive's as it takes to be equal.
+        events = self.uvicorn.journal_once(journal, self._open, "idle=1")
+        if isinstance(expected, Answer):
+            expected.journal = events
+        events = self.overdrive.journal_once(journal, self._open, f"like={quote(json.dumps(events))}")
+        if isinstance(got, Answer):
+            got.journal = events
+        self._compare(request, expected, got)
+
+    def _compare(self, request: Request, expected: Answer | str, got: Answer | str) -> None:
         differing = difference(expected, got)
         if differing:
             pytest.fail(
@@ -133,10 +236,6 @@ class Pair:
                 f"=== overdrive\n{got}\n{self.overdrive.log()}",
                 pytrace=False,
             )
-        assert isinstance(expected, Answer), f"uvicorn itself fails:\n{request}\n\n{expected}"
-        odd = [event for event in expected.journal if event.startswith("(")]
-        assert not odd, f"both servers: {odd}\n{request}\n\n{expected}"
-        return expected
 
 
 def difference(expected: Answer | str, got: Answer | str) -> str:

@@ -109,7 +109,7 @@ HANDLED: dict[str, Case] = {
 
 
 @pytest.fixture
-def handled(pair_of: Callable[[str], Pair]) -> Pair:
+def handled(pair_of: Callable[..., Pair]) -> Pair:
     """The application that handles everything."""
     return pair_of("handled")
 

@@ -109,14 +109,22 @@ class Client:
             self.send(request)
             return self.answer(request.method)
 
+    def ask_raw(self, sent: bytes) -> Answer:
+        """The answer to bytes."""
+        self._send(sent)
+        return self.answer()
+
     def send(self, request: Request) -> None:
         """Sends a request without waiting for its answer."""
+        self._send(request.sent())
+
+    def _send(self, sent: bytes) -> None:
         if self._sock is None:
             self._sock = self._served.connect(self._timeout)
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # It may have answered and left before all was sent; what it said can still be read.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._sock.sendall(request.sent())
+            self._sock.sendall(sent)
 
     def answer(self, method: str = "GET") -> Answer:
         """The next answer, to a request with this method."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Response
+from fastapi import Path as PathParam
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import (
     FileResponse,
@@ -29,6 +30,9 @@ from .bodies import Cat, Dog, Item, Page, Pet
 from .journal import note, where
 
 router = APIRouter(prefix="/answers")
+
+# What can be a response's; 205 is one that uvicorn itself ends with fewer bytes than it said.
+Status = Annotated[int, PathParam(ge=200, le=599, json_schema_extra={"not": {"const": 205}})]
 
 
 class Profile(BaseModel):
@@ -205,7 +209,7 @@ async def mixed_list():
 
 
 @router.get("/deep/{depth}")
-async def deep(depth: int):
+async def deep(depth: Annotated[int, PathParam(le=1500)]):
     value: Any = 1
     for _ in range(depth):
         value = [value]
@@ -639,7 +643,7 @@ async def injected_model(response: Response) -> Checked:
 
 
 @router.get("/injected-status/{status}", status_code=201)
-async def injected_status(status: int, response: Response):
+async def injected_status(status: Status, response: Response):
     response.status_code = status
     return {"status": status}
 
@@ -721,8 +725,14 @@ async def returned_bytes():
     return Response(b"\x00\xff", media_type="application/octet-stream")
 
 
+@router.get("/injected-status-zero", status_code=201)
+async def injected_status_zero(response: Response):
+    response.status_code = 0
+    return {}
+
+
 @router.get("/returned-status/{status}")
-async def returned_status(status: int):
+async def returned_status(status: Status):
     return Response(status_code=status)
 
 

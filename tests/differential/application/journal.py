@@ -6,6 +6,7 @@ something is that request's, also for what it notes later.
 
 from __future__ import annotations
 
+import json
 import threading
 from contextvars import ContextVar
 
@@ -13,12 +14,14 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 _open = ""
 _journals: dict[str, list[str]] = {}
 _late: list[str] = []
 _mine: ContextVar[str | None] = ContextVar("journal", default=None)
 _loop_thread = 0
+_running = 0
 
 
 def note(event: object) -> None:
@@ -41,20 +44,44 @@ def where() -> str:
 
 
 async def _read(request: Request) -> JSONResponse:
-    # Says whether an event has come, or ends a journal and opens the next.
+    # Ends a journal and opens the next; before that, says whether what is waited for is there.
     global _open, _loop_thread
     _loop_thread = threading.get_ident()
     journal = request.path_params["journal"]
     events = _journals.get(journal, [])
-    until = request.query_params.get("until")
-    if until is not None:
-        return JSONResponse(events, 200 if until in events else 202)
+    query = request.query_params
+    if "until" in query:
+        return JSONResponse(events, 200 if query["until"] in events else 202)
+    if ("idle" in query and _running) or ("like" in query and query["like"] != json.dumps(events)):
+        return JSONResponse(events, 202)
     _journals.pop(journal, None)
-    _open = request.query_params["next"]
+    _open = query["next"]
     _journals[_open] = []
     late = _late.copy()
     _late.clear()
     return JSONResponse({"events": events, "late": late})
+
+
+class Counted:
+    """An application around another, that knows whether requests are running.
+
+    The journal of a request is the one that is open when it begins.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        global _running
+        if scope["type"] != "http" or scope["path"].startswith("/journal/"):
+            await self.app(scope, receive, send)
+            return
+        _mine.set(_open)
+        _running += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            _running -= 1
 
 
 def add_journal(app: FastAPI) -> None:

@@ -7,11 +7,11 @@ import os
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from . import answers, bodies, errors, exits, headers, params, paths, places, security, trees
-from .journal import add_journal, note
+from . import answers, bodies, errors, exits, headers, limits, params, paths, places, refused, security, state, trees
+from .journal import Counted, add_journal, note
 from .layer import Layer
 
-app = FastAPI()
+app = FastAPI(lifespan=state.lifespan)
 
 
 @app.exception_handler(exits.Custom)
@@ -21,11 +21,15 @@ async def custom(request: Request, error: exits.Custom) -> JSONResponse:
     return JSONResponse({"custom": str(error), "path": request.url.path}, 409, {"x-handled": "custom"})
 
 
-for theme in (paths, params, headers, bodies, trees, exits, security, answers, errors, places):
+for theme in (paths, params, headers, bodies, trees, exits, security, answers, errors, places, limits, state, refused):
     app.include_router(theme.router)
 places.place(app)
 errors.handled(app)
+state.handle(app)
 add_journal(app)
 
 if os.environ.get("DIFFERENTIAL_LAYERED") == "1":
     app.add_middleware(Layer)
+
+# The same, where somebody has to know when a request is over.
+counted = Counted(app)
