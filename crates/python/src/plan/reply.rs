@@ -1,5 +1,7 @@
 //! From what an endpoint returned to what goes out.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -89,7 +91,7 @@ impl Reply {
     pub(crate) fn json(status: StatusCode, body: Bytes) -> Reply {
         let mut headers = Vec::with_capacity(4);
         if !(status.is_informational() || matches!(status.as_u16(), 204 | 304)) {
-            headers.push((CONTENT_LENGTH, body.len().into()));
+            headers.push((CONTENT_LENGTH, length_value(body.len())));
         }
         headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
         let body = if is_body_allowed(status.as_u16()) { body } else { Bytes::new() };
@@ -167,7 +169,7 @@ impl Reply {
     pub(crate) fn with_headers(status: StatusCode, mut headers: Vec<(HeaderName, HeaderValue)>, body: Bytes) -> Reply {
         let given = |headers: &[(HeaderName, HeaderValue)], name| headers.iter().any(|(other, _)| *other == name);
         if !given(&headers, CONTENT_LENGTH) {
-            headers.push((CONTENT_LENGTH, body.len().into()));
+            headers.push((CONTENT_LENGTH, length_value(body.len())));
         }
         if !given(&headers, CONTENT_TYPE) {
             headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
@@ -183,6 +185,13 @@ pub(crate) fn encode_json(py: Python<'_>, runtime: &Runtime, value: &Bound<'_, P
         Written::Complete => Ok(body.into()),
         Written::Unwritable => bytes_of(&runtime.render_json.bind(py).call1((value,))?),
     }
+}
+
+/// The value of `content-length`; small ones need no memory of their own.
+fn length_value(length: usize) -> HeaderValue {
+    static SMALL: OnceLock<Vec<HeaderValue>> = OnceLock::new();
+    let small = SMALL.get_or_init(|| (0..4096).map(|length: usize| HeaderValue::from(length)).collect());
+    small.get(length).cloned().unwrap_or_else(|| length.into())
 }
 
 /// The content of a bytes-like object; a big one is not copied.
