@@ -20,6 +20,8 @@ HERE = Path(__file__).resolve().parent
 RECORDED = HERE / "stock"
 # pytest's ways to end that leave outcomes behind: all passed, some failed.
 ORDINARY = (0, 1)
+# A test that takes longer hangs.
+TEST_SECONDS = 60
 
 
 @dataclass
@@ -45,6 +47,7 @@ def run(environment: Environment, tests: list[str], *, engine: bool, processes: 
     results.unlink(missing_ok=True)
     on_path = [*(source / folder for folder in environment.suite.on_path), HERE / "plugin"]
     command = [environment.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "overdrive_upstream"]
+    command.append(f"--timeout={TEST_SECONDS}")
     ended = subprocess.run(
         [*command, *(["-n", str(processes)] if processes else []), *tests],
         cwd=source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -134,4 +135,5 @@ def write(found: list[Report], file: Path) -> None:
 
 
 def _as_json(found: Report) -> dict[str, Any]:
-    return asdict(found) | {"operations": found.operations, "share": found.share}
+    fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    return fields | {"comparison": asdict(found.comparison), "operations": found.operations, "share": found.share}
