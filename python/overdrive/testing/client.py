@@ -101,7 +101,7 @@ class TestClient(httpx.Client):
             )
         else:
             self._in_process = InProcess(
-                self.app,
+                app,
                 raise_server_exceptions=raise_server_exceptions,
                 root_path=root_path,
                 client=client,

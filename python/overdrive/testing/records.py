@@ -67,6 +67,7 @@ class Record:
     filled: dict[str, Any] | None = None
     debug: dict[str, Any] | None = None
     trailers: list[tuple[bytes, bytes]] | None = None
+    acceptance: dict[str, Any] | None = None
     refusal: dict[str, Any] | None = None
     error: BaseException | None = None
     cancelled: bool = False
@@ -99,13 +100,15 @@ class Record:
         self.is_complete = True
 
     def message(self, message: dict[str, Any]) -> None:
-        """A message that reaches the client by this way alone."""
+        """A message that reaches the client by this way, alone or in its very words."""
         match message["type"]:
             case "http.response.debug":
                 self.debug = message["info"]
             case "http.response.trailers":
                 assert self.trailers is not None
                 self.trailers.extend(message.get("headers", []))
+            case "websocket.accept":
+                self.acceptance = message
             case "websocket.close":
                 self.refusal = message
 

@@ -119,7 +119,8 @@ impl Record {
         Python::attach(|py| self.tell(py, "completed", ()));
     }
 
-    /// A message that goes to the client by this way alone: `http.response.debug`, trailers, or a refusal of a WebSocket.
+    /// A message that goes to the client by this way, alone or in its very words: `http.response.debug`, trailers, the answer to
+    /// a WebSocket's handshake.
     pub(super) fn message(&self, message: &Bound<'_, PyAny>) {
         self.tell(message.py(), "message", (message,));
     }

@@ -206,6 +206,9 @@ impl Session {
         *self.socket.borrow_mut() = Some(socket);
         self.stage.set(Stage::Open);
         self.log_handshake(message.py(), "[accepted]");
+        if let Some(record) = &self.record {
+            record.message(message.dict());
+        }
         self.answer.put(response);
         Ok(())
     }
