@@ -146,6 +146,11 @@ class Engine:
         """Requests whose application coroutine has not ended."""
 
     @property
+    def thread_waits(self) -> tuple[int, float, float]:
+        """Calls that plans have made on threads, and how long they waited for a token of the limiter and a thread: calls,
+        seconds in all, seconds at the longest."""
+
+    @property
     def total_requests(self) -> int:
         """Requests answered since the start."""
 

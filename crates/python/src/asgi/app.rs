@@ -23,7 +23,7 @@ use super::websocket::{ClientDisconnected, Session, WebSocketCall};
 use crate::host::Host;
 use crate::host::coroutine;
 use crate::host::loop_bound::LoopBound;
-use crate::host::pool::Pool;
+use crate::host::pool::{Pool, Waits};
 use crate::plan::call::{Call, PlannedRequest};
 use crate::plan::input::Input;
 use crate::plan::runtime::Runtime;
@@ -109,6 +109,11 @@ impl Bridge {
             let variable = runtime.library_variable.as_ref().map(|variable| variable.clone_ref(py));
             Pool::new(self.host.clone(), self.reactor.clone(), runtime.start_thread.clone_ref(py), variable)
         })
+    }
+
+    /// How long calls have waited for their threads so far.
+    pub(crate) fn thread_waits(&self) -> Waits {
+        self.pool.get().map(|pool| pool.waits()).unwrap_or_default()
     }
 
     pub(crate) fn close(&self) {
