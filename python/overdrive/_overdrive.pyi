@@ -165,6 +165,7 @@ class Plans:
         entries: Sequence[Any],
         application: Any,
         root_path: str,
+        redirects: bool,
         router: Any,
         handlers: tuple[dict[Any, Any], dict[int, Any]],
         default_http_handler: Callable[..., Any] | None,

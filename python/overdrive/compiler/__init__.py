@@ -158,6 +158,7 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         entries=entries,
         application=app,
         root_path=app.root_path,
+        redirects=router.redirect_slashes and "redirects" not in off,
         router=router,
         handlers=stack.handlers,
         default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),

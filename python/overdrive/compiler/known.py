@@ -144,6 +144,13 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "fastapi.exception_handlers:request_validation_exception_handler",
         "fastapi.exceptions:ValidationException.errors",
     ),
+    "redirects": (
+        "starlette.datastructures:URL.__init__",
+        "starlette._utils:parse_host_header",
+        "starlette.responses:RedirectResponse.__init__",
+        "starlette.responses:Response.__call__",
+        "starlette.responses:Response.init_headers",
+    ),
     "security": (
         "fastapi.security.utils:get_authorization_scheme_param",
         "fastapi.security.api_key:APIKeyQuery.__call__",

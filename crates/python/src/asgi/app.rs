@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::ALLOW;
+use http::header::{ALLOW, CONTENT_LENGTH, LOCATION};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use overdrive_http::{Address, Application, ConnectionCount, Report, RequestBody, Upgrade};
 use overdrive_reactor::Handle;
@@ -29,7 +29,7 @@ use crate::plan::input::Input;
 use crate::plan::runtime::Runtime;
 use crate::plan::table::{Destination, Plans};
 use crate::plan::wire::{Peer, Wire};
-use crate::plan::{Reply, UNCONVERTIBLE, convert_path, route_path};
+use crate::plan::{Reply, UNCONVERTIBLE, convert_path, redirect, route_path};
 
 /// What all requests of an engine share.
 pub(crate) struct Bridge {
@@ -224,7 +224,7 @@ impl Bridge {
         connection.current.replace(Current::Http(exchange.clone()));
         let client = peer.client.unwrap_or_else(|| connection.client.clone_ref(py));
         let peer = Peer { client, server: connection.server.clone_ref(py), scheme: peer.scheme };
-        let chosen = amended.and_then(|()| plan_for(py, &self.plans.borrow(), &exchange, has_body));
+        let chosen = amended.and_then(|()| plan_for(py, &self.plans.borrow(), &exchange, &parts.headers, peer.scheme, has_body));
         let request = match chosen {
             Ok(Chosen::Answered) => return exchange,
             Ok(Chosen::Plan(plans, place, path)) => {
@@ -343,7 +343,14 @@ enum Chosen {
 }
 
 /// Looks for the plan of a request.
-fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_body: bool) -> PyResult<Chosen> {
+fn plan_for(
+    py: Python<'_>,
+    plans: &Option<Py<Plans>>,
+    exchange: &Exchange,
+    headers: &HeaderMap,
+    scheme: Option<&str>,
+    has_body: bool,
+) -> PyResult<Chosen> {
     let Some(handle) = plans else { return Ok(Chosen::Application) };
     let plans = handle.get();
     let line = &exchange.line;
@@ -369,6 +376,18 @@ fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_
         Destination::Stock(reason) => {
             exchange.handed_over(plans, reason);
             return Ok(Chosen::Application);
+        }
+        Destination::Redirect(other) => {
+            // A test client has its own idea of scheme and host.
+            let found = (root.is_empty() && exchange.record().is_none())
+                .then(|| redirect::location(scheme, headers, &other, line.uri.query()))
+                .flatten();
+            let Some(location) = found.and_then(|location| HeaderValue::try_from(location).ok()) else {
+                exchange.handed_over(plans, "a redirect");
+                return Ok(Chosen::Application);
+            };
+            let headers = vec![(CONTENT_LENGTH, HeaderValue::from_static("0")), (LOCATION, location)];
+            Reply { status: StatusCode::TEMPORARY_REDIRECT, headers, body: Bytes::new() }
         }
         Destination::NotFound => {
             Reply::with_headers(StatusCode::NOT_FOUND, Vec::new(), Bytes::from_static(b"{\"detail\":\"Not Found\"}"))

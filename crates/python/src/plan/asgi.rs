@@ -54,6 +54,7 @@ pub(crate) fn begin(
         Destination::Stock(reason) => return Ok(Err(reason.to_owned())),
         // Raised and handled where the application expects it.
         Destination::NotFound | Destination::MethodNotAllowed(_) => return Ok(Err("404 or 405".into())),
+        Destination::Redirect(_) => return Ok(Err("a redirect".into())),
     };
     let Ok(parameters) = convert_path(py, plan, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
     let wire = Wire::Asgi(Asgi::new(scope, receive, send, &method, &root_path));

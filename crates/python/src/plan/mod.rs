@@ -15,6 +15,7 @@ mod invoke;
 mod json;
 mod node;
 mod query;
+pub(crate) mod redirect;
 mod reply;
 mod request;
 mod respond;

@@ -125,6 +125,8 @@ pub(crate) struct Plans {
     guards: Guards,
     pub(crate) application: Py<PyAny>,
     pub(crate) root_path: String,
+    /// Paths with a slash too many or too few are redirected, as FastAPI's router does it.
+    redirects: bool,
     pub(crate) router_object: Py<PyAny>,
     /// `(exception handlers, status handlers)` of the built stack, as scopes have them.
     pub(crate) handlers: Py<PyAny>,
@@ -160,7 +162,7 @@ struct Guards {
 impl Plans {
     #[new]
     #[pyo3(signature = (
-        *, runtime, entries, application, root_path, router, handlers, default_http_handler, default_validation_handler,
+        *, runtime, entries, application, root_path, redirects, router, handlers, default_http_handler, default_validation_handler,
         raise_through, route_lists, stack, overriders, globals, on_change,
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
@@ -170,6 +172,7 @@ impl Plans {
         entries: Vec<EntrySpec>,
         application: Py<PyAny>,
         root_path: String,
+        redirects: bool,
         router: Py<PyAny>,
         handlers: Py<PyAny>,
         default_http_handler: Option<Py<PyAny>>,
@@ -202,6 +205,7 @@ impl Plans {
             guards: Guards { lists, stack, overriders, globals },
             application,
             root_path,
+            redirects,
             router_object: router,
             handlers,
             default_http_handler,
@@ -279,8 +283,19 @@ pub(crate) enum Destination<'t, 'p> {
     NotFound,
     /// 405, with the value of `Allow`.
     MethodNotAllowed(&'t str),
+    /// A redirect to this path.
+    Redirect(String),
     /// FastAPI's own code, and why.
     Stock(&'t str),
+}
+
+/// The path with a slash more or less at its end, which a router redirects to if it knows that.
+fn other_path(path: &str) -> Option<String> {
+    match path {
+        "/" => None,
+        _ if path.ends_with('/') => Some(path.trim_end_matches('/').to_owned()),
+        _ => Some(format!("{path}/")),
+    }
 }
 
 impl Plans {
@@ -342,26 +357,23 @@ impl Plans {
                 Some(allow) if self.default_http_handler.is_some() => Destination::MethodNotAllowed(allow),
                 _ => Destination::Stock("405"),
             },
-            Found::Nothing => {
-                if self.default_http_handler.is_none() || self.is_redirected(method, path) {
-                    return Destination::Stock("404 or a redirect");
-                }
-                Destination::NotFound
-            }
+            Found::Nothing => self.otherwise(method, path, has_body),
             Found::Unknown => Destination::Stock("a mount, or a path that is not indexed"),
         }
     }
 
-    /// Whether the path would match with a slash more or less at its end.
-    fn is_redirected(&self, method: &str, path: &str) -> bool {
-        if path == "/" {
-            return false;
+    /// For a path that no route matches: a redirect to the path with a slash more or less, or 404.
+    fn otherwise(&self, method: &str, path: &str, has_body: bool) -> Destination<'_, 'static> {
+        if let Some(other) = other_path(path) {
+            match self.router.find(method, &other) {
+                Found::Nothing => {}
+                Found::Route(..) | Found::Method(_) if self.redirects && !has_body => {
+                    return Destination::Redirect(other);
+                }
+                _ => return Destination::Stock("a redirect"),
+            }
         }
-        let other = match path.strip_suffix('/') {
-            Some(_) => path.trim_end_matches('/').to_owned(),
-            None => format!("{path}/"),
-        };
-        self.router.find(method, &other) != Found::Nothing
+        if self.default_http_handler.is_some() { Destination::NotFound } else { Destination::Stock("404") }
     }
 
     /// The exception handler that Starlette would choose; `None` if there is none.
