@@ -147,8 +147,8 @@ class Engine:
 
     @property
     def thread_waits(self) -> tuple[int, float, float]:
-        """Calls that plans have made on threads, and how long they waited for a token of the limiter and a thread: calls,
-        seconds in all, seconds at the longest."""
+        """Calls that plans have made on threads, and how long they waited for a token of the limiter and for a thread:
+        calls, seconds in all, seconds at the longest."""
 
     @property
     def total_requests(self) -> int:

@@ -144,7 +144,7 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         fastapi_seconds += time.perf_counter() - before
         if found is None:
             break
-        entry = routes.entry(found, limited=stack is not None and stack.limited, off=off)
+        entry = routes.entry(found, limit=stack.limit if stack is not None else None, off=off)
         if entry is not None:
             entries.append(entry)
         yield

@@ -98,10 +98,10 @@ def routers(router: APIRouter) -> list[APIRouter]:
     return found
 
 
-def entry(found: Found, *, limited: bool, off: Mapping[str, str]) -> Entry | None:
+def entry(found: Found, *, limit: int | None, off: Mapping[str, str]) -> Entry | None:
     """The entry of a route; None for one that no HTTP request can match.
 
-    limited: all bodies have a limit.
+    limit: of all bodies, in bytes.
     off: features that are off, with the function that is not known.
     """
     route, effective = found.route, found.effective
@@ -109,7 +109,7 @@ def entry(found: Found, *, limited: bool, off: Mapping[str, str]) -> Entry | Non
         return None
     path = getattr(effective, "path", "") or ""
     if isinstance(route, APIRoute):
-        return _operation(found, path, limited=limited, off=off)
+        return _operation(found, path, limit=limit, off=off)
     if type(effective) is StarletteRoute and type(effective).matches is StarletteRoute.matches:
         return _entry(effective, path, "a plain Starlette route")
     if isinstance(effective, Mount):
@@ -125,7 +125,7 @@ def route_name(route: Any) -> str:
     return str(getattr(route, "name", "") or "")
 
 
-def _operation(found: Found, path: str, *, limited: bool, off: Mapping[str, str]) -> Entry:
+def _operation(found: Found, path: str, *, limit: int | None, off: Mapping[str, str]) -> Entry:
     route, effective = found.route, found.effective
     if type(route).matches is not APIRoute.matches or "matches" in vars(route):
         # It may match anything.
@@ -154,7 +154,7 @@ def _operation(found: Found, path: str, *, limited: bool, off: Mapping[str, str]
             raise NotCompiled("a path that is not made of whole segments, or a convertor of its own")
         if type(route).handle is not APIRoute.handle or "handle" in vars(route):
             raise NotCompiled("its own handle()")
-        made.plan = _plan(found, limited=limited, off=off)
+        made.plan = _plan(found, limit=limit, off=off)
     except NotCompiled as reason:
         made.reason = str(reason)
     return made
@@ -173,7 +173,7 @@ def _entry(effective: Any, path: str, reason: str | None) -> Entry:
     )
 
 
-def _plan(found: Found, *, limited: bool, off: Mapping[str, str]) -> Plan:
+def _plan(found: Found, *, limit: int | None, off: Mapping[str, str]) -> Plan:
     effective = found.effective
     handler = unwrap(effective.app)
     dependant = handler.dependant
@@ -212,7 +212,7 @@ def _plan(found: Found, *, limited: bool, off: Mapping[str, str]) -> Plan:
         form_limits=handler.form_limits if handler.reads == "form" else None,
         strict_content_type=bool(strict),
         embed=handler.embed_body_fields,
-        takes_bodies=not limited and handler.max_body_size is None,
+        body_limit=min((size for size in (limit, handler.max_body_size) if size is not None), default=None),
         answer=answer,
     )
 

@@ -110,6 +110,7 @@ class Plan:
     scope: what the matched route adds to a scope.
     reads: what the body is read as, "json", "form" or "nothing".
     form_limits: the route's own, for FastAPI's parser of forms.
+    body_limit: the least of the limits around the route, in bytes. Larger bodies are no plan's.
     """
 
     route: Route
@@ -121,7 +122,7 @@ class Plan:
     form_limits: Any
     strict_content_type: bool
     embed: bool
-    takes_bodies: bool
+    body_limit: int | None
     answer: Answer
 
 

@@ -52,14 +52,14 @@ class Stack:
     """A built stack, with what plans need of it.
 
     handlers: the tables of exception handlers, by class and by status.
-    limited: the application limits the size of all bodies.
+    limit: of the size of all bodies, in bytes.
     foreign: the middleware of the user's, as classes, the outermost first.
     exits: the innermost middleware, around the router.
     raise_through: sends an exception through a copy of the stack; for a stack without foreign middleware.
     """
 
     handlers: tuple[dict[Any, Any], dict[int, Any]]
-    limited: bool
+    limit: int | None
     foreign: list[type]
     exits: AsyncExitStackMiddleware
     raise_through: Callable[..., Awaitable[None]]
@@ -73,10 +73,10 @@ def examine(stack: Any, router: Any) -> Stack:
     """
     errors = _expect(stack, ServerErrorMiddleware)
     telemetry = _expect(errors.app, ExceptionTelemetryMiddleware)
-    limit = _expect(telemetry.app, AppBodyLimitMiddleware)
-    inner = limit.app
-    limited = type(inner) is RequestBodyLimitMiddleware
-    if limited:
+    inner: Any = _expect(telemetry.app, AppBodyLimitMiddleware).app
+    limit = None
+    if type(inner) is RequestBodyLimitMiddleware:
+        limit = inner.max_body_size
         # Within it FastAPI's own turns groups of errors into one.
         inner = inner.app.app
     foreign: list[type] = []
@@ -104,7 +104,7 @@ def examine(stack: Any, router: Any) -> Stack:
         await chain(scope, receive, without_first(send) if started else send)
 
     handlers = (exceptions._exception_handlers, exceptions._status_handlers)
-    return Stack(handlers, limited, foreign, exits, raise_through)
+    return Stack(handlers, limit, foreign, exits, raise_through)
 
 
 def _expect(middleware: Any, known: type) -> Any:

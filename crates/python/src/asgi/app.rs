@@ -27,7 +27,7 @@ use crate::host::pool::{Pool, Waits};
 use crate::plan::call::{Call, PlannedRequest};
 use crate::plan::input::Input;
 use crate::plan::runtime::Runtime;
-use crate::plan::table::{Destination, Plans};
+use crate::plan::table::{Destination, Plans, Sent};
 use crate::plan::wire::{Peer, Wire};
 use crate::plan::{Reply, UNCONVERTIBLE, convert_path, redirect, route_path};
 
@@ -224,7 +224,16 @@ impl Bridge {
         connection.current.replace(Current::Http(exchange.clone()));
         let client = peer.client.unwrap_or_else(|| connection.client.clone_ref(py));
         let peer = Peer { client, server: connection.server.clone_ref(py), scheme: peer.scheme };
-        let chosen = amended.and_then(|()| plan_for(py, &self.plans.borrow(), &exchange, &parts.headers, peer.scheme, has_body));
+        let chosen = amended.and_then(|()| {
+            plan_for(
+                py,
+                &self.plans.borrow(),
+                &exchange,
+                &parts.headers,
+                peer.scheme,
+                Sent::new(&parts.headers, has_body),
+            )
+        });
         let request = match chosen {
             Ok(Chosen::Answered) => return exchange,
             Ok(Chosen::Plan(plans, place, path)) => {
@@ -349,7 +358,7 @@ fn plan_for(
     exchange: &Exchange,
     headers: &HeaderMap,
     scheme: Option<&str>,
-    has_body: bool,
+    sent: Sent,
 ) -> PyResult<Chosen> {
     let Some(handle) = plans else { return Ok(Chosen::Application) };
     let plans = handle.get();
@@ -360,7 +369,7 @@ fn plan_for(
         Ok(()) if exchange.record().is_some_and(Record::is_unreadable) => {
             Destination::Stock("bytes that no plan reads")
         }
-        Ok(()) => plans.find(line.method.as_str(), route_path(&path, root), has_body),
+        Ok(()) => plans.find(line.method.as_str(), route_path(&path, root), sent),
         Err(reason) => Destination::Stock(reason),
     };
     let reply = match destination {

@@ -802,7 +802,8 @@ pub(super) fn announced_length(headers: &mut HeaderMap) -> PyResult<Option<u64>>
 fn is_framed(headers: &[(HeaderName, HeaderValue)], length: usize) -> bool {
     let mut said = 0;
     for (name, value) in headers {
-        if *name == TRANSFER_ENCODING || (*name == CONTENT_LENGTH && content_length(value).ok() != Some(length as u64)) {
+        if *name == TRANSFER_ENCODING || (*name == CONTENT_LENGTH && content_length(value).ok() != Some(length as u64))
+        {
             return false;
         }
         said += usize::from(*name == CONTENT_LENGTH);

@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use super::call::{Call, steps};
 use super::input::Input;
-use super::table::{Destination, Plans};
+use super::table::{Destination, Plans, Sent};
 use super::wire::{Asgi, Wire};
 use super::{UNCONVERTIBLE, convert_path, route_path};
 use crate::host::awaitable::thrown;
@@ -49,7 +49,8 @@ pub(crate) fn begin(
     };
     let has_body = headers.get(http::header::CONTENT_LENGTH).is_some_and(|length| length != "0")
         || headers.contains_key(http::header::TRANSFER_ENCODING);
-    let (plan, place, values) = match table.find(&method, route_path(&path, &root_path), has_body) {
+    let (plan, place, values) = match table.find(&method, route_path(&path, &root_path), Sent::new(&headers, has_body))
+    {
         Destination::Plan(plan, place, values) => (plan, place, values),
         Destination::Stock(reason) => return Ok(Err(reason.to_owned())),
         // Raised and handled where the application expects it.

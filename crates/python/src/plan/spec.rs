@@ -28,7 +28,7 @@ pub(crate) struct PlanSpec {
     pub(crate) form_limits: Py<PyAny>,
     pub(crate) strict_content_type: bool,
     pub(crate) embed: bool,
-    pub(crate) takes_bodies: bool,
+    pub(crate) body_limit: Option<u64>,
     pub(crate) answer: AnswerSpec,
 }
 

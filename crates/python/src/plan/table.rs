@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
@@ -54,8 +56,8 @@ pub(crate) struct Plan {
     pub(crate) form_limits: Py<PyAny>,
     pub(crate) strict_content_type: bool,
     pub(crate) embed: bool,
-    /// Whether a request with a body may take the plan.
-    pub(crate) takes_bodies: bool,
+    /// The least of the limits around the route, in bytes: bodies that are known to keep to it are none of their concern.
+    pub(crate) body_limit: Option<u64>,
     /// Asynchronous generators are left by the plan itself: nobody sees the exit stacks.
     pub(crate) own_exits: bool,
     pub(crate) answer: Answer,
@@ -96,7 +98,7 @@ impl Plan {
             form_limits: spec.form_limits,
             strict_content_type: spec.strict_content_type,
             embed: spec.embed,
-            takes_bodies: spec.takes_bodies,
+            body_limit: spec.body_limit,
             answer: Answer::new(spec.answer)?,
         })
     }
@@ -289,6 +291,33 @@ pub(crate) enum Destination<'t, 'p> {
     Stock(&'t str),
 }
 
+/// What a request's head says of its body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Nothing,
+    Bytes(u64),
+    Unknown,
+}
+
+impl Sent {
+    /// `has_body`: as whoever frames the body says.
+    pub(crate) fn new(headers: &HeaderMap, has_body: bool) -> Sent {
+        if !has_body {
+            return Sent::Nothing;
+        }
+        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        length.filter(|_| !headers.contains_key(TRANSFER_ENCODING)).map_or(Sent::Unknown, Sent::Bytes)
+    }
+
+    fn keeps_to(self, limit: Option<u64>) -> bool {
+        match (self, limit) {
+            (Sent::Nothing, _) | (_, None) => true,
+            (Sent::Bytes(length), Some(limit)) => length <= limit,
+            (Sent::Unknown, Some(_)) => false,
+        }
+    }
+}
+
 /// The path with a slash more or less at its end, which a router redirects to if it knows that.
 fn other_path(path: &str) -> Option<String> {
     match path {
@@ -339,7 +368,7 @@ impl Plans {
     }
 
     /// `path`: as scopes have it behind the root path.
-    pub(crate) fn find<'p>(&self, method: &str, path: &'p str, has_body: bool) -> Destination<'_, 'p> {
+    pub(crate) fn find<'p>(&self, method: &str, path: &'p str, sent: Sent) -> Destination<'_, 'p> {
         if !path.starts_with('/') || path.contains('\n') {
             return Destination::Stock("an unusual path");
         }
@@ -349,25 +378,25 @@ impl Plans {
         }
         match self.router.find(method, path) {
             Found::Route(place, parameters) => match &self.plans[place] {
-                Some(plan) if plan.takes_bodies || !has_body => Destination::Plan(plan, place, parameters),
-                Some(_) => Destination::Stock("a body for a route with a limit"),
+                Some(plan) if sent.keeps_to(plan.body_limit) => Destination::Plan(plan, place, parameters),
+                Some(_) => Destination::Stock("a body that may be larger than its limit"),
                 None => Destination::Stock(self.reasons[place].as_deref().unwrap_or("not compiled")),
             },
             Found::Method(place) => match &self.allow[place] {
                 Some(allow) if self.default_http_handler.is_some() => Destination::MethodNotAllowed(allow),
                 _ => Destination::Stock("405"),
             },
-            Found::Nothing => self.otherwise(method, path, has_body),
+            Found::Nothing => self.otherwise(method, path, sent),
             Found::Unknown => Destination::Stock("a mount, or a path that is not indexed"),
         }
     }
 
     /// For a path that no route matches: a redirect to the path with a slash more or less, or 404.
-    fn otherwise(&self, method: &str, path: &str, has_body: bool) -> Destination<'_, 'static> {
+    fn otherwise(&self, method: &str, path: &str, sent: Sent) -> Destination<'_, 'static> {
         if let Some(other) = other_path(path) {
             match self.router.find(method, &other) {
                 Found::Nothing => {}
-                Found::Route(..) | Found::Method(_) if self.redirects && !has_body => {
+                Found::Route(..) | Found::Method(_) if self.redirects && sent == Sent::Nothing => {
                     return Destination::Redirect(other);
                 }
                 _ => return Destination::Stock("a redirect"),
