@@ -76,9 +76,10 @@ def examine(stack: Any, router: Any) -> Stack:
     inner: Any = _expect(telemetry.app, AppBodyLimitMiddleware).app
     limit = None
     if type(inner) is RequestBodyLimitMiddleware:
-        limit = inner.max_body_size
+        limiter: Any = inner
+        limit = limiter.max_body_size
         # Within it FastAPI's own turns groups of errors into one.
-        inner = inner.app.app
+        inner = limiter.app.app
     foreign: list[type] = []
     while type(inner) is not ExceptionMiddleware:
         foreign.append(type(inner))
