@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, LOCATION};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use overdrive_http::{Address, Application, ConnectionCount, Report, RequestBody, Upgrade};
-use overdrive_reactor::Handle;
+use overdrive_reactor::{Deferred, Handle};
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
@@ -127,6 +127,11 @@ impl Bridge {
 
     pub(super) fn request_answered(&self) {
         self.total_requests.set(self.total_requests.get() + 1);
+    }
+
+    /// Has `work` done at the end of the reactor's run.
+    pub(super) fn defer(&self, work: Rc<dyn Deferred>) {
+        self.reactor.defer(work);
     }
 
     /// The headers that every response gets.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode, Uri, Version};
 use overdrive_http::{BodyFailure, BodySender, RequestBody, ResponseBody};
+use overdrive_reactor::Deferred;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -377,7 +378,7 @@ impl Exchange {
     }
 
     /// Takes a message of the application.
-    fn accept(&self, message: &Message<'_>) -> PyResult<()> {
+    fn accept(self: &Rc<Self>, message: &Message<'_>) -> PyResult<()> {
         let names = &self.bridge.host.names;
         let kind = message.kind(&names.type_)?;
         if let Some(record) = &self.record
@@ -387,7 +388,13 @@ impl Exchange {
             return Ok(());
         }
         match (self.stage.get(), kind.to_str()?) {
-            (Stage::Start, "http.response.start") => self.start_message(message),
+            (Stage::Start, "http.response.start") => {
+                self.start_message(message)?;
+                if self.promised.get().is_none() {
+                    self.bridge.defer(self.clone());
+                }
+                Ok(())
+            }
             (Stage::Start, "http.response.early_hint") => self.early_hint(message),
             (Stage::Start, _) => Err(unexpected("'http.response.start'", &kind)),
             (Stage::FirstBody | Stage::Body, "http.response.body") => self.send_body(message),
@@ -458,11 +465,7 @@ impl Exchange {
                 self.answer_whole(head, data);
                 return Ok(());
             }
-            let (sender, body) = ResponseBody::channel();
-            self.stage.set(Stage::Body);
-            self.trailers_follow.set(head.trailers);
-            self.respond(head, body);
-            *self.sender.borrow_mut() = Some(sender);
+            self.begin_stream(head);
         }
         if let Some(sender) = &*self.sender.borrow() {
             sender.push(data);
@@ -541,6 +544,15 @@ impl Exchange {
         self.line.method != http::Method::HEAD && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
     }
 
+    /// The head goes out, and the body follows piece by piece.
+    fn begin_stream(&self, head: ResponseHead) {
+        let (sender, body) = ResponseBody::channel();
+        self.stage.set(Stage::Body);
+        self.trailers_follow.set(head.trailers);
+        self.respond(head, body);
+        *self.sender.borrow_mut() = Some(sender);
+    }
+
     /// Without a channel.
     fn answer_whole(&self, head: ResponseHead, body: Bytes) {
         let bodyless = !self.has_body(head.status);
@@ -588,6 +600,20 @@ impl Exchange {
 
     fn log_access(&self, status: StatusCode) {
         self.bridge.log_access(&self.line, status);
+    }
+}
+
+/// A head does not wait for a body that is long in coming: clients and proxies want to see it, of server-sent events above
+/// all. What is sent in one go, and that is most, stays in one piece; so does what fails at once, which can still be a 500.
+impl Deferred for Exchange {
+    fn run_deferred(&self) {
+        if self.stage.get() == Stage::FirstBody && !self.disconnected.get() {
+            let head = self.head.take();
+            match head {
+                Some(head) if self.has_body(head.status) => self.begin_stream(head),
+                head => drop(self.head.replace(head)),
+            }
+        }
     }
 }
 
