@@ -80,6 +80,13 @@ def test_listeners_are_told_who_answers(answered: list[testing.Answered]) -> Non
     assert list(testing.answers)[-5:] == answered
 
 
+def test_redirects_lead_to_where_the_client_believes_the_application_to_be(answered: list[testing.Answered]) -> None:
+    client = TestClient(fastapi_application(), base_url="https://example.test:8443")
+    response = client.get("/depends/", params={"a": "b"}, follow_redirects=False)
+    assert (response.status_code, response.headers["location"]) == (307, "https://example.test:8443/depends?a=b")
+    assert [one.answered_by for one in answered] == ["plan"]
+
+
 def test_applications_that_are_not_compiled_answer_themselves(answered: list[testing.Answered]) -> None:
     assert TestClient(fastapi_application(), compile="off").get("/").json() == {"hello": "world"}
     assert TestClient(PlainTextResponse("text")).get("/").text == "text"

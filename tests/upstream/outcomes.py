@@ -70,7 +70,7 @@ def recorded(environment: Environment) -> dict[str, str] | None:
     for file in (_committed(environment), _kept(environment)):
         if file.exists():
             record = json.loads(lzma.decompress(file.read_bytes()))
-            # A suite may itself ask for something that is ours: whichever release of that is there, the tests are the same.
+            # A suite may itself ask for something that is ours; no test depends on its release.
             versions = {name: version for name, version in record["versions"].items() if name not in OURS}
             if versions == environment.versions:
                 outcomes: dict[str, str] = record["outcomes"]

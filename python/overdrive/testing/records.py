@@ -45,7 +45,7 @@ class Record:
 
     scope: what replaces the engine's entries of the scope.
     extensions: what is added to the scope's.
-    method, headers, root_path, context: see `overdrive._overdrive.Record`.
+    method, headers, root_path, scheme, context: see `overdrive._overdrive.Record`.
     not_compiled: why there are no plans at all, if that is so; asked at the end, as compiling waits for the loop.
     on_end: called with `answered_by`.
     """
@@ -76,6 +76,12 @@ class Record:
     done: Done = field(default_factory=lambda: Done())
     _task: asyncio.Task[Any] | None = None
     _answered_by: str | None = None
+
+    @property
+    def scheme(self) -> str:
+        """Of the URL."""
+        scheme: str = self.scope["scheme"]
+        return scheme
 
     def fill(self, scope: dict[str, Any]) -> None:
         """Puts the client's entries into a scope of the engine's."""

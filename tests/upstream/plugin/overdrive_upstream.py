@@ -15,7 +15,6 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,8 @@ import pytest
 PROPERTY = "overdrive_upstream"
 # After that many a worker ends; some more than pytest-timeout gives a test.
 WORKER_SECONDS = 90
+# Before pytest captures what tests write to it.
+STDERR = os.dup(2)
 
 outcomes: dict[str, str] = {}
 requests: dict[str, list[Any]] = {}
@@ -117,7 +118,7 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
 def set_end() -> None:
     """Ends this process, if it is a worker, should it not come so far that this is cancelled."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        faulthandler.dump_traceback_later(WORKER_SECONDS, file=sys.__stderr__, exit=True)
+        faulthandler.dump_traceback_later(WORKER_SECONDS, file=STDERR, exit=True)
 
 
 @pytest.hookimpl(wrapper=True)
