@@ -130,7 +130,7 @@ def _answerer(who: str) -> str:
     if who == "plan":
         return "a plan"
     reason = who.removeprefix("asgi").removeprefix(": ")
-    return f"the application: {reason}" if reason else "the application, not by a route"
+    return f"the application: {reason}" if reason else "an application of another kind than FastAPI's, or middleware"
 
 
 def _row(count: int, text: str) -> str:
