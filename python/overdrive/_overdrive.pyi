@@ -18,6 +18,10 @@ class Record(Protocol):
     context: Context
     """What the request's task runs in; not a copy of it."""
 
+    @property
+    def scheme(self) -> str:
+        """The scope's."""
+
     def fill(self, scope: dict[str, Any], /) -> None:
         """Changes the scope that the engine has made."""
 

@@ -98,6 +98,7 @@ class TestClient(httpx.Client):
                 root_path=root_path,
                 client=client,
                 state=self.app_state,
+                compiled=self._compiled,
             )
         else:
             self._in_process = InProcess(

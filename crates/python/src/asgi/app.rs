@@ -392,10 +392,9 @@ fn plan_for(
             return Ok(Chosen::Application);
         }
         Destination::Redirect(other) => {
-            // A test client has its own idea of scheme and host.
-            let found = (root.is_empty() && exchange.record().is_none())
-                .then(|| redirect::location(scheme, headers, &other, line.uri.query()))
-                .flatten();
+            let scheme = exchange.record().map(Record::scheme).or(scheme);
+            let found =
+                root.is_empty().then(|| redirect::location(scheme, headers, &other, line.uri.query())).flatten();
             let Some(location) = found.and_then(|location| HeaderValue::try_from(location).ok()) else {
                 exchange.handed_over(plans, "a redirect");
                 return Ok(Chosen::Application);

@@ -42,6 +42,7 @@ pub(crate) struct Record {
     /// `None` once it was told of the end.
     object: RefCell<Option<Py<PyAny>>>,
     root_path: String,
+    scheme: String,
     answered_by: RefCell<Cow<'static, str>>,
     /// The headers that the client meant are none that plans can read.
     is_unreadable: Cell<bool>,
@@ -51,6 +52,7 @@ impl Record {
     fn new(object: &Bound<'_, PyAny>) -> PyResult<Record> {
         Ok(Record {
             root_path: object.getattr("root_path")?.extract()?,
+            scheme: object.getattr("scheme")?.extract()?,
             object: RefCell::new(Some(object.clone().unbind())),
             answered_by: RefCell::new(Cow::Borrowed("asgi")),
             is_unreadable: Cell::new(false),
@@ -96,6 +98,11 @@ impl Record {
     /// The `root_path` of the scope.
     pub(super) fn root_path(&self) -> &str {
         &self.root_path
+    }
+
+    /// The scheme of the scope.
+    pub(super) fn scheme(&self) -> &str {
+        &self.scheme
     }
 
     /// The context that the request's task runs in.
