@@ -177,7 +177,6 @@ class Plans:
         raise_through: Callable[..., Any],
         route_lists: Sequence[list[Any]],
         stack: Any,
-        overriders: Sequence[Any],
         globals: Sequence[tuple[dict[str, Any], str, Any, str]],
         on_change: Callable[[], object],
     ) -> Plans:
@@ -190,7 +189,6 @@ class Plans:
             application's middleware.
         route_lists: of all routers; plans hold as long as these are what they were.
         stack: the application's `middleware_stack`, which must stay the same, too.
-        overriders: objects whose `dependency_overrides` must be empty for plans to answer.
         globals: `(globals, name, value, reason)` of variables that must be what they were for plans to answer, and
             what it means if they are not.
         on_change: called once when a request finds that the routes or the stack have changed.

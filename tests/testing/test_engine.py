@@ -142,7 +142,7 @@ def test_what_changes_between_requests_is_seen(answered: list[testing.Answered],
         run()
     assert [one.answered_by for one in answered] == [
         "plan",
-        "asgi: dependency_overrides are in force",
+        "plan",
         "plan",
         "asgi: the routes have changed",
         "plan",

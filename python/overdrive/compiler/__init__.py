@@ -166,7 +166,6 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         raise_through=stack.raise_through,
         route_lists=[routes for _, routes in lists],
         stack=app.middleware_stack,
-        overriders=[app],
         globals=_watched(),
         on_change=on_change,
     )

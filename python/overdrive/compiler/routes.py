@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,8 @@ from starlette.routing import BaseRoute, Host, Mount, WebSocketRoute, compile_pa
 from starlette.routing import Route as StarletteRoute
 
 from overdrive.compiler.dependencies import Tree
-from overdrive.compiler.handler import unwrap
-from overdrive.compiler.spec import Entry, NotCompiled, Plan, Route
+from overdrive.compiler.handler import Handler, unwrap
+from overdrive.compiler.spec import Entry, NotCompiled, Overrides, Plan, Route
 
 CONVERTORS = {
     StringConvertor: "str",
@@ -173,7 +174,8 @@ def _entry(effective: Any, path: str, reason: str | None) -> Entry:
     )
 
 
-def _plan(found: Found, *, limit: int | None, off: Mapping[str, str]) -> Plan:
+def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides: dict[Any, Any] | None = None) -> Plan:
+    """`overrides`: of dependencies; None: none now, but there may be."""
     effective = found.effective
     handler = unwrap(effective.app)
     dependant = handler.dependant
@@ -181,12 +183,12 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str]) -> Plan:
         raise NotCompiled("it is marked as uncompiled")
     if handler.stream_item_field is not None or handler.is_sse_stream or handler.is_json_stream:
         raise NotCompiled("a streaming endpoint")
-    tree = Tree(known_security="security" not in off, form=handler.reads == "form")
+    tree = Tree(known_security="security" not in off, form=handler.reads == "form", overrides=overrides or {})
     tree.add_endpoint(dependant, handler.is_coroutine)
     answer = handler.answer(native_json="JSON" not in off)
     for feature, is_used in (
         ("parameters", any(node.parameters or node.body for node in tree.nodes)),
-        ("bodies", handler.reads != "nothing"),
+        ("bodies", handler.reads != "nothing" or any(node.body for node in tree.nodes)),
         ("response models", answer.field is not None),
     ):
         if is_used and feature in off:
@@ -214,7 +216,25 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str]) -> Plan:
         embed=handler.embed_body_fields,
         body_limit=min((size for size in (limit, handler.max_body_size) if size is not None), default=None),
         answer=answer,
+        overrides=_overrides(found, handler, limit=limit, off=off) if overrides is None else None,
     )
+
+
+def _overrides(found: Found, handler: Handler, *, limit: int | None, off: Mapping[str, str]) -> Overrides | None:
+    provider = handler.dependency_overrides_provider
+    if provider is None:
+        return None
+    if any(hasattr(type(provider), name) for name in ("__bool__", "__len__")):
+        raise NotCompiled("a provider of dependency overrides that may count as none")
+    return Overrides(provider, functools.partial(_vary, found, limit, off))
+
+
+def _vary(found: Found, limit: int | None, off: Mapping[str, str], overrides: dict[Any, Any]) -> Plan | str:
+    """The plan of a route while `overrides` are in force, or the reason why there is none."""
+    try:
+        return _plan(found, limit=limit, off=off, overrides=overrides)
+    except NotCompiled as reason:
+        return f"dependency_overrides: {reason}"
 
 
 def _segments(effective: Any, path: str) -> list[tuple[str, bool]] | None:

@@ -124,6 +124,18 @@ class Plan:
     embed: bool
     body_limit: int | None
     answer: Answer
+    overrides: Overrides | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Whose `dependency_overrides` count for a route, and how its plan is made with such a mapping.
+
+    vary: gives the reason instead where there is no plan.
+    """
+
+    provider: Any
+    vary: Callable[[dict[Any, Any]], Plan | str]
 
 
 @dataclass(frozen=True, slots=True)

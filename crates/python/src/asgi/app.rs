@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -27,7 +28,7 @@ use crate::host::pool::{Pool, Waits};
 use crate::plan::call::{Call, PlannedRequest};
 use crate::plan::input::Input;
 use crate::plan::runtime::Runtime;
-use crate::plan::table::{Destination, Plans, Sent};
+use crate::plan::table::{Destination, Plan, Plans, Sent};
 use crate::plan::wire::{Peer, Wire};
 use crate::plan::{Reply, UNCONVERTIBLE, convert_path, redirect, route_path};
 
@@ -241,10 +242,10 @@ impl Bridge {
         });
         let request = match chosen {
             Ok(Chosen::Answered) => return exchange,
-            Ok(Chosen::Plan(plans, place, path)) => {
+            Ok(Chosen::Plan(plans, plan, path)) => {
                 let query = exchange.line.uri.query().unwrap_or("");
                 let input = Input::new(query, parts.headers, path);
-                let call = Call::new(plans, place, Wire::Engine(exchange.clone(), peer), input);
+                let call = Call::new(plans, plan, Wire::Engine(exchange.clone(), peer), input);
                 if !call.gather() {
                     connection.current.replace(Current::Gathering(exchange.clone(), call));
                     return exchange;
@@ -351,7 +352,7 @@ impl Bridge {
 enum Chosen {
     /// It has its answer.
     Answered,
-    Plan(Py<Plans>, usize, Vec<(Py<PyString>, Py<PyAny>)>),
+    Plan(Py<Plans>, Arc<Plan>, Vec<(Py<PyString>, Py<PyAny>)>),
     /// Nothing: it is the application's.
     Application,
 }
@@ -378,14 +379,21 @@ fn plan_for(
         Err(reason) => Destination::Stock(reason),
     };
     let reply = match destination {
-        Destination::Plan(plan, place, values) => {
+        Destination::Plan(plan, values) => {
+            let plan = match plan.in_force(py) {
+                Ok(plan) => plan,
+                Err(reason) => {
+                    exchange.handed_over(plans, &reason);
+                    return Ok(Chosen::Application);
+                }
+            };
             // FastAPI's own code meets the same error, and knows what becomes of it.
-            let Ok(parameters) = convert_path(py, plan, values) else {
+            let Ok(parameters) = convert_path(py, &plan, values) else {
                 exchange.handed_over(plans, UNCONVERTIBLE);
                 return Ok(Chosen::Application);
             };
             exchange.answered_by_plan();
-            return Ok(Chosen::Plan(handle.clone_ref(py), place, parameters));
+            return Ok(Chosen::Plan(handle.clone_ref(py), plan, parameters));
         }
         Destination::Stock(reason) => {
             exchange.handed_over(plans, reason);

@@ -49,17 +49,20 @@ pub(crate) fn begin(
     };
     let has_body = headers.get(http::header::CONTENT_LENGTH).is_some_and(|length| length != "0")
         || headers.contains_key(http::header::TRANSFER_ENCODING);
-    let (plan, place, values) = match table.find(&method, route_path(&path, &root_path), Sent::new(&headers, has_body))
-    {
-        Destination::Plan(plan, place, values) => (plan, place, values),
+    let (plan, values) = match table.find(&method, route_path(&path, &root_path), Sent::new(&headers, has_body)) {
+        Destination::Plan(plan, values) => (plan, values),
         Destination::Stock(reason) => return Ok(Err(reason.to_owned())),
         // Raised and handled where the application expects it.
         Destination::NotFound | Destination::MethodNotAllowed(_) => return Ok(Err("404 or 405".into())),
         Destination::Redirect(_) => return Ok(Err("a redirect".into())),
     };
-    let Ok(parameters) = convert_path(py, plan, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
+    let plan = match plan.in_force(py) {
+        Ok(plan) => plan,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let Ok(parameters) = convert_path(py, &plan, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
     let wire = Wire::Asgi(Asgi::new(scope, receive, send, &method, &root_path));
-    let call = Call::new(plans.clone().unbind(), place, wire, Input::new(&query, headers, parameters));
+    let call = Call::new(plans.clone().unbind(), plan, wire, Input::new(&query, headers, parameters));
     table.count_answered();
     Ok(Ok(PlanCoroutine(LoopBound::new(Rc::new(steps(call)), &table.graveyard))))
 }

@@ -14,6 +14,7 @@ pub(crate) mod input;
 mod invoke;
 mod json;
 mod node;
+mod overrides;
 mod query;
 pub(crate) mod redirect;
 mod reply;

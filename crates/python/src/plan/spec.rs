@@ -30,6 +30,15 @@ pub(crate) struct PlanSpec {
     pub(crate) embed: bool,
     pub(crate) body_limit: Option<u64>,
     pub(crate) answer: AnswerSpec,
+    pub(crate) overrides: Option<OverridesSpec>,
+}
+
+/// See `overdrive.compiler.spec.Overrides`.
+#[derive(FromPyObject)]
+pub(crate) struct OverridesSpec {
+    pub(crate) provider: Py<PyAny>,
+    /// `(mapping) -> Plan | str`
+    pub(crate) vary: Py<PyAny>,
 }
 
 /// See `overdrive.compiler.spec.Node`.

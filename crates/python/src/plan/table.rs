@@ -13,6 +13,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::asgi::{self, PlanCoroutine};
 use super::node::{Kind, Node, Special};
+use super::overrides::Overrides;
 use super::reply::Answer;
 use super::router::{self, Entry, Found, Router, Segment};
 use super::runtime::Runtime;
@@ -61,10 +62,12 @@ pub(crate) struct Plan {
     /// Asynchronous generators are left by the plan itself: nobody sees the exit stacks.
     pub(crate) own_exits: bool,
     pub(crate) answer: Answer,
+    /// `None`: nothing can override its dependencies.
+    pub(crate) overrides: Option<Overrides>,
 }
 
 impl Plan {
-    fn new(py: Python<'_>, spec: PlanSpec) -> PyResult<Plan> {
+    pub(super) fn new(py: Python<'_>, spec: PlanSpec) -> PyResult<Plan> {
         let mut nodes: Vec<Node> = Vec::with_capacity(spec.nodes.len());
         let mut arguments = 0;
         let mut places = Vec::with_capacity(spec.nodes.len());
@@ -100,19 +103,29 @@ impl Plan {
             embed: spec.embed,
             body_limit: spec.body_limit,
             answer: Answer::new(spec.answer)?,
+            overrides: spec.overrides.map(Overrides::new),
         })
     }
 }
 
 impl Plan {
+    /// The plan with the overrides that are in force, or the reason why FastAPI's own code has to answer.
+    pub(crate) fn in_force(self: &Arc<Plan>, py: Python<'_>) -> Result<Arc<Plan>, String> {
+        match &self.overrides {
+            Some(overrides) => overrides.choose(py, self),
+            None => Ok(self.clone()),
+        }
+    }
+
     /// For the garbage collector.
-    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.route)?;
         visit.call(&self.scope)?;
         visit.call(&self.form_limits)?;
         self.path_parameters.iter().try_for_each(|(_, convert)| visit.call(convert))?;
         self.nodes.iter().try_for_each(|node| node.traverse(visit))?;
-        self.answer.traverse(visit)
+        self.answer.traverse(visit)?;
+        self.overrides.as_ref().map_or(Ok(()), |overrides| overrides.traverse(visit))
     }
 }
 
@@ -121,7 +134,7 @@ impl Plan {
 pub(crate) struct Plans {
     pub(crate) runtime: Runtime,
     router: Router,
-    plans: Vec<Option<Plan>>,
+    plans: Vec<Option<Arc<Plan>>>,
     reasons: Vec<Option<String>>,
     allow: Vec<Option<String>>,
     guards: Guards,
@@ -154,8 +167,6 @@ struct Guards {
     /// The route lists of all routers, as they were compiled.
     lists: Vec<(Py<PyList>, Vec<Py<PyAny>>)>,
     stack: Py<PyAny>,
-    /// Objects with `dependency_overrides`.
-    overriders: Vec<Py<PyAny>>,
     /// Module globals that must be what they were.
     globals: Vec<Global>,
 }
@@ -165,7 +176,7 @@ impl Plans {
     #[new]
     #[pyo3(signature = (
         *, runtime, entries, application, root_path, redirects, router, handlers, default_http_handler, default_validation_handler,
-        raise_through, route_lists, stack, overriders, globals, on_change,
+        raise_through, route_lists, stack, globals, on_change,
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
     fn new(
@@ -182,7 +193,6 @@ impl Plans {
         raise_through: Py<PyAny>,
         route_lists: Vec<Bound<'_, PyList>>,
         stack: Py<PyAny>,
-        overriders: Vec<Py<PyAny>>,
         globals: Vec<Global>,
         on_change: Py<PyAny>,
     ) -> PyResult<Plans> {
@@ -190,7 +200,7 @@ impl Plans {
         let (mut plans, mut reasons, mut allow) = (Vec::new(), Vec::new(), Vec::new());
         for spec in entries {
             index.push(entry(&spec)?);
-            plans.push(spec.plan.map(|plan| Plan::new(py, plan)).transpose()?);
+            plans.push(spec.plan.map(|plan| Plan::new(py, plan).map(Arc::new)).transpose()?);
             reasons.push(spec.reason);
             allow.push(spec.allow);
         }
@@ -204,7 +214,7 @@ impl Plans {
             plans,
             reasons,
             allow,
-            guards: Guards { lists, stack, overriders, globals },
+            guards: Guards { lists, stack, globals },
             application,
             root_path,
             redirects,
@@ -248,7 +258,6 @@ impl Plans {
             items.iter().try_for_each(|item| visit.call(item))?;
         }
         visit.call(&guards.stack)?;
-        guards.overriders.iter().try_for_each(|overrider| visit.call(overrider))?;
         visit.call(&self.application)?;
         visit.call(&self.router_object)?;
         visit.call(&self.handlers)?;
@@ -280,7 +289,7 @@ fn entry(spec: &EntrySpec) -> PyResult<Entry> {
 
 /// Who answers a request.
 pub(crate) enum Destination<'t, 'p> {
-    Plan(&'t Plan, usize, Vec<&'p str>),
+    Plan(&'t Arc<Plan>, Vec<&'p str>),
     /// 404 as FastAPI's default has it.
     NotFound,
     /// 405, with the value of `Allow`.
@@ -345,12 +354,6 @@ impl Plans {
             self.change(py);
             return Err("the middleware stack has changed");
         }
-        for overrider in &guards.overriders {
-            let overrides = overrider.bind(py).getattr(pyo3::intern!(py, "dependency_overrides"));
-            if !overrides.and_then(|overrides| overrides.is_truthy()).is_ok_and(|truth| !truth) {
-                return Err("dependency_overrides are in force");
-            }
-        }
         for (globals, name, value, reason) in &guards.globals {
             if !globals.bind(py).get_item(name.bind(py)).is_ok_and(|found| found.is_some_and(|found| found.is(value))) {
                 return Err(reason);
@@ -378,7 +381,7 @@ impl Plans {
         }
         match self.router.find(method, path) {
             Found::Route(place, parameters) => match &self.plans[place] {
-                Some(plan) if sent.keeps_to(plan.body_limit) => Destination::Plan(plan, place, parameters),
+                Some(plan) if sent.keeps_to(plan.body_limit) => Destination::Plan(plan, parameters),
                 Some(_) => Destination::Stock("a body that may be larger than its limit"),
                 None => Destination::Stock(self.reasons[place].as_deref().unwrap_or("not compiled")),
             },
@@ -423,10 +426,6 @@ impl Plans {
             }
         }
         Ok(None)
-    }
-
-    pub(crate) fn plan(&self, place: usize) -> &Plan {
-        self.plans[place].as_ref().expect("only places with plans are destinations")
     }
 
     pub(crate) fn count_answered(&self) {
