@@ -229,10 +229,10 @@ def placed(found: Found) -> dict[str, Any]:
     scope: dict[str, Any] = {"endpoint": effective.endpoint, "route": found.route if is_operation else effective}
     if found.included is not None:
         scope["fastapi"] = {"included_router": found.included, "effective_route_context": found.context}
-    elif found.behind_included or found.form_limits:
+    elif found.behind_included:
         scope["fastapi"] = {}
-    if found.form_limits:
-        scope["fastapi"]["form_limits"] = found.form_limits
+    if found.form_limits and is_operation:
+        scope.setdefault("fastapi", {})["form_limits"] = found.form_limits
     return scope
 
 
