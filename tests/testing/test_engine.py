@@ -74,7 +74,7 @@ def test_listeners_are_told_who_answers(answered: list[testing.Answered]) -> Non
         ("http", "GET", "/", "plan"),
         ("http", "GET", "/openapi.json", "asgi: a plain Starlette route"),
         ("http", "GET", "/nowhere", "plan"),
-        ("websocket", "GET", "/ws", "asgi"),
+        ("websocket", "GET", "/ws", "plan"),
     ]
     assert answered[0].app is app
     assert list(testing.answers)[-5:] == answered

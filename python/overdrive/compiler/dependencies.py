@@ -20,13 +20,20 @@ class Tree:
 
     known_security: FastAPI's security schemes are the code we know.
     form: the body is a form, which FastAPI's own code takes apart.
+    websocket: the request is a WebSocket.
     overrides: functions that stand in for others; with any, FastAPI reads the signatures of all dependencies anew.
     """
 
     def __init__(
-        self, *, known_security: bool, form: bool, overrides: Mapping[Callable[..., Any], Callable[..., Any]]
+        self,
+        *,
+        known_security: bool,
+        form: bool,
+        overrides: Mapping[Callable[..., Any], Callable[..., Any]],
+        websocket: bool = False,
     ) -> None:
         self._form = form
+        self._websocket = websocket
         self._overrides = overrides
         self._known_security = known_security
         self.nodes: list[Node] = []
@@ -72,7 +79,8 @@ class Tree:
             names.append(field.name)
         specials = []
         presented = security.presented(dependant.call) if self._known_security else None
-        for special, name in _specials(dependant, "request" if presented is None else "presented"):
+        request = "request" if presented is None else "presented"
+        for special, name in _specials(dependant, request, websocket=self._websocket):
             specials.append((special, len(names)))
             names.append(name)
         if len(set(names)) != len(names):
@@ -126,14 +134,17 @@ def _kind(dependant: Dependant) -> str:
     return "coroutine" if models._is_coroutine_callable(call) else "sync"
 
 
-def _specials(dependant: Dependant, request: str) -> list[tuple[str, str]]:
+def _specials(dependant: Dependant, request: str, *, websocket: bool) -> list[tuple[str, str]]:
     found = []
     if dependant.http_connection_param_name:
         found.append((request, dependant.http_connection_param_name))
-    if dependant.request_param_name:
+    if websocket and dependant.websocket_param_name:
+        found.append((request, dependant.websocket_param_name))
+    elif not websocket and dependant.request_param_name:
         found.append((request, dependant.request_param_name))
-    elif dependant.websocket_param_name:
-        raise NotCompiled("a WebSocket parameter")
+    elif dependant.request_param_name or dependant.websocket_param_name:
+        # Called without it, by FastAPI.
+        raise NotCompiled("a parameter for the other kind of request")
     if dependant.background_tasks_param_name:
         found.append(("background_tasks", dependant.background_tasks_param_name))
     if dependant.response_param_name:

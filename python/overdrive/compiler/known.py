@@ -165,6 +165,15 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "fastapi.security.oauth2:OAuth2AuthorizationCodeBearer.__call__",
         "fastapi.security.open_id_connect_url:OpenIdConnect.__call__",
     ),
+    "websockets": (
+        "fastapi.routing:websocket_session",
+        "fastapi.routing:get_websocket_app",
+        "fastapi.routing:APIWebSocketRoute.matches",
+        "fastapi.routing:_validation_failed",
+        "starlette.routing:WebSocketRoute.matches",
+        "starlette.routing:WebSocketRoute.handle",
+        "starlette.websockets:WebSocket.__init__",
+    ),
     "threads": (
         "starlette.concurrency:run_in_threadpool",
         "fastapi.routing:run_in_threadpool",

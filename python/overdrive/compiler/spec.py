@@ -87,7 +87,8 @@ class Node:
 class Answer:
     """How an endpoint's value becomes a response.
 
-    kind: "json" (a `JSONResponse` of anything), "model" (the response model's own JSON) or "class" (Python makes it).
+    kind: "json" (a `JSONResponse` of anything), "model" (the response model's own JSON), "class" (Python makes it) or
+        "none" (a WebSocket's).
     status: None: the class's own.
     options: keywords for `serialize`.
     in_thread: the response is validated in the thread pool.
@@ -153,6 +154,7 @@ class Entry:
     segments: the path's pieces as `(text, is_parameter)`, a parameter with its convertor's name; None: only FastAPI's
         own code can tell what matches, but all of it begins with `prefix`.
     allow: the value of `Allow` in a 405.
+    kind: what it matches: "http", "websocket" or "any".
     reason: why there is no plan.
     """
 
@@ -165,6 +167,7 @@ class Entry:
     is_operation: bool = False
     plan: Plan | None = None
     reason: str | None = None
+    kind: str = "http"
 
 
 class NotCompiled(Exception):

@@ -37,7 +37,11 @@ class PlannedRouter:
 
     def __call__(self, scope: Scope, receive: Any, send: Send) -> Awaitable[None]:
         """An ASGI application. Plans belong to asyncio; on any other loop the router answers."""
-        if self.plans is not None and scope["type"] == "http" and asyncio._get_running_loop() is not None:
+        if (
+            self.plans is not None
+            and scope["type"] in ("http", "websocket")
+            and asyncio._get_running_loop() is not None
+        ):
             planned = self.plans.call(scope, receive, send)
             if (told := answering.get()) is not None:
                 told("asgi: FastAPI's own router" if planned is None else "plan")

@@ -314,7 +314,8 @@ impl Bridge {
             return session;
         }
         connection.current.replace(Current::WebSocket(session.clone()));
-        let request = scope.map(|scope| Box::new(WebSocketCall::new(&session, scope)) as _);
+        let plans = self.plans.borrow().as_ref().map(|plans| plans.clone_ref(py));
+        let request = scope.map(|scope| Box::new(WebSocketCall::new(&session, scope, plans)) as _);
         self.spawn(py, request, session.record());
         session
     }

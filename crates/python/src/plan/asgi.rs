@@ -11,6 +11,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use super::call::{Call, steps};
 use super::input::Input;
+use super::socket;
 use super::table::{Destination, Plans, Sent};
 use super::wire::{Asgi, Wire};
 use super::{UNCONVERTIBLE, convert_path, route_path};
@@ -18,7 +19,7 @@ use crate::host::awaitable::thrown;
 use crate::host::loop_bound::LoopBound;
 use crate::host::steps::{Resume, Steps};
 
-/// The awaitable of a request that a plan answers, or the reason why FastAPI's own router has to.
+/// The awaitable of a request or WebSocket that a plan answers, or the reason why FastAPI's own router has to.
 pub(crate) fn begin(
     plans: &Bound<'_, Plans>,
     scope: &Bound<'_, PyDict>,
@@ -27,6 +28,10 @@ pub(crate) fn begin(
 ) -> PyResult<Result<PlanCoroutine, String>> {
     let py = plans.py();
     let table = plans.get();
+    if scope.get_item(pyo3::intern!(py, "type"))?.is_some_and(|kind| kind.eq("websocket").unwrap_or(false)) {
+        let begun = socket::begin(plans, scope, receive, send, false)?;
+        return Ok(begun.map(|steps| PlanCoroutine(LoopBound::new(Rc::new(steps), &table.graveyard))));
+    }
     if let Err(reason) = table.hold(py) {
         return Ok(Err(reason.to_owned()));
     }
@@ -68,7 +73,7 @@ pub(crate) fn begin(
 }
 
 /// The headers of a scope; `None` if one of them is none that the engine would let through.
-fn headers(scope: &Bound<'_, PyDict>) -> PyResult<Option<HeaderMap>> {
+pub(super) fn headers(scope: &Bound<'_, PyDict>) -> PyResult<Option<HeaderMap>> {
     let mut map = HeaderMap::new();
     let Some(given) = scope.get_item("headers")? else { return Ok(Some(map)) };
     for pair in given.try_iter()? {

@@ -22,6 +22,7 @@ mod request;
 mod respond;
 mod router;
 pub(crate) mod runtime;
+pub(crate) mod socket;
 mod spec;
 pub(crate) mod table;
 mod value;

@@ -40,6 +40,8 @@ pub(crate) enum AnswerKind {
     Model,
     /// A response class that Python makes.
     Class,
+    /// A WebSocket's: the endpoint says all itself.
+    None,
 }
 
 impl Answer {
@@ -48,6 +50,7 @@ impl Answer {
             "json" => AnswerKind::Json,
             "model" => AnswerKind::Model,
             "class" => AnswerKind::Class,
+            "none" => AnswerKind::None,
             other => return Err(PyValueError::new_err(format!("unknown kind of answer in a plan: {other}"))),
         };
         Ok(Answer {

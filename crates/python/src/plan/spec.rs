@@ -13,6 +13,7 @@ pub(crate) struct EntrySpec {
     pub(crate) plan: Option<PlanSpec>,
     /// Why there is no plan.
     pub(crate) reason: Option<String>,
+    pub(crate) kind: String,
 }
 
 /// See `overdrive.compiler.spec.Plan`.

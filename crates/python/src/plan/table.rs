@@ -134,6 +134,8 @@ impl Plan {
 pub(crate) struct Plans {
     pub(crate) runtime: Runtime,
     router: Router,
+    /// Of the routes that a WebSocket can match.
+    sockets: Router,
     plans: Vec<Option<Arc<Plan>>>,
     reasons: Vec<Option<String>>,
     allow: Vec<Option<String>>,
@@ -196,10 +198,16 @@ impl Plans {
         globals: Vec<Global>,
         on_change: Py<PyAny>,
     ) -> PyResult<Plans> {
-        let mut index = Vec::with_capacity(entries.len());
+        let (mut index, mut sockets) = (Vec::with_capacity(entries.len()), Vec::new());
         let (mut plans, mut reasons, mut allow) = (Vec::new(), Vec::new(), Vec::new());
-        for spec in entries {
-            index.push(entry(&spec)?);
+        for (place, spec) in entries.into_iter().enumerate() {
+            let entry = entry(&spec)?;
+            if spec.kind != "http" {
+                sockets.push((place, entry.clone()));
+            }
+            if spec.kind != "websocket" {
+                index.push((place, entry));
+            }
             plans.push(spec.plan.map(|plan| Plan::new(py, plan).map(Arc::new)).transpose()?);
             reasons.push(spec.reason);
             allow.push(spec.allow);
@@ -211,6 +219,7 @@ impl Plans {
         Ok(Plans {
             runtime,
             router: Router::new(index),
+            sockets: Router::new(sockets),
             plans,
             reasons,
             allow,
@@ -391,6 +400,21 @@ impl Plans {
             },
             Found::Nothing => self.otherwise(method, path, sent),
             Found::Unknown => Destination::Stock("a mount, or a path that is not indexed"),
+        }
+    }
+
+    /// The plan of a WebSocket, or the reason why there is none; see [`Plans::find`].
+    pub(crate) fn find_websocket<'p>(&self, path: &'p str) -> Result<(&Arc<Plan>, Vec<&'p str>), &str> {
+        if !path.starts_with('/') || path.contains('\n') {
+            return Err("an unusual path");
+        }
+        match self.sockets.find("", path) {
+            Found::Route(place, parameters) => match &self.plans[place] {
+                Some(plan) => Ok((plan, parameters)),
+                None => Err(self.reasons[place].as_deref().unwrap_or("not compiled")),
+            },
+            Found::Unknown => Err("a mount, or a path that is not indexed"),
+            Found::Method(_) | Found::Nothing => Err("no such WebSocket"),
         }
     }
 
