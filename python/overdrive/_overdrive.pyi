@@ -104,6 +104,7 @@ class Engine:
         state: dict[str, Any] | None = None,
         on_request_limit: Callable[[], object] | None = None,
         side_channel: SideChannel | None = None,
+        watch: Watch | None = None,
     ) -> Engine:
         """
         app: an ASGI 3 callable.
@@ -157,6 +158,33 @@ class Engine:
     @property
     def total_requests(self) -> int:
         """Requests answered since the start."""
+
+@final
+class Watch:
+    """What an engine's loop does and who blocks it. All but making it may be done on any thread."""
+
+    def __new__(
+        cls,
+        *,
+        threshold: float,
+        describe: Callable[[Any], tuple[str, str, int, str]],
+        on_stall: Callable[[dict[str, Any]], object],
+    ) -> Watch:
+        """
+        threshold: seconds from which on a silence of the loop is a stall.
+        describe: gives name, file, line and pattern ("async", "def", "") of an endpoint.
+        on_stall: called on the loop's thread with each stall, some turns of the loop after its end.
+        """
+
+    def routes(self) -> list[dict[str, Any]]:
+        """What each route's requests have cost so far; times in seconds."""
+
+    def under_way(self) -> dict[str, Any] | None:
+        """The stall that is going on, as far as it is known."""
+
+    @property
+    def slow_machine(self) -> int:
+        """How often the machine kept the watch from running, so that a silence of the loop meant nothing."""
 
 @final
 class Plans:

@@ -22,6 +22,7 @@ from overdrive.lifespan import Lifespan
 from overdrive.listener import Listener
 from overdrive.plans import CompiledRoutes
 from overdrive.share import SharedCounters
+from overdrive.watch import LoopWatch
 
 HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Seconds that cancelled requests get to end, before they are left behind.
@@ -43,6 +44,7 @@ class Server:
         self.engine: Engine | None = None
         self.lifespan: Lifespan | None = None
         self.routes: CompiledRoutes | None = None
+        self.watch: LoopWatch | None = None
         self._shared = shared
         self._listener: Listener | None = None
         self._request_limit: int | None = None
@@ -113,6 +115,8 @@ class Server:
             raise
         if config.limit_max_requests is not None:
             self._request_limit = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)
+        if config.watch != "off":
+            self.watch = LoopWatch(config.watch_threshold)
         self.engine = Engine(
             config.loaded_app,
             asyncio.get_running_loop(),
@@ -121,6 +125,7 @@ class Server:
             context=contextvars.copy_context(),
             state=self.lifespan.state,
             on_request_limit=self._request_limit_reached,
+            watch=self.watch.engine if self.watch is not None else None,
         )
         self.engine.attach()
         self.routes = CompiledRoutes(config.loaded_app, self.engine, config.compile)

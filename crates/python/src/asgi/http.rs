@@ -19,6 +19,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use super::app::Bridge;
 use super::message::{Message, too_late, unexpected};
+use super::route;
 use super::scope::{Head, full_path};
 use super::side_channel::Record;
 use super::websocket::Session;
@@ -28,7 +29,8 @@ use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
 use crate::host::pool::Pool;
 use crate::plan::runtime::Runtime;
-use crate::plan::table::Plans;
+use crate::plan::table::{Plan, Plans};
+use crate::watch::RequestClock;
 
 /// The state of one request, shared by its coroutine, its `receive` and `send`, and its connection.
 pub(crate) struct Exchange {
@@ -58,6 +60,8 @@ pub(crate) struct Exchange {
     senders: Waiters,
     /// A test client's.
     record: Option<Record>,
+    /// `None`: nobody watches.
+    clock: Option<RequestClock>,
 }
 
 /// What is kept of a request's first line and addresses.
@@ -105,6 +109,7 @@ impl Exchange {
         line: RequestLine,
         body: RequestBody,
         record: Option<Record>,
+        clock: Option<RequestClock>,
     ) -> Rc<Exchange> {
         Rc::new(Exchange {
             bridge,
@@ -125,6 +130,7 @@ impl Exchange {
             receivers: Waiters::default(),
             senders: Waiters::default(),
             record,
+            clock,
         })
     }
 
@@ -242,10 +248,27 @@ impl Exchange {
         self.record.as_ref()
     }
 
+    /// The request's clock, if somebody watches.
+    pub(crate) fn clock(&self) -> Option<&RequestClock> {
+        self.clock.as_ref()
+    }
+
+    /// The request as people name it.
+    pub(crate) fn name(&self) -> String {
+        self.line.name()
+    }
+
     /// The request's task makes its first step.
     pub(crate) fn began(&self, py: Python<'_>) {
         if let Some(record) = &self.record {
             record.began(py);
+        }
+    }
+
+    /// The plan is found that is to answer.
+    pub(super) fn found(&self, py: Python<'_>, plan: &Plan) {
+        if let Some(clock) = &self.clock {
+            clock.found(plan.place(py, clock.watch(), self.line.method.as_str()));
         }
     }
 
@@ -561,6 +584,9 @@ impl Exchange {
     }
 
     fn respond(&self, head: ResponseHead, body: ResponseBody) {
+        if let Some(clock) = &self.clock {
+            clock.answers(head.status.as_u16());
+        }
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
@@ -579,6 +605,9 @@ impl Exchange {
         self.stage.set(Stage::Complete);
         self.body.take();
         self.bridge.request_answered();
+        if let Some(clock) = &self.clock {
+            clock.answered();
+        }
         if let Some(record) = &self.record {
             record.completed();
         }
@@ -768,6 +797,23 @@ impl Request for HttpRequestCall {
         self.exchange.get()?.ended(py, outcome)
     }
 
+    fn clock(&self) -> Option<&RequestClock> {
+        self.exchange.get_here()?.clock()
+    }
+
+    fn line(&self) -> String {
+        self.exchange.get_here().map(|exchange| exchange.name()).unwrap_or_default()
+    }
+
+    fn paused(&self, py: Python<'_>) {
+        if let Some(exchange) = self.exchange.get_here()
+            && let Some(clock) = exchange.clock()
+        {
+            let is_over = exchange.stage.get() == Stage::Complete;
+            route::find(clock, py, exchange.line.method.as_str(), self.scope.bind(py), is_over);
+        }
+    }
+
     fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.scope)?;
         traverse(&self.exchange, visit)
@@ -780,6 +826,11 @@ pub(crate) fn request_line<B>(request: &HttpRequest<B>, client: Rc<str>) -> Requ
 }
 
 impl RequestLine {
+    /// As people name a request: "GET /items/3".
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", self.method, self.uri.path_and_query().map_or("/", |path| path.as_str()))
+    }
+
     pub(crate) fn version_number(&self) -> &'static str {
         if self.version == Version::HTTP_10 { "1.0" } else { "1.1" }
     }

@@ -16,6 +16,7 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use super::app::Bridge;
 use super::http::{AnswerSlot, RequestLine, announced_length};
 use super::message::{Message, too_late, unexpected};
+use super::route;
 use super::side_channel::Record;
 use crate::host::Waiters;
 use crate::host::awaitable::{Operation, awaitable, later, nothing};
@@ -23,6 +24,7 @@ use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
 use crate::plan::socket;
 use crate::plan::table::Plans;
+use crate::watch::RequestClock;
 
 /// The state of one WebSocket, shared by its coroutine, its `receive` and `send`, and its connection.
 pub(crate) struct Session {
@@ -43,6 +45,8 @@ pub(crate) struct Session {
     senders: Waiters,
     /// A test client's.
     record: Option<Record>,
+    /// `None`: nobody watches.
+    clock: Option<RequestClock>,
 }
 
 /// Where the WebSocket is, in the application's hands.
@@ -58,7 +62,13 @@ enum Stage {
 }
 
 impl Session {
-    pub(crate) fn new(bridge: Rc<Bridge>, line: RequestLine, upgrade: Upgrade, record: Option<Record>) -> Rc<Session> {
+    pub(crate) fn new(
+        bridge: Rc<Bridge>,
+        line: RequestLine,
+        upgrade: Upgrade,
+        record: Option<Record>,
+        clock: Option<RequestClock>,
+    ) -> Rc<Session> {
         Rc::new(Session {
             bridge,
             line,
@@ -73,6 +83,7 @@ impl Session {
             receivers: Waiters::default(),
             senders: Waiters::default(),
             record,
+            clock,
         })
     }
 
@@ -487,6 +498,23 @@ impl Request for WebSocketCall {
         }
         session.stage.set(Stage::Closed);
         result
+    }
+
+    fn clock(&self) -> Option<&RequestClock> {
+        self.session.get_here()?.clock.as_ref()
+    }
+
+    fn line(&self) -> String {
+        let path = |session: &Session| session.line.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        self.session.get_here().map(|session| format!("WebSocket {}", path(session))).unwrap_or_default()
+    }
+
+    fn paused(&self, py: Python<'_>) {
+        if let Some(session) = self.session.get_here()
+            && let Some(clock) = &session.clock
+        {
+            route::find(clock, py, "WS", self.scope.bind(py), session.stage.get() == Stage::Closed);
+        }
     }
 
     fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {

@@ -29,6 +29,8 @@ use coroutine::{Request, RequestCoroutine};
 use loop_bound::{Graveyard, LoopBound};
 use names::Names;
 
+use crate::watch::Watch;
+
 /// What everything on the loop's thread shares.
 pub(crate) struct Host {
     pub(crate) event_loop: Py<PyAny>,
@@ -56,6 +58,8 @@ pub(crate) struct Host {
     running: Cell<usize>,
     /// To be raised from `run`.
     fatal: RefCell<Option<PyErr>>,
+    /// `None`: nobody watches.
+    pub(crate) watch: Option<Rc<Watch>>,
     /// Called when the last task has ended.
     on_idle: RefCell<Option<IdleHook>>,
 }
@@ -67,6 +71,7 @@ impl Host {
         event_loop: &Bound<'_, PyAny>,
         context: &Bound<'_, PyAny>,
         reset_context: bool,
+        watch: Option<Rc<Watch>>,
     ) -> PyResult<Rc<Host>> {
         let py = event_loop.py();
         let asyncio = py.import("asyncio")?;
@@ -92,6 +97,7 @@ impl Host {
             tasks: RefCell::default(),
             running: Cell::new(0),
             fatal: RefCell::default(),
+            watch,
             on_idle: RefCell::default(),
         }))
     }

@@ -20,6 +20,7 @@ use super::runtime::Runtime;
 use super::spec::{EntrySpec, PlanSpec};
 use crate::host::ffi;
 use crate::host::loop_bound::Graveyard;
+use crate::watch::{PlaceCache, Watch};
 
 /// What a plan reads the body as.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub(crate) struct Plan {
     pub(crate) answer: Answer,
     /// `None`: nothing can override its dependencies.
     pub(crate) overrides: Option<Overrides>,
+    /// Where its route stands in the watch.
+    watched: PlaceCache,
 }
 
 impl Plan {
@@ -104,6 +107,7 @@ impl Plan {
             body_limit: spec.body_limit,
             answer: Answer::new(spec.answer)?,
             overrides: spec.overrides.map(Overrides::new),
+            watched: PlaceCache::default(),
         })
     }
 }
@@ -115,6 +119,16 @@ impl Plan {
             Some(overrides) => overrides.choose(py, self),
             None => Ok(self.clone()),
         }
+    }
+
+    /// The place of its route in a watch.
+    pub(crate) fn place(&self, py: Python<'_>, watch: &Watch, method: &str) -> usize {
+        watch.cached_place(&self.watched, method, || {
+            let path =
+                self.route.bind(py).getattr("path").and_then(|path| path.extract::<String>()).unwrap_or_default();
+            let endpoint = self.scope.bind(py).get_item("endpoint").ok().flatten();
+            watch.place(py, method, &path, endpoint.as_ref())
+        })
     }
 
     /// For the garbage collector.

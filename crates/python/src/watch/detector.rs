@@ -1,0 +1,175 @@
+//! The thread that notices a loop which does not answer.
+//!
+//! It asks the loop for a sign of life by making the reactor's descriptor readable, and reads the pulse that the loop leaves
+//! behind; for neither does it need the GIL. Only when there is a stall does it take the GIL, to read the stack of the loop's
+//! thread. It holds no lock of ours meanwhile, and runs no bytecode.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use overdrive_reactor::Pinger;
+use pyo3::prelude::*;
+
+use super::machine::Schedule;
+use super::moment::{Moment, nanoseconds};
+use super::pulse::Silence;
+use super::stall::{Culprit, Sample, Stall};
+use super::{Shared, stack};
+
+/// The watcher's thread. Dropping it stops the thread, but does not wait for it.
+pub(crate) struct Detector {
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Stop {
+    wanted: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    /// Waits; true when the thread is to end.
+    fn wait(&self, pause: Duration) -> bool {
+        let wanted = self.wanted.lock().expect("no code panics while holding it");
+        let (wanted, _) = self
+            .changed
+            .wait_timeout_while(wanted, pause, |wanted| !*wanted)
+            .expect("no code panics while holding the lock");
+        *wanted
+    }
+
+    fn set(&self) {
+        *self.wanted.lock().expect("no code panics while holding it") = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Detector {
+    /// Watches the calling thread, which is the loop's.
+    pub(crate) fn start(py: Python<'_>, shared: Arc<Shared>, pinger: Pinger) -> std::io::Result<Detector> {
+        let stop = Arc::new(Stop::default());
+        let watched = Watched {
+            shared,
+            pinger,
+            schedule: Schedule::of_this_thread(),
+            ident: crate::host::ffi::thread_ident(),
+            grace: Moment::now(),
+            stop: stop.clone(),
+        };
+        // Made here rather than by the thread when it is wanted: importing runs bytecode.
+        py.import("sys").map_err(std::io::Error::other)?;
+        let thread = std::thread::Builder::new().name("overdrive-watch".to_owned()).spawn(move || watched.watch())?;
+        Ok(Detector { stop, thread: Some(thread) })
+    }
+
+    /// Ends the thread, which may be waiting for the GIL.
+    pub(crate) fn stop(mut self, py: Python<'_>) {
+        self.stop.set();
+        if let Some(thread) = self.thread.take() {
+            // It catches nothing, and so a panic of its own has ended it already; there is nobody to tell.
+            py.detach(|| drop(thread.join()));
+        }
+    }
+}
+
+impl Drop for Detector {
+    fn drop(&mut self) {
+        self.stop.set();
+    }
+}
+
+/// The loop, as the watcher sees it.
+struct Watched {
+    shared: Arc<Shared>,
+    pinger: Pinger,
+    schedule: Schedule,
+    /// By which Python knows the loop's thread.
+    ident: u64,
+    /// Silence before this moment is not counted: the machine was slow.
+    grace: Moment,
+    stop: Arc<Stop>,
+}
+
+impl Watched {
+    fn watch(mut self) {
+        let threshold = self.shared.threshold;
+        let tick = Duration::from_nanos(threshold / 2);
+        let mut pause = tick;
+        let mut looks = 0;
+        loop {
+            let asleep = Moment::now();
+            if self.stop.wait(pause) {
+                return;
+            }
+            let now = Moment::now();
+            let late = now.since(asleep.plus(nanoseconds(pause)));
+            if late > threshold / 2 {
+                // Nobody keeps this thread from running but the machine, and it will have kept the loop, too.
+                self.shared.slow_machine.fetch_add(1, Ordering::Relaxed);
+                self.grace = now;
+            }
+            pause = match self.shared.pulse.silence() {
+                None => {
+                    looks = 0;
+                    self.shared.delayed_before.store(self.schedule.delayed(), Ordering::Relaxed);
+                    self.shared.pulse.ask(now);
+                    self.pinger.ping();
+                    tick
+                }
+                Some(silence) => {
+                    let since = silence.since.max(self.grace);
+                    let delayed = self.schedule.delayed() - self.shared.delayed_before.load(Ordering::Relaxed);
+                    let quiet = now.since(since).saturating_sub(delayed);
+                    if quiet < threshold {
+                        looks = 0;
+                        tick.min(Duration::from_nanos(threshold - quiet))
+                    } else {
+                        self.look(silence);
+                        looks += 1;
+                        // A deadlock lasts for hours.
+                        if looks < FREQUENT_LOOKS { tick } else { tick.max(SELDOM) }
+                    }
+                }
+            };
+        }
+    }
+
+    /// The loop is stalled: reads its stack.
+    fn look(&self, silence: Silence) {
+        // Before the GIL is asked for: code that keeps it stalls the loop, too, and can be seen to.
+        self.noted(silence, None);
+        // Nothing is attached once the interpreter is on its way out.
+        let _ = Python::try_attach(|py| {
+            if self.shared.pulse.silence() != Some(silence) {
+                return;
+            }
+            // With the GIL held the loop's thread cannot end its step, so this is the stack of that very silence.
+            let found = stack::of_thread(py, self.ident);
+            let Ok(stack) = found else { return };
+            self.noted(silence, Some(Sample { at: Moment::now(), stack }));
+        });
+    }
+
+    fn noted(&self, silence: Silence, sample: Option<Sample>) {
+        let mut under_way = self.shared.under_way.lock();
+        let is_new = under_way.as_ref().is_none_or(|stall| stall.began != silence.since);
+        if is_new {
+            let culprit = match silence.request {
+                Some(serial) => Culprit::Request { serial, line: String::new(), route: None },
+                None => Culprit::Elsewhere(None),
+            };
+            *under_way = Some(Stall::new(culprit, silence.since));
+        }
+        if let (Some(stall), Some(sample)) = (&mut *under_way, sample) {
+            stall.add(sample);
+        }
+        self.shared.pulse.set_stalled(true);
+    }
+}
+
+/// So many looks at a stall come quickly, one after the other.
+const FREQUENT_LOOKS: u32 = 50;
+const SELDOM: Duration = Duration::from_secs(1);

@@ -1,0 +1,298 @@
+//! The watch: what the loop does, for which request, and who keeps it.
+//!
+//! The loop's thread notes where every step of a request begins and ends ([`RequestClock`]), and leaves a pulse behind; a
+//! thread of its own ([`detector`]) notices when there is none. Whatever any other thread may read is in [`Shared`]: atomics
+//! that one thread writes, and locks that are taken when there is a stall or a new route.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use pyo3::prelude::*;
+
+mod clock;
+pub(crate) mod detector;
+mod machine;
+pub(crate) mod moment;
+mod number;
+mod pulse;
+pub(crate) mod python;
+mod route;
+mod stack;
+mod stall;
+
+pub(crate) use clock::RequestClock;
+use machine::Schedule;
+use moment::Moment;
+use pulse::Pulse;
+use route::{Pattern, Route, RouteIndex, RouteName, Routes};
+use stall::{Culprit, Stall, UnderWay};
+
+/// What the loop's thread, the watcher's and those who ask share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// In nanoseconds: from here on a silence is a stall.
+    threshold: u64,
+    pulse: Pulse,
+    routes: Routes,
+    under_way: UnderWay,
+    /// For how long the loop's thread had been kept from running when the loop last had nothing to answer for.
+    delayed_before: AtomicU64,
+    /// How often the watcher itself was kept from running.
+    slow_machine: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(threshold: u64) -> Shared {
+        Shared {
+            threshold,
+            pulse: Pulse::default(),
+            routes: Routes::default(),
+            under_way: UnderWay::default(),
+            delayed_before: AtomicU64::new(0),
+            slow_machine: AtomicU64::new(0),
+        }
+    }
+}
+
+/// The watch as the loop's thread has it.
+pub(crate) struct Watch {
+    shared: Arc<Shared>,
+    index: RefCell<RouteIndex>,
+    serial: Cell<u64>,
+    schedule: Schedule,
+    /// The stall that has just ended, while those who had to wait for it are counted.
+    aftermath: RefCell<Option<Aftermath>>,
+    /// Names this watch among those of the process; never 0.
+    id: u32,
+    /// How often a stall has ended; names the last one.
+    stalls: Cell<u64>,
+    /// When the last one began.
+    last: Cell<Moment>,
+    /// `(endpoint) -> (name, file, line, pattern)`
+    describe: Py<PyAny>,
+    /// Called with each stall once it is over.
+    on_stall: Py<PyAny>,
+    /// Has the loop call [`Watch::settle`] soon.
+    schedule_settling: RefCell<Option<Rc<dyn Fn()>>>,
+    /// The place of what has no route.
+    unrouted: Cell<Option<usize>>,
+}
+
+/// Where a plan keeps the place of its route: in that watch which asked for it last.
+#[derive(Debug, Default)]
+pub(crate) struct PlaceCache(AtomicU64);
+
+struct Aftermath {
+    stall: Stall,
+    /// Turns of the loop to go.
+    turns: u32,
+}
+
+impl Watch {
+    fn new(shared: Arc<Shared>, describe: Py<PyAny>, on_stall: Py<PyAny>) -> Rc<Watch> {
+        Rc::new(Watch {
+            shared,
+            index: RefCell::default(),
+            serial: Cell::new(0),
+            schedule: Schedule::of_this_thread(),
+            aftermath: RefCell::default(),
+            id: NEXT_WATCH.fetch_add(1, Ordering::Relaxed),
+            stalls: Cell::new(0),
+            last: Cell::new(Moment::NONE),
+            describe,
+            on_stall,
+            schedule_settling: RefCell::default(),
+            unrouted: Cell::new(None),
+        })
+    }
+
+    pub(crate) fn set_schedule_settling(&self, schedule: Rc<dyn Fn()>) {
+        *self.schedule_settling.borrow_mut() = Some(schedule);
+    }
+
+    /// The clock of a request whose head was received at `received`.
+    pub(crate) fn received(self: &Rc<Self>, received: Moment) -> RequestClock {
+        let serial = self.serial.get() + 1;
+        self.serial.set(serial);
+        RequestClock::new(self.clone(), serial, received)
+    }
+
+    /// The loop has come to the watcher's question.
+    pub(crate) fn answer(&self) {
+        let pulse = self.pulse();
+        if !pulse.is_asked() {
+            return;
+        }
+        let now = Moment::now();
+        let silent_since = pulse.asked().max(pulse.alive());
+        pulse.answer(now);
+        if now.since(silent_since) >= self.threshold() || pulse.is_stalled() {
+            self.over(silent_since, now, |culprit| {
+                if matches!(culprit, Culprit::Request { .. }) {
+                    *culprit = Culprit::Elsewhere(None);
+                }
+            });
+        }
+    }
+
+    /// The place of a route. `endpoint`: the callable behind it, if there is one.
+    pub(crate) fn place(&self, py: Python<'_>, method: &str, path: &str, endpoint: Option<&Bound<'_, PyAny>>) -> usize {
+        let (name, pattern, place) = endpoint
+            .and_then(|endpoint| {
+                // Not worth more than a nameless entry in a report.
+                let described = self.describe.bind(py).call1((endpoint,)).ok()?;
+                let (name, file, line, pattern): (String, String, u32, String) = described.extract().ok()?;
+                let pattern = match pattern.as_str() {
+                    "async" => Pattern::Async,
+                    "def" => Pattern::Def,
+                    _ => Pattern::Unknown,
+                };
+                Some((name, pattern, (file, line)))
+            })
+            .unwrap_or_else(|| (String::new(), Pattern::Unknown, (String::new(), 0)));
+        let name = RouteName { method: method.to_owned(), path: path.to_owned(), endpoint: name };
+        self.index.borrow_mut().find(&self.shared.routes, name, || (pattern, place))
+    }
+
+    /// As [`Watch::place`], for the price of a look at the cache once it is known.
+    pub(crate) fn cached_place(&self, cache: &PlaceCache, method: &str, find: impl FnOnce() -> usize) -> usize {
+        let cached = cache.0.load(Ordering::Relaxed);
+        let (watch, place) = ((cached >> 32) as u32, (cached & 0xffff_ffff) as usize);
+        if watch == self.id && self.index.borrow().get(place).name.method == method {
+            return place;
+        }
+        let place = find();
+        cache.0.store(u64::from(self.id) << 32 | place as u64, Ordering::Relaxed);
+        place
+    }
+
+    fn pulse(&self) -> &Pulse {
+        &self.shared.pulse
+    }
+
+    fn threshold(&self) -> u64 {
+        self.shared.threshold
+    }
+
+    fn with_route<T>(&self, place: usize, act: impl FnOnce(&Route) -> T) -> T {
+        act(self.index.borrow().get(place))
+    }
+
+    /// The route of requests that found none.
+    fn unrouted(&self) -> usize {
+        if let Some(place) = self.unrouted.get() {
+            return place;
+        }
+        let name = RouteName { method: String::new(), path: "(no route)".to_owned(), endpoint: String::new() };
+        let describe = || (Pattern::Unknown, (String::new(), 0));
+        let place = self.index.borrow_mut().find(&self.shared.routes, name, describe);
+        self.unrouted.set(Some(place));
+        place
+    }
+
+    /// A request goes on; perhaps it had to wait for a stall.
+    fn resumed(&self, clock: &RequestClock, now: Moment) {
+        let Ok(mut aftermath) = self.aftermath.try_borrow_mut() else { return };
+        let Some(aftermath) = &mut *aftermath else { return };
+        if clock.held_up_by.replace(self.stalls.get()) == self.stalls.get() {
+            return;
+        }
+        let stall = &mut aftermath.stall;
+        if matches!(&stall.culprit, Culprit::Request { serial, .. } if *serial == clock.serial) {
+            return;
+        }
+        let waited_since = clock.paused.get().max(stall.began);
+        // When it could have gone on is not known: at the earliest when it was suspended, or when the stall began.
+        let delay = now.since(waited_since).min(stall.duration());
+        stall.waited += 1;
+        stall.delayed += delay;
+        clock.delayed.set(clock.delayed.get() + delay);
+    }
+
+    /// A step was a stall, or the watcher believes so.
+    fn took_long(&self, clock: &RequestClock, began: Moment, now: Moment, line: impl FnOnce() -> String) {
+        let route = clock.route.get();
+        let serial = clock.serial;
+        let took = self.over(began, now, |culprit| {
+            *culprit = Culprit::Request { serial, line: line(), route };
+        });
+        if let Some(took) = took {
+            clock.stalls.set(clock.stalls.get() + 1);
+            clock.stalled.set(clock.stalled.get() + took);
+        }
+    }
+
+    /// A silence that began at `began` is over. Gives how long it was, if it was a stall.
+    fn over(&self, began: Moment, now: Moment, name: impl FnOnce(&mut Culprit)) -> Option<u64> {
+        self.pulse().set_stalled(false);
+        let seen = self.shared.under_way.lock().take();
+        let seen = seen.filter(|stall| stall.began == began);
+        let was_seen = seen.is_some();
+        let mut stall = seen.unwrap_or_else(|| Stall::new(Culprit::Elsewhere(None), began));
+        stall.ended = now;
+        if !was_seen {
+            // The watcher did not get to it; what it keeps in mind is kept in mind here, too.
+            let before = self.shared.delayed_before.load(Ordering::Relaxed);
+            let delayed = self.schedule.delayed().saturating_sub(before);
+            if stall.duration().saturating_sub(delayed) < self.threshold() || self.last.get() == began {
+                return None;
+            }
+        }
+        self.last.set(began);
+        name(&mut stall.culprit);
+        let duration = stall.duration();
+        self.stalls.set(self.stalls.get() + 1);
+        let earlier = self.aftermath.borrow_mut().replace(Aftermath { stall, turns: SETTLING_TURNS });
+        if let Some(earlier) = earlier {
+            Python::attach(|py| self.tell(py, &earlier.stall));
+        } else {
+            self.ask_to_settle();
+        }
+        Some(duration)
+    }
+
+    /// The loop has turned once more since a stall; from the last turn on nobody can have waited for it.
+    pub(crate) fn settle(&self, py: Python<'_>) {
+        let settled = {
+            let mut aftermath = self.aftermath.borrow_mut();
+            match &mut *aftermath {
+                Some(waiting) if waiting.turns > 1 => {
+                    waiting.turns -= 1;
+                    None
+                }
+                Some(_) => aftermath.take(),
+                None => return,
+            }
+        };
+        match settled {
+            None => self.ask_to_settle(),
+            Some(settled) => self.tell(py, &settled.stall),
+        }
+    }
+
+    fn ask_to_settle(&self) {
+        let schedule = self.schedule_settling.borrow().clone();
+        if let Some(schedule) = schedule {
+            schedule();
+        }
+    }
+
+    fn tell(&self, py: Python<'_>, stall: &Stall) {
+        if let Culprit::Request { route: Some(place), .. } = &stall.culprit {
+            self.with_route(*place, |route| route.delayed_others.add(stall.delayed));
+        }
+        let told = python::stall(py, stall, &self.index.borrow())
+            .and_then(|stall| self.on_stall.bind(py).call1((stall,)).map(drop));
+        if let Err(error) = told {
+            error.write_unraisable(py, Some(self.on_stall.bind(py)));
+        }
+    }
+}
+
+/// Requests that had to wait make their next step within so many turns of the loop: in the first one it hears of what has
+/// happened meanwhile, in the second futures are done and new requests read, in the third their tasks run.
+const SETTLING_TURNS: u32 = 4;
+
+static NEXT_WATCH: AtomicU32 = AtomicU32::new(1);
