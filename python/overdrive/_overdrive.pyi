@@ -165,6 +165,8 @@ class Plans:
         default_http_handler: Callable[..., Any] | None,
         default_validation_handler: Callable[..., Any] | None,
         raise_through: Callable[..., Any],
+        layers: Sequence[Any],
+        passage: Callable[..., Any],
         route_lists: Sequence[list[Any]],
         stack: Any,
         overriders: Sequence[Any],
@@ -176,8 +178,10 @@ class Plans:
         entries: of `overdrive.compiler.spec.Entry`, in FastAPI's order.
         handlers: the exception handlers by class and by status.
         default_http_handler, default_validation_handler: FastAPI's own handlers, where they are in charge.
-        raise_through: `async (scope, receive, send, request, error, started)`, the way of an exception through the
-            application's middleware.
+        raise_through: `async (scope, receive, send, request, error, (started, sent), headers)`, the way of an exception
+            through the application's middleware.
+        layers: of `overdrive.compiler.middleware.Layer`, the outermost first; plans do what these do.
+        passage: an `overdrive.compiler.middleware.Passage`, the way of any other answer through the same middleware.
         route_lists: of all routers; plans hold as long as these are what they were.
         stack: the application's `middleware_stack`, which must stay the same, too.
         overriders: objects whose `dependency_overrides` must be empty for plans to answer.

@@ -51,8 +51,8 @@ class Compilation:
 
     @property
     def is_direct(self) -> bool:
-        """Whether the engine may hand requests to plans itself: no middleware of the user's stands before them."""
-        return self.stack is not None and not self.stack.foreign
+        """Whether the engine may hand requests to plans itself: they do what middleware stands before them."""
+        return self.stack is not None and self.stack.layers is not None
 
     def install(self) -> None:
         """Puts the plans into the application's stack, in the place of its router."""
@@ -131,7 +131,7 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         for feature in ("routing", "operations", "dependencies"):
             if feature in off:
                 raise NotCompiled(f"not the code we know: {off[feature]}")
-        stack = examine(app.middleware_stack, router)
+        stack = examine(app.middleware_stack, router, off)
         _examine_router(router)
     except NotCompiled as error:
         reason = str(error)
@@ -163,6 +163,8 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
         default_validation_handler=_if_same(by_class.get(RequestValidationError), request_validation_exception_handler),
         raise_through=stack.raise_through,
+        layers=stack.layers or [],
+        passage=stack.passage,
         route_lists=[routes for _, routes in lists],
         stack=app.middleware_stack,
         overriders=[app],

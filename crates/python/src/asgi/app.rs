@@ -26,6 +26,7 @@ use crate::host::loop_bound::LoopBound;
 use crate::host::pool::Pool;
 use crate::plan::call::{Call, PlannedRequest};
 use crate::plan::input::Input;
+use crate::plan::layers::Incoming;
 use crate::plan::runtime::Runtime;
 use crate::plan::table::{Destination, Plans};
 use crate::plan::wire::{Peer, Wire};
@@ -219,7 +220,10 @@ impl Bridge {
         connection.current.replace(Current::Http(exchange.clone()));
         let client = peer.client.unwrap_or_else(|| connection.client.clone_ref(py));
         let peer = Peer { client, server: connection.server.clone_ref(py), scheme: peer.scheme };
-        let chosen = amended.and_then(|()| plan_for(py, &self.plans.borrow(), &exchange, has_body));
+        let chosen = amended.and_then(|()| {
+            let arriving = Arriving { exchange: &exchange, headers: &parts.headers, peer: &peer };
+            plan_for(py, &self.plans.borrow(), &arriving, has_body)
+        });
         let request = match chosen {
             Ok(Chosen::Answered) => return exchange,
             Ok(Chosen::Plan(plans, place, path)) => {
@@ -338,9 +342,15 @@ enum Chosen {
 }
 
 /// Looks for the plan of a request.
-fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_body: bool) -> PyResult<Chosen> {
+fn plan_for(
+    py: Python<'_>,
+    plans: &Option<Py<Plans>>,
+    arriving: &Arriving<'_>,
+    has_body: bool,
+) -> PyResult<Chosen> {
     let Some(handle) = plans else { return Ok(Chosen::Application) };
     let plans = handle.get();
+    let exchange = arriving.exchange;
     let line = &exchange.line;
     let path = exchange.path();
     let root = if plans.root_path.is_empty() { exchange.root_path() } else { &plans.root_path };
@@ -348,10 +358,14 @@ fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_
         Ok(()) if exchange.record().is_some_and(Record::is_unreadable) => {
             Destination::Stock("bytes that no plan reads")
         }
-        Ok(()) => plans.find(line.method.as_str(), route_path(&path, root), has_body),
+        Ok(()) => match layer_ahead(py, plans, arriving)? {
+            Ahead::Nothing => plans.find(line.method.as_str(), route_path(&path, root), has_body),
+            Ahead::Answer(reply) => return answer(py, plans, exchange, reply),
+            Ahead::Stock => Destination::Stock(LAYERS_OWN),
+        },
         Err(reason) => Destination::Stock(reason),
     };
-    let reply = match destination {
+    let mut reply = match destination {
         Destination::Plan(plan, place, values) => {
             // FastAPI's own code meets the same error, and knows what becomes of it.
             let Ok(parameters) = convert_path(py, plan, values) else {
@@ -377,6 +391,36 @@ fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_
             )
         }
     };
+    if !plans.layers.is_empty() && !plans.layers.behind(py, arriving.headers, &mut reply)? {
+        exchange.handed_over(plans, LAYERS_OWN);
+        return Ok(Chosen::Application);
+    }
+    answer(py, plans, exchange, reply)
+}
+
+/// What the layers around the routes say to a request.
+enum Ahead {
+    Nothing,
+    Answer(Reply),
+    /// The answer takes their own code.
+    Stock,
+}
+
+fn layer_ahead(py: Python<'_>, plans: &Plans, arriving: &Arriving<'_>) -> PyResult<Ahead> {
+    // A method in lower case is another one in the scope.
+    if plans.layers.is_empty() || arriving.method().bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return Ok(Ahead::Nothing);
+    }
+    match plans.layers.ahead(py, arriving) {
+        Ok(None) => Ok(Ahead::Nothing),
+        Ok(Some(reply)) => Ok(Ahead::Answer(reply)),
+        Err(None) => Ok(Ahead::Stock),
+        Err(Some(error)) => Err(error),
+    }
+}
+
+/// Answers without a task.
+fn answer(py: Python<'_>, plans: &Plans, exchange: &Exchange, reply: Reply) -> PyResult<Chosen> {
     exchange.send_whole(reply.status, reply.headers, reply.body)?;
     plans.count_answered();
     exchange.answered_by_plan();
@@ -385,6 +429,44 @@ fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_
     }
     Ok(Chosen::Answered)
 }
+
+/// A request, as the layers around the routes see it.
+struct Arriving<'a> {
+    exchange: &'a Exchange,
+    headers: &'a HeaderMap,
+    peer: &'a Peer,
+}
+
+impl Incoming for Arriving<'_> {
+    fn method(&self) -> &str {
+        self.exchange.line.method.as_str()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        self.headers
+    }
+
+    fn scheme(&self) -> Option<&str> {
+        // A test client may claim another one.
+        self.exchange.record().is_none().then(|| self.peer.scheme.unwrap_or("http"))
+    }
+
+    fn scope<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let line = &self.exchange.line;
+        let head = Head {
+            version: line.version,
+            uri: &line.uri,
+            headers: self.headers,
+            scheme: self.peer.scheme,
+            client: &self.peer.client,
+            server: &self.peer.server,
+        };
+        self.exchange.new_scope(py, &head)
+    }
+}
+
+/// Why a request is handed over whose answer a layer does not give natively.
+const LAYERS_OWN: &str = "a middleware's own answer";
 
 /// Who made a request, after what a trusted proxy says.
 struct Forwarded {
