@@ -18,8 +18,9 @@ from fastapi.exception_handlers import http_exception_handler, request_validatio
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRouter
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 
-from overdrive._overdrive import Plans
+from overdrive._overdrive import Engine, Plans
 from overdrive.compiler import known, routes
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
@@ -53,6 +54,12 @@ class Compilation:
     def is_direct(self) -> bool:
         """Whether the engine may hand requests to plans itself: they do what middleware stands before them."""
         return self.stack is not None and self.stack.layers is not None
+
+    def restrict(self, engine: Engine) -> None:
+        """Withholds from an application what its middleware would not see: Starlette compresses no file that the
+        server reads itself."""
+        if self.stack is not None and any(issubclass(kind, GZipMiddleware) for kind in self.stack.foreign):
+            engine.withhold("http.response.pathsend")
 
     def install(self) -> None:
         """Puts the plans into the application's stack, in the place of its router."""

@@ -92,6 +92,11 @@ impl Bridge {
         drop(before);
     }
 
+    /// Announces an extension of ASGI no more.
+    pub(crate) fn withhold(&self, py: Python<'_>, extension: &str) -> PyResult<()> {
+        self.scopes.withhold(py, extension)
+    }
+
     pub(crate) fn set_connections(&self, count: ConnectionCount) {
         let _ = self.connections.set(count);
     }

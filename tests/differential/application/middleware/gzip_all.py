@@ -11,7 +11,7 @@ app = FastAPI()
 add_routes(app)
 app.add_middleware(
     GZipMiddleware,
-    minimum_size=0,
+    minimum_size=1,
     compresslevel=1,
     thread_minimum_size=1800,
     exclude_content_types=("Image/*; q=1", "application/grpc"),

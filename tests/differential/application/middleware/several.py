@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -21,9 +21,11 @@ app.add_middleware(TrustedHostMiddleware, allowed_hosts=["differential.test", "1
 
 
 @app.exception_handler(HTTPException)
-async def http(request: Request, error: HTTPException) -> JSONResponse:
+async def http(request: Request, error: HTTPException) -> Response:
     """Every answer that FastAPI gives itself."""
     note(f"http {error.status_code}")
+    if error.status_code in (204, 304):
+        return Response(status_code=error.status_code, headers=error.headers)
     return JSONResponse({"http": error.status_code, "fill": "x" * 200}, error.status_code, error.headers)
 
 
