@@ -19,9 +19,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import WebSocketRoute
 
 from overdrive._overdrive import Engine, Plans
-from overdrive.compiler import known, routes
+from overdrive.compiler import known, routes, sockets
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
 from overdrive.compiler.stack import PlannedRouter, Stack, examine
@@ -54,6 +55,11 @@ class Compilation:
     def is_direct(self) -> bool:
         """Whether the engine may hand requests to plans itself: they do what middleware stands before them."""
         return self.stack is not None and self.stack.layers is not None
+
+    @property
+    def has_middleware(self) -> bool:
+        """Whether there is middleware of the user's: what it does not leave to plans goes through it, to plans within."""
+        return self.stack is not None and bool(self.stack.foreign)
 
     def restrict(self, engine: Engine) -> None:
         """Withholds from an application what its middleware would not see: Starlette compresses no file that the
@@ -151,12 +157,13 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         fastapi_seconds += time.perf_counter() - before
         if found is None:
             break
-        entry = routes.entry(found, limited=stack is not None and stack.limited, off=off)
-        if entry is not None:
-            entries.append(entry)
+        if isinstance(found.effective, WebSocketRoute):
+            entries.append(sockets.entry(found, off=off))
+        else:
+            entries.append(routes.entry(found, limit=stack.limit if stack is not None else None, off=off))
         yield
     if any(router._low_priority_routes for router, _ in lists):
-        entries.append(Entry(path="", methods=[], segments=None, reason="a frontend"))
+        entries.append(Entry(path="", methods=[], segments=None, reason="a frontend", kind="any"))
     if stack is None or reason is not None:
         return Compilation(None, entries, reason, None, own_seconds(), fastapi_seconds)
     by_class = stack.handlers[0] if "default handlers" not in off else {}
@@ -165,6 +172,7 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         entries=entries,
         application=app,
         root_path=app.root_path,
+        redirects=router.redirect_slashes and "redirects" not in off,
         router=router,
         handlers=stack.handlers,
         default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
@@ -174,7 +182,6 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         passage=stack.passage,
         route_lists=[routes for _, routes in lists],
         stack=app.middleware_stack,
-        overriders=[app],
         globals=_watched(),
         on_change=on_change,
     )

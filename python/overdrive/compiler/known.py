@@ -144,6 +144,13 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "fastapi.exception_handlers:request_validation_exception_handler",
         "fastapi.exceptions:ValidationException.errors",
     ),
+    "redirects": (
+        "starlette.datastructures:URL.__init__",
+        "starlette._utils:parse_host_header",
+        "starlette.responses:RedirectResponse.__init__",
+        "starlette.responses:Response.__call__",
+        "starlette.responses:Response.init_headers",
+    ),
     "security": (
         "fastapi.security.utils:get_authorization_scheme_param",
         "fastapi.security.api_key:APIKeyQuery.__call__",
@@ -157,6 +164,15 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "fastapi.security.oauth2:OAuth2PasswordBearer.__call__",
         "fastapi.security.oauth2:OAuth2AuthorizationCodeBearer.__call__",
         "fastapi.security.open_id_connect_url:OpenIdConnect.__call__",
+    ),
+    "websockets": (
+        "fastapi.routing:websocket_session",
+        "fastapi.routing:get_websocket_app",
+        "fastapi.routing:APIWebSocketRoute.matches",
+        "fastapi.routing:_validation_failed",
+        "starlette.routing:WebSocketRoute.matches",
+        "starlette.routing:WebSocketRoute.handle",
+        "starlette.websockets:WebSocket.__init__",
     ),
     "threads": (
         "starlette.concurrency:run_in_threadpool",

@@ -39,7 +39,11 @@ class PlannedRouter:
 
     def __call__(self, scope: Scope, receive: Any, send: Send) -> Awaitable[None]:
         """An ASGI application. Plans belong to asyncio; on any other loop the router answers."""
-        if self.plans is not None and scope["type"] == "http" and asyncio._get_running_loop() is not None:
+        if (
+            self.plans is not None
+            and scope["type"] in ("http", "websocket")
+            and asyncio._get_running_loop() is not None
+        ):
             planned = self.plans.call(scope, receive, send)
             if (told := answering.get()) is not None:
                 told("asgi: FastAPI's own router" if planned is None else "plan")
@@ -54,7 +58,7 @@ class Stack:
     """A built stack, with what plans need of it.
 
     handlers: the tables of exception handlers, by class and by status.
-    limited: the application limits the size of all bodies.
+    limit: of the size of all bodies, in bytes.
     foreign: the middleware of the user's, as classes, the outermost first.
     layers: the same as layers that plans apply themselves; None if there is one among them that only Python can run.
     exits: the innermost middleware, around the router.
@@ -63,7 +67,7 @@ class Stack:
     """
 
     handlers: tuple[dict[Any, Any], dict[int, Any]]
-    limited: bool
+    limit: int | None
     foreign: list[type]
     layers: list[Layer] | None
     exits: AsyncExitStackMiddleware
@@ -79,12 +83,13 @@ def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
     """
     errors = _expect(stack, ServerErrorMiddleware)
     telemetry = _expect(errors.app, ExceptionTelemetryMiddleware)
-    limit = _expect(telemetry.app, AppBodyLimitMiddleware)
-    inner = limit.app
-    limited = type(inner) is RequestBodyLimitMiddleware
-    if limited:
+    inner: Any = _expect(telemetry.app, AppBodyLimitMiddleware).app
+    limit = None
+    if type(inner) is RequestBodyLimitMiddleware:
+        limiter: Any = inner
+        limit = limiter.max_body_size
         # Within it FastAPI's own turns groups of errors into one.
-        inner = inner.app.app
+        inner = limiter.app.app
     foreign: list[Any] = []
     while type(inner) is not ExceptionMiddleware:
         foreign.append(inner)
@@ -116,7 +121,7 @@ def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
 
     handlers = (exceptions._exception_handlers, exceptions._status_handlers)
     kinds = [type(one) for one in foreign]
-    return Stack(handlers, limited, kinds, known, exits, raise_through, passage)
+    return Stack(handlers, limit, kinds, known, exits, raise_through, passage)
 
 
 class _Within:

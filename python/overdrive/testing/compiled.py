@@ -26,6 +26,11 @@ class CompiledApplication:
         self._compilation: Compilation | None = None
         self._lock = threading.Lock()
 
+    @property
+    def reason(self) -> str | None:
+        """Why nothing could be compiled, if that is so."""
+        return self._compilation.reason if self._compilation is not None else None
+
     def compile_for(self, engine: Engine) -> None:
         """Lets plans answer on `engine`, compiled anew if need be; within the loop, as middleware may want one."""
         with self._lock:
@@ -49,7 +54,7 @@ class CompiledApplication:
                 return None
         self.is_stale = False
         compilation = compiler.compile_application(app, self._has_changed)
-        if not compilation.is_direct:
+        if compilation.has_middleware:
             compilation.install()
         return compilation
 

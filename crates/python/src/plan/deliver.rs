@@ -16,8 +16,7 @@ impl Call {
 
     /// Whether a response has begun, as far as those next to the route know.
     pub(super) fn has_begun(&self) -> bool {
-        self.wire.has_started()
-            || self.begun.get().is_some_and(|begun| Python::attach(|py| !begun.bind(py).is_empty()))
+        self.wire.has_started() || self.begun.get().is_some_and(|begun| Python::attach(|py| !begun.bind(py).is_empty()))
     }
 
     /// Sends a response that is known as a whole.

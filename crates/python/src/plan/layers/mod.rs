@@ -141,12 +141,7 @@ impl Layers {
     }
 }
 
-fn apply(
-    py: Python<'_>,
-    layers: &[(Kind, Py<PyAny>)],
-    request: &HeaderMap,
-    reply: &mut Reply,
-) -> PyResult<bool> {
+fn apply(py: Python<'_>, layers: &[(Kind, Py<PyAny>)], request: &HeaderMap, reply: &mut Reply) -> PyResult<bool> {
     let takes_thread = |(kind, _): &(Kind, _)| matches!(kind, Kind::Gzip(gzip) if gzip.takes_thread(reply.body.len()));
     if layers.iter().any(takes_thread) {
         return Ok(false);
