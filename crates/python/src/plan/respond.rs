@@ -153,22 +153,19 @@ impl Call {
                     if self.wire.engine().is_none() || !call.is(&self.plans().runtime.response_call) {
                         return PyResult::Ok(None);
                     }
+                    if self.is_layered() && !Reply::has_plain_names(response)? {
+                        return Ok(None);
+                    }
                     let background = response.getattr(pyo3::intern!(py, "background"))?;
                     Ok(Some((Reply::of_object(py, response)?, Some(background.unbind()).filter(|b| !b.is_none(py)))))
                 })?;
                 match plain {
                     Some(plain) => plain,
-                    None => {
-                        let awaitable = Python::attach(|py| {
-                            let (receive, send) = self.wire.channel(py)?;
-                            PyResult::Ok(response.bind(py).call1((self.scope(py)?, receive, send))?.unbind())
-                        })?;
-                        return self.baton.wait_for(awaitable).await.map(drop);
-                    }
+                    None => return self.deliver_object(response).await,
                 }
             }
         };
-        self.wire.send_whole(&self.baton, reply).await?;
+        self.deliver(reply).await?;
         if let Some(background) = background {
             let awaitable = Python::attach(|py| background.bind(py).call0().map(Bound::unbind))?;
             self.baton.wait_for(awaitable).await?;
