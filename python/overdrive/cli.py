@@ -11,7 +11,7 @@ import click
 
 from overdrive import interface, loops
 from overdrive._overdrive import __version__
-from overdrive.config import COMPILE_MODES, ELSEWHERE, LIFESPANS
+from overdrive.config import COMPILE_MODES, ELSEWHERE, LIFESPANS, WATCH_MODES
 from overdrive.logging import LEVELS
 from overdrive.main import run
 
@@ -122,7 +122,7 @@ def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
         ctx.exit()
 
 
-WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
+WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, WATCH, LOG = (
     "Where to listen",
     "The application",
     "Processes",
@@ -130,6 +130,7 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
     "HTTP",
     "Limits and timeouts",
     "WebSocket",
+    "The watch on the event loop",
     "Logging",
 )
 
@@ -345,6 +346,20 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
     help="Seconds a pong may take before the connection is closed; 0 for ever.",
 )
 @option(WEBSOCKET, "--ws-per-message-deflate", type=bool, default=True, help="Compress messages if the client can.")
+@option(
+    WATCH,
+    "--watch",
+    type=click.Choice(WATCH_MODES),
+    default="on",
+    help="Log who blocks the event loop, with endpoint, file and line.",
+)
+@option(
+    WATCH,
+    "--watch-threshold",
+    type=float,
+    default=0.1,
+    help="Seconds from which on a silence of the loop is a stall.",
+)
 @option(
     LOG,
     "--log-level",

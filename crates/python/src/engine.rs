@@ -108,7 +108,7 @@ impl Engine {
         core.host.event_loop.bind(py).call_method1("add_reader", (this.get().fd, harvest))?;
         if let Some(watch) = &core.watch {
             let shared = watch.get().shared().clone();
-            core.detector.replace(Some(Detector::start(py, shared, core.reactor.pinger())?));
+            core.detector.replace(Some(Detector::start(core.host.event_loop.bind(py), shared, core.reactor.pinger())?));
         }
         // What was spawned before had nobody to schedule it.
         core.schedule();
@@ -209,11 +209,11 @@ impl Engine {
     }
 
     /// The reader callback: the engine's descriptor is readable.
-    fn _harvest(&self) -> PyResult<()> {
+    fn _harvest(&self, py: Python<'_>) -> PyResult<()> {
         let core = self.core.get()?;
         core.reactor.harvest()?;
         if let Some(watch) = &core.host.watch {
-            watch.answer();
+            watch.answer(py);
         }
         Ok(())
     }

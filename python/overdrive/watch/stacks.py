@@ -40,13 +40,16 @@ def blame(stack: Sequence[Frame]) -> Blame | None:
     """The innermost line of the user's code in a stack (innermost first). None: nothing of it is Python.
 
     Where all of it is a library's, as with an application that was installed, the innermost line of one that is no
-    framework counts; and then the innermost line of all.
+    framework counts; and then the outermost line.
     """
-    for is_theirs in (is_users, is_no_frameworks, lambda frame: True):
+    for is_theirs in (is_users, is_no_frameworks):
         for place, frame in enumerate(stack):
             if is_theirs(frame):
                 source = linecache.getline(frame[0], frame[1]).strip()
                 return Blame(frame, source, stack[place - 1] if place else None)
+    if stack:
+        frame = stack[-1]
+        return Blame(frame, linecache.getline(frame[0], frame[1]).strip(), stack[-2] if len(stack) > 1 else None)
     return None
 
 

@@ -88,10 +88,17 @@ def line(stall: dict[str, Any], found: Blame | None, untold: int) -> str:
     text = f"{who}{endpoint} blocked the event loop for {stall['seconds'] * 1000:.0f} ms"
     waited = stall["waited"]
     text += f"; {waited} request{'s' if waited != 1 else ''} waited" if waited else ""
-    text += f"; {found}" if found else "; in C code that keeps the GIL, so nobody could see where"
+    text += f"; {found}" if found else f"; {unseen(stall)}"
     if untold:
         text += f" ({untold} more since this was last told)"
     return text
+
+
+def unseen(stall: dict[str, Any]) -> str:
+    """Why there is no line."""
+    if stall["samples"]:
+        return "in a C function that the loop called itself"
+    return "in C code that kept the GIL, so that nobody could see where"
 
 
 def usual_stack(stacks: Sequence[Sequence[Frame]]) -> Sequence[Frame]:

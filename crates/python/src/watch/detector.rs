@@ -16,7 +16,7 @@ use super::machine::Schedule;
 use super::moment::{Moment, nanoseconds};
 use super::pulse::Silence;
 use super::stall::{Culprit, Sample, Stall};
-use super::{Shared, stack};
+use super::{Shared, UNKNOWN, stack};
 
 /// The watcher's thread. Dropping it stops the thread, but does not wait for it.
 pub(crate) struct Detector {
@@ -49,18 +49,18 @@ impl Stop {
 
 impl Detector {
     /// Watches the calling thread, which is the loop's.
-    pub(crate) fn start(py: Python<'_>, shared: Arc<Shared>, pinger: Pinger) -> std::io::Result<Detector> {
+    pub(crate) fn start(event_loop: &Bound<'_, PyAny>, shared: Arc<Shared>, pinger: Pinger) -> PyResult<Detector> {
+        let py = event_loop.py();
         let stop = Arc::new(Stop::default());
         let watched = Watched {
             shared,
             pinger,
             schedule: Schedule::of_this_thread(),
             ident: crate::host::ffi::thread_ident(),
-            grace: Moment::now(),
+            current_tasks: py.import("asyncio.tasks")?.getattr_opt("_current_tasks")?.map(Bound::unbind),
+            event_loop: event_loop.clone().unbind(),
             stop: stop.clone(),
         };
-        // Made here rather than by the thread when it is wanted: importing runs bytecode.
-        py.import("sys").map_err(std::io::Error::other)?;
         let thread = std::thread::Builder::new().name("overdrive-watch".to_owned()).spawn(move || watched.watch())?;
         Ok(Detector { stop, thread: Some(thread) })
     }
@@ -88,43 +88,52 @@ struct Watched {
     schedule: Schedule,
     /// By which Python knows the loop's thread.
     ident: u64,
-    /// Silence before this moment is not counted: the machine was slow.
-    grace: Moment,
+    event_loop: Py<PyAny>,
+    /// asyncio's own dict of the task that each loop runs; `None` where Python keeps it elsewhere.
+    current_tasks: Option<Py<PyAny>>,
     stop: Arc<Stop>,
 }
 
 impl Watched {
-    fn watch(mut self) {
+    fn watch(self) {
         let threshold = self.shared.threshold;
         let tick = Duration::from_nanos(threshold / 2);
         let mut pause = tick;
         let mut looks = 0;
+        let mut silent_since = Moment::NONE;
         loop {
             let asleep = Moment::now();
             if self.stop.wait(pause) {
+                // Objects of Python's die with the GIL held, or else never.
+                if Python::try_attach(|_| ()).is_none() {
+                    std::mem::forget(self);
+                }
                 return;
             }
             let now = Moment::now();
             let late = now.since(asleep.plus(nanoseconds(pause)));
+            // Nobody keeps this thread from running but the machine, and it will have kept the loop, too.
+            let lost = self.shared.lost.load(Ordering::Relaxed) + late;
             if late > threshold / 2 {
-                // Nobody keeps this thread from running but the machine, and it will have kept the loop, too.
                 self.shared.slow_machine.fetch_add(1, Ordering::Relaxed);
-                self.grace = now;
             }
             pause = match self.shared.pulse.silence() {
                 None => {
-                    looks = 0;
-                    self.shared.delayed_before.store(self.schedule.delayed(), Ordering::Relaxed);
+                    (looks, silent_since) = (0, Moment::NONE);
+                    self.shared.begin_silence(self.schedule.delayed());
                     self.shared.pulse.ask(now);
                     self.pinger.ping();
                     tick
                 }
                 Some(silence) => {
-                    let since = silence.since.max(self.grace);
-                    let delayed = self.schedule.delayed() - self.shared.delayed_before.load(Ordering::Relaxed);
-                    let quiet = now.since(since).saturating_sub(delayed);
+                    if silence.since != silent_since {
+                        (looks, silent_since) = (0, silence.since);
+                        self.shared.begin_silence(self.schedule.delayed());
+                    } else {
+                        self.shared.lost.store(lost, Ordering::Relaxed);
+                    }
+                    let quiet = self.shared.loops_own(now.since(silence.since), &self.schedule);
                     if quiet < threshold {
-                        looks = 0;
                         tick.min(Duration::from_nanos(threshold - quiet))
                     } else {
                         self.look(silence);
@@ -140,20 +149,36 @@ impl Watched {
     /// The loop is stalled: reads its stack.
     fn look(&self, silence: Silence) {
         // Before the GIL is asked for: code that keeps it stalls the loop, too, and can be seen to.
-        self.noted(silence, None);
+        self.noted(silence, None, None);
         // Nothing is attached once the interpreter is on its way out.
         let _ = Python::try_attach(|py| {
             if self.shared.pulse.silence() != Some(silence) {
                 return;
             }
             // With the GIL held the loop's thread cannot end its step, so this is the stack of that very silence.
-            let found = stack::of_thread(py, self.ident);
+            let below = self.shared.loop_depth.load(Ordering::Relaxed);
+            let found = stack::of_thread(py, self.ident, if below == UNKNOWN { 0 } else { below });
             let Ok(stack) = found else { return };
-            self.noted(silence, Some(Sample { at: Moment::now(), stack }));
+            let task = if silence.request.is_none() { self.task(py) } else { None };
+            self.noted(silence, Some(Sample { at: Moment::now(), stack }), task);
         });
     }
 
-    fn noted(&self, silence: Silence, sample: Option<Sample>) {
+    /// What the task is called that the loop runs.
+    fn task(&self, py: Python<'_>) -> Option<String> {
+        let task = self.current_tasks.as_ref()?.bind(py).get_item(&self.event_loop).ok()?;
+        // The accelerated class alone: any other may run bytecode for its name.
+        let class = task.get_type();
+        if class.module().ok()? != "_asyncio" {
+            return None;
+        }
+        let name: String = task.call_method0("get_name").ok()?.extract().ok()?;
+        let coroutine = task.call_method0("get_coro").ok()?;
+        let function: String = coroutine.getattr("__qualname__").ok()?.extract().ok()?;
+        Some(format!("{name} ({function})"))
+    }
+
+    fn noted(&self, silence: Silence, sample: Option<Sample>, task: Option<String>) {
         let mut under_way = self.shared.under_way.lock();
         let is_new = under_way.as_ref().is_none_or(|stall| stall.began != silence.since);
         if is_new {
@@ -163,8 +188,13 @@ impl Watched {
             };
             *under_way = Some(Stall::new(culprit, silence.since));
         }
-        if let (Some(stall), Some(sample)) = (&mut *under_way, sample) {
-            stall.add(sample);
+        if let Some(stall) = &mut *under_way {
+            if let (Culprit::Elsewhere(name), Some(task)) = (&mut stall.culprit, task) {
+                *name = Some(task);
+            }
+            if let Some(sample) = sample {
+                stall.add(sample);
+            }
         }
         self.shared.pulse.set_stalled(true);
     }

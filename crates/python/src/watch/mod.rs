@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 
@@ -37,11 +37,17 @@ pub(crate) struct Shared {
     pulse: Pulse,
     routes: Routes,
     under_way: UnderWay,
-    /// For how long the loop's thread had been kept from running when the loop last had nothing to answer for.
+    /// For how long the loop's thread had been kept from running in all, when the watcher first saw the present silence.
     delayed_before: AtomicU64,
+    /// For how long the watcher itself was kept from running since then.
+    lost: AtomicU64,
     /// How often the watcher itself was kept from running.
     slow_machine: AtomicU64,
+    /// The frames below those of whatever the loop runs: the loop's own, and of those who run it. [`UNKNOWN`] until then.
+    loop_depth: AtomicUsize,
 }
+
+const UNKNOWN: usize = usize::MAX;
 
 impl Shared {
     pub(crate) fn new(threshold: u64) -> Shared {
@@ -51,8 +57,23 @@ impl Shared {
             routes: Routes::default(),
             under_way: UnderWay::default(),
             delayed_before: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             slow_machine: AtomicU64::new(0),
+            loop_depth: AtomicUsize::new(UNKNOWN),
         }
+    }
+}
+
+impl Shared {
+    fn begin_silence(&self, delayed: u64) {
+        self.delayed_before.store(delayed, Ordering::Relaxed);
+        self.lost.store(0, Ordering::Relaxed);
+    }
+
+    /// How much of a silence is the loop's own doing: all but what the machine was busy with other things.
+    fn loops_own(&self, silence: u64, schedule: &Schedule) -> u64 {
+        let delayed = schedule.delayed().saturating_sub(self.delayed_before.load(Ordering::Relaxed));
+        silence.saturating_sub(delayed.max(self.lost.load(Ordering::Relaxed)))
     }
 }
 
@@ -119,11 +140,16 @@ impl Watch {
         RequestClock::new(self.clone(), serial, received)
     }
 
-    /// The loop has come to the watcher's question.
-    pub(crate) fn answer(&self) {
+    /// The loop has come to the watcher's question. To be called straight from the loop.
+    pub(crate) fn answer(&self, py: Python<'_>) {
         let pulse = self.pulse();
         if !pulse.is_asked() {
             return;
+        }
+        if self.shared.loop_depth.load(Ordering::Relaxed) == UNKNOWN
+            && let Ok(depth) = stack::depth_here(py)
+        {
+            self.shared.loop_depth.store(depth, Ordering::Relaxed);
         }
         let now = Moment::now();
         let silent_since = pulse.asked().max(pulse.alive());
@@ -234,9 +260,8 @@ impl Watch {
         stall.ended = now;
         if !was_seen {
             // The watcher did not get to it; what it keeps in mind is kept in mind here, too.
-            let before = self.shared.delayed_before.load(Ordering::Relaxed);
-            let delayed = self.schedule.delayed().saturating_sub(before);
-            if stall.duration().saturating_sub(delayed) < self.threshold() || self.last.get() == began {
+            let own = self.shared.loops_own(stall.duration(), &self.schedule);
+            if own < self.threshold() || self.last.get() == began {
                 return None;
             }
         }

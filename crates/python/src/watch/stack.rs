@@ -16,15 +16,16 @@ pub(crate) struct Frame {
     pub(crate) function: String,
 }
 
-/// The stack of the Python thread `ident`, innermost first; empty if it runs no Python code.
-pub(crate) fn of_thread(py: Python<'_>, ident: u64) -> PyResult<Vec<Frame>> {
+/// The stack of the Python thread `ident`, innermost first, without its `below` outermost frames.
+pub(crate) fn of_thread(py: Python<'_>, ident: u64, below: usize) -> PyResult<Vec<Frame>> {
     // Before Python 3.12 the garbage collector runs in whichever thread allocates: not in this one.
     let _pause = ffi::CollectorPause::new(py);
     let frames = py.import(pyo3::intern!(py, "sys"))?.call_method0(pyo3::intern!(py, "_current_frames"))?;
     let Some(innermost) = frames.cast::<PyDict>()?.get_item(ident)? else { return Ok(Vec::new()) };
+    let above = depth(&innermost)?.saturating_sub(below);
     let mut stack = Vec::new();
     let mut next = Some(innermost);
-    while let Some(frame) = next.take().filter(|_| stack.len() < DEPTH) {
+    while let Some(frame) = next.take().filter(|_| stack.len() < above.min(DEPTH)) {
         let code = frame.getattr(pyo3::intern!(py, "f_code"))?;
         let text = |name: &Bound<'_, PyString>| PyResult::Ok(code.getattr(name)?.str()?.to_string_lossy().into_owned());
         stack.push(Frame {
@@ -36,6 +37,21 @@ pub(crate) fn of_thread(py: Python<'_>, ident: u64) -> PyResult<Vec<Frame>> {
         next = Some(frame.getattr(pyo3::intern!(py, "f_back"))?).filter(|outer| !outer.is_none());
     }
     Ok(stack)
+}
+
+/// How many frames the calling thread has now.
+pub(crate) fn depth_here(py: Python<'_>) -> PyResult<usize> {
+    depth(&py.import(pyo3::intern!(py, "sys"))?.call_method0(pyo3::intern!(py, "_getframe"))?)
+}
+
+fn depth(innermost: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let mut depth = 0;
+    let mut next = innermost.clone();
+    while !next.is_none() {
+        depth += 1;
+        next = next.getattr(pyo3::intern!(innermost.py(), "f_back"))?;
+    }
+    Ok(depth)
 }
 
 const DEPTH: usize = 200;
