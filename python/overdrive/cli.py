@@ -361,6 +361,9 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, WATCH, LOG = (
     help="Seconds from which on a silence of the loop is a stall.",
 )
 @option(
+    WATCH, "--report", is_flag=True, help="At the end, print a verdict on each endpoint. SIGUSR1 prints it any time."
+)
+@option(
     LOG,
     "--log-level",
     type=click.Choice(tuple(LEVELS), case_sensitive=False),

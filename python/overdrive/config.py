@@ -138,6 +138,7 @@ class Config:
     ws_per_message_deflate: bool = True
     watch: str = "on"
     watch_threshold: float = 0.1
+    report: bool = False
 
     loaded: bool = field(default=False, init=False, repr=False)
     loaded_app: Any = field(default=None, init=False, repr=False)

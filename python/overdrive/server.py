@@ -160,6 +160,8 @@ class Server:
         if self.engine is not None and not self._force_exit:
             await self._drain(self.engine)
             self._log_counts(self.engine)
+        if self.config.report:
+            self.print_report()
         if self.lifespan is not None and not self._force_exit:
             await self._unless_forced(self.lifespan.shutdown())
         if self.engine is not None and self._force_exit:
@@ -176,6 +178,12 @@ class Server:
             yield
             return
         before = {number: signal.signal(number, self.handle_exit) for number in HANDLED_SIGNALS}
+        if (
+            self.config.watch != "off"
+            and hasattr(signal, "SIGUSR1")
+            and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+        ):
+            before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: self.print_report())
         try:
             yield
         finally:
@@ -183,6 +191,14 @@ class Server:
                 signal.signal(number, handler)
         while self._captured_signals:
             signal.raise_signal(self._captured_signals.pop())
+
+    def print_report(self) -> None:
+        """Prints the verdict on each endpoint to standard error."""
+        if self.watch is None:
+            print("There is no report: the watch is off.", file=sys.stderr)
+            return
+        colors = self.config.use_colors if self.config.use_colors is not None else sys.stderr.isatty()
+        print(self.watch.report(colors=colors), file=sys.stderr, flush=True)
 
     def handle_exit(self, number: int, frame: FrameType | None) -> None:
         """The signal handler: the first signal stops gracefully, a second SIGINT at once."""

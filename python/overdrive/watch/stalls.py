@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from overdrive.watch.stacks import Blame, Frame, blame
@@ -47,6 +47,11 @@ class Stalls:
         self.places: dict[Any, Place] = {}
         self.count = 0
         self._lock = threading.Lock()
+
+    def snapshot(self) -> list[Place]:
+        """The places so far, each a copy."""
+        with self._lock:
+            return [replace(place) for place in self.places.values()]
 
     def add(self, stall: dict[str, Any]) -> None:
         """Counts a stall that the engine tells of, and logs it unless the place was told of just now."""
