@@ -29,6 +29,8 @@ use crate::host::pool::Pool;
 use crate::plan::runtime::Runtime;
 use crate::plan::table::Plans;
 
+mod pieces;
+
 /// The state of one request, shared by its coroutine, its `receive` and `send`, and its connection.
 pub(crate) struct Exchange {
     bridge: Rc<Bridge>,

@@ -22,6 +22,7 @@ use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::iterator::PySendResult;
 
+use super::awaitable::nothing;
 use super::ffi;
 
 /// What the task does to its coroutine.
@@ -68,6 +69,12 @@ impl Baton {
             First::Done(value) => Ok(value),
             First::Suspended(iterator, yielded) => self.suspended(iterator, yielded).await,
         }
+    }
+
+    /// Lets the loop run everything else that is ready, as `asyncio.sleep(0)`.
+    pub(crate) async fn pause(&self) -> PyResult<()> {
+        let (ended, none) = Python::attach(|py| (nothing(py), py.None()));
+        self.suspended(ended, none).await.map(drop)
     }
 
     /// Hands `yielded` to the task, and goes on with `iterator` when the task resumes.

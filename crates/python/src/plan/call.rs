@@ -111,6 +111,15 @@ impl Call {
         self.plans.get()
     }
 
+    pub(super) fn plans_object(&self) -> &Py<Plans> {
+        &self.plans
+    }
+
+    /// Where the plan stands among them.
+    pub(super) fn place(&self) -> usize {
+        self.place
+    }
+
     pub(super) fn plan(&self) -> &Plan {
         self.plans().plan(self.place)
     }
@@ -149,6 +158,9 @@ impl Call {
         };
         let arguments = self.solve(&body).await?;
         let (endpoint, arguments) = self.endpoint(&arguments);
+        if let Some(stream) = self.plan().answer.stream {
+            return self.begin_stream(stream, endpoint, arguments).await;
+        }
         let value = self.call(endpoint, arguments).await?;
         self.answer(value).await
     }
