@@ -29,7 +29,7 @@ bench:  ## every peer side by side: tables, ratios and a chart in bench/results/
 autobahn:  ## the WebSocket server cases of the Autobahn test suite (needs a Python 2.7)
 	scripts/autobahn.sh
 
-upstream:  ## FastAPI's own test suite with compiled routes, test by test against stock
+upstream:  ## FastAPI's and Starlette's own test suites through the engine, test by test against stock
 	$(PYTHON) tests/upstream/run.py $(UPSTREAM_OPTIONS)
 
 clean:  ## remove what was built

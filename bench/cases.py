@@ -138,6 +138,11 @@ def echoes(server: Running, settings: Settings) -> Measured:
     return {"rate": load.websocket(server.port, settings.core, connections=64, seconds=settings.seconds)}
 
 
+def sessions(server: Running, settings: Settings) -> Measured:
+    """WebSockets a second, from the handshake to the goodbye, with one echo in each."""
+    return {"rate": load.sessions(server.port, settings.core, at_once=32, seconds=settings.seconds)}
+
+
 def body(direction: str) -> Callable[[Running, Settings], Measured]:
     """Throughput of one large body, and how much the most memory ever resident exceeds that before it."""
 

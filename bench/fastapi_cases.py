@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import load
-from cases import RATE, Case, Measured, Metric, Settings, Target, Variant, requests
+from cases import RATE, Case, Measured, Metric, Settings, Target, Variant, echoes, requests, sessions
 from frameworks import FRAMEWORKS
 from load import InvalidRun
 from rows import ROWS, Row
@@ -56,6 +56,11 @@ def verify_last_route(server: Running) -> None:
     next(row for row in ROWS if row.app == "many").verify(server)
 
 
+def verify_websocket(server: Running) -> None:
+    """That the application is the one with the route; the load checks what it answers."""
+    next(row for row in ROWS if row.name == AXUM_ROW).verify(server)
+
+
 def compile_time(server: Running, settings: Settings) -> Measured:
     """What compiling 500 routes takes by overdrive's own account, and what FastAPI takes to lay them out before."""
     found = load.compilation(f"{APP}:many", settings.core)
@@ -68,6 +73,28 @@ CASES = {
     case.name: case
     for case in (
         *map(case, ROWS),
+        Case(
+            "fastapi-websocket",
+            "WebSocket route with a dependency, echo, 64 connections",
+            f"{APP}:app",
+            tuple(map(Variant, ("uvicorn", "granian", "overdrive"))),
+            {"rate": Metric("messages/s")},
+            (Target("rate", 3, "uvicorn"),),
+            verify_websocket,
+            echoes,
+            group=GROUP,
+        ),
+        Case(
+            "fastapi-websocket-session",
+            "WebSocket route with a dependency: handshake, echo, goodbye",
+            f"{APP}:app",
+            tuple(map(Variant, ("uvicorn", "granian", "overdrive"))),
+            {"rate": Metric("sessions/s")},
+            (Target("rate", 3, "uvicorn"),),
+            verify_websocket,
+            sessions,
+            group=GROUP,
+        ),
         Case(
             "compile-time",
             f"Compiling {ROUTES} routes in ten included routers",

@@ -114,6 +114,8 @@ def _overdrive(options: argparse.Namespace) -> str:
     ]
     for stage, meaning in stages.MEANING.items():
         count = found.instructions.get(stage, 0)
+        if count == 0:
+            continue
         lines.append(f"| {stage} | {count / options.requests:,.0f} | {count / total:.1%} | {meaning} |")
     for function, count in found.unplaced.items():
         if count > total / 200:

@@ -64,6 +64,13 @@ def websocket(port: int, core: int, *, connections: int, seconds: float) -> floa
     return float(result["messages"] / result["seconds"])
 
 
+def sessions(port: int, core: int, *, at_once: int, seconds: float) -> float:
+    """WebSockets a second that are opened, asked for one echo, and closed."""
+    words: list[str | Path] = [RUST_PROGRAMS / "load", "sessions", f"{HOST}:{port}", str(at_once), str(seconds)]
+    result = _result(_run(words, core, seconds))
+    return float(result["sessions"] / result["seconds"])
+
+
 def transfer(port: int, core: int, direction: str, size: int) -> float:
     """Bytes a second of one body of `size` bytes; `direction` is upload or download."""
     result = _result(_run([RUST_PROGRAMS / "load", direction, f"{HOST}:{port}", str(size)], core, 0))

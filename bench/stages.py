@@ -20,6 +20,10 @@ SCOPE = "scope"
 TASK = "task"
 APPLICATION = "application"
 MESSAGES = "send and receive"
+GUARDS = "guards and routes"
+INPUT = "arguments"
+PLAN = "plan"
+ANSWER = "answer"
 ACCESS = "access log"
 
 MEANING = {
@@ -32,6 +36,10 @@ MEANING = {
     SCOPE: "the ASGI scope, made and freed",
     TASK: "context, `asyncio.Task` and its coroutine: made, stepped, ended, freed",
     APPLICATION: "your code, in the interpreter",
+    GUARDS: "whether the plans still hold, and which one the path belongs to",
+    INPUT: "parameters, bodies and dependencies, with pydantic's validators",
+    PLAN: "the plan's own steps, made, driven and freed",
+    ANSWER: "from what the endpoint returned to headers and bytes, with pydantic's serializer",
     MESSAGES: "`send()` and `receive()`: reads the dicts, checks their order, makes the answer",
     ACCESS: "the access line, where it is on",
     ENCODE: "status line and headers, into the write buffer",
@@ -42,6 +50,13 @@ RULES = (
     Rule(
         APPLICATION, function=r"RequestCoroutine::__pymethod_(__next__|send|throw)", file=r"/python/src/host/ffi\.rs$"
     ),
+    # Coroutines of the user's are stepped there; what the plan calls directly belongs to the stage that calls it.
+    Rule(APPLICATION, function=r"steps::Baton::", file=r"/python/src/host/ffi\.rs$"),
+    Rule(GUARDS, file=r"/python/src/plan/(table|router)\.rs$"),
+    Rule(INPUT, file=r"/python/src/plan/(arguments|input|body|query|value|request)\.rs$"),
+    Rule(ANSWER, file=r"/python/src/plan/(respond|reply|json|wire)\.rs$"),
+    Rule(PLAN, file=r"/python/src/(plan/|host/steps\.rs)"),
+    Rule(PLAN, function=r"drop_in_place<_overdrive::(plan::|host::steps)"),
     Rule(SCOPE, function=r"drop_in_place<_overdrive::asgi::http::HttpRequestCall>"),
     Rule(SCOPE, file=r"/python/src/asgi/scope\.rs$"),
     # The call into the bridge is inlined into hyper's dispatcher, and so is PyO3 there.
@@ -64,6 +79,7 @@ RULES = (
 )
 
 RETURNS = (
+    Return(r"_overdrive::(plan|host::steps)::", TASK),
     Return(r"_overdrive::engine::", LOOP),
     Return(r"_overdrive::host::coroutine::RequestCoroutine", TASK),
     Return(r"_overdrive::(asgi::(http|websocket)::\w*Channel|host::awaitable::)", APPLICATION),

@@ -3,10 +3,19 @@
 #
 #   scripts/test.sh                     everything
 #   scripts/test.sh 3.13 [pytest …]     one Python alone, with arguments for pytest
+#   scripts/test.sh services [pytest …] those alone that need PostgreSQL and Redis, on the newest Python
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { printf '\n==> %s\n' "$*"; }
+
+installed() { # REQUIREMENTS VENV: only when the list has changed; an installer with nothing to do still takes seconds
+    local copy=$2/${1//\//-}
+    if ! cmp -s "$1" "$copy"; then
+        "$2/bin/python" -m pip install --quiet --disable-pip-version-check -r "$1"
+        cp "$1" "$copy"
+    fi
+}
 
 python_suite() { # INTERPRETER [pytest arguments]
     local interpreter=$1 version venv
@@ -18,11 +27,8 @@ python_suite() { # INTERPRETER [pytest arguments]
         rm -rf "$venv"
         "$interpreter" -m venv "$venv"
     fi
-    # Only when the list has changed: an installer that finds nothing to do still takes seconds.
-    if ! cmp -s tests/requirements.txt "$venv/requirements.txt"; then
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
-        cp tests/requirements.txt "$venv/requirements.txt"
-    fi
+    installed tests/requirements.txt "$venv"
+    case "$*" in *tests/services*) installed tests/services/requirements.txt "$venv" ;; esac
     # A target folder for each interpreter, within the one folder, so that they do not rebuild each other's crates.
     (
         export VIRTUAL_ENV=$PWD/$venv PYO3_PYTHON=$PWD/$venv/bin/python
@@ -39,6 +45,11 @@ python_suite() { # INTERPRETER [pytest arguments]
 mapfile -t interpreters < <(python3 scripts/pythons.py)
 [ ${#interpreters[@]} -gt 0 ] || exit 1
 
+if [ "${1:-}" = services ]; then
+    shift
+    python_suite "${interpreters[0]}" tests/services "$@"
+    exit
+fi
 if [ $# -gt 0 ]; then
     wanted=$1
     shift
@@ -54,3 +65,5 @@ cargo test --quiet -p overdrive-reactor -p overdrive-http
 for interpreter in "${interpreters[@]}"; do
     python_suite "$interpreter"
 done
+# On the newest alone: what they are about, PostgreSQL's and Redis' drivers, is the same on each.
+python_suite "${interpreters[0]}" tests/services

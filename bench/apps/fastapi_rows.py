@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Security
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Security, WebSocket, WebSocketDisconnect
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from pydantic import BaseModel, Field
 
@@ -56,6 +56,22 @@ class NewItem(BaseModel):
 async def create_item(item: NewItem) -> Item:
     """A body is validated, and so is the answer; an invalid body gets 422."""
     return Item(id=1, name=item.name, price=item.price, tags=item.tags)
+
+
+async def member(token: Annotated[str, Query(max_length=20)] = "none") -> str:
+    """Whom a WebSocket belongs to."""
+    return f"member {token}"
+
+
+@app.websocket("/echo")
+async def echo(websocket: WebSocket, member: Annotated[str, Depends(member)]) -> None:
+    """Each message is sent back."""
+    await websocket.accept()
+    try:
+        while True:
+            await websocket.send_text(await websocket.receive_text())
+    except WebSocketDisconnect:
+        pass
 
 
 async def page(offset: int = 0) -> int:

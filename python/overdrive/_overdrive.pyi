@@ -18,6 +18,10 @@ class Record(Protocol):
     context: Context
     """What the request's task runs in; not a copy of it."""
 
+    @property
+    def scheme(self) -> str:
+        """The scope's."""
+
     def fill(self, scope: dict[str, Any], /) -> None:
         """Changes the scope that the engine has made."""
 
@@ -146,6 +150,11 @@ class Engine:
         """Requests whose application coroutine has not ended."""
 
     @property
+    def thread_waits(self) -> tuple[int, float, float]:
+        """Calls that plans have made on threads, and how long they waited for a token of the limiter and for a thread:
+        calls, seconds in all, seconds at the longest."""
+
+    @property
     def total_requests(self) -> int:
         """Requests answered since the start."""
 
@@ -160,6 +169,7 @@ class Plans:
         entries: Sequence[Any],
         application: Any,
         root_path: str,
+        redirects: bool,
         router: Any,
         handlers: tuple[dict[Any, Any], dict[int, Any]],
         default_http_handler: Callable[..., Any] | None,
@@ -167,7 +177,6 @@ class Plans:
         raise_through: Callable[..., Any],
         route_lists: Sequence[list[Any]],
         stack: Any,
-        overriders: Sequence[Any],
         globals: Sequence[tuple[dict[str, Any], str, Any, str]],
         on_change: Callable[[], object],
     ) -> Plans:
@@ -180,7 +189,6 @@ class Plans:
             application's middleware.
         route_lists: of all routers; plans hold as long as these are what they were.
         stack: the application's `middleware_stack`, which must stay the same, too.
-        overriders: objects whose `dependency_overrides` must be empty for plans to answer.
         globals: `(globals, name, value, reason)` of variables that must be what they were for plans to answer, and
             what it means if they are not.
         on_change: called once when a request finds that the routes or the stack have changed.

@@ -154,6 +154,7 @@ class Server:
             sock.close()
         if self.engine is not None and not self._force_exit:
             await self._drain(self.engine)
+            self._log_counts(self.engine)
         if self.lifespan is not None and not self._force_exit:
             await self._unless_forced(self.lifespan.shutdown())
         if self.engine is not None and self._force_exit:
@@ -213,6 +214,23 @@ class Server:
             self._loop = None
         if was_started:
             _log_process("Finished server process [%s]", process)
+
+    def _log_counts(self, engine: Engine) -> None:
+        """What would explain a slow application, on level debug."""
+        compilation = self.routes.compilation if self.routes is not None else None
+        if compilation is not None and compilation.plans is not None:
+            answered, handed_over = compilation.plans.counts()
+            logger.debug("Plans answered %d request(s)", answered)
+            for reason, count in sorted(handed_over.items(), key=lambda item: -item[1]):
+                logger.debug("FastAPI's own code was given %d request(s): %s", count, reason)
+        calls, waited, longest = engine.thread_waits
+        if calls:
+            logger.debug(
+                "%d call(s) on threads waited %.3f s in all, %.3f s at the longest, before they began",
+                calls,
+                waited,
+                longest,
+            )
 
     async def _drain(self, engine: Engine) -> None:
         drained = engine.drain()

@@ -72,6 +72,23 @@ async def http_state(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, {"shared": len(scope["state"]["shared"]), "plain": scope["state"]["plain"]})
 
 
+body_wanted: list[asyncio.Event] = []
+
+
+async def http_head_first(scope: Any, receive: Any, send: Any) -> None:
+    """Begins an answer, and goes on with it when it is told to."""
+    body_wanted.append(asyncio.Event())
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-first", b"yes")]})
+    await body_wanted[-1].wait()
+    await send({"type": "http.response.body", "body": b"at last"})
+
+
+async def http_go_on(scope: Any, receive: Any, send: Any) -> None:
+    for event in body_wanted:
+        event.set()
+    await answer(send, len(body_wanted))
+
+
 async def http_context(scope: Any, receive: Any, send: Any) -> None:
     before = request_var.get()
     request_var.set(scope["query_string"].decode())

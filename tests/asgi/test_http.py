@@ -207,6 +207,14 @@ def test_a_body_that_has_not_its_announced_length_raises_and_closes(server: Serv
     assert event(server, outcome) == outcome
 
 
+def test_a_head_does_not_wait_for_a_body_that_is_long_in_coming(server: Served) -> None:
+    with Wire(server) as wire:
+        wire.request("/head-first")
+        assert b"x-first: yes" in wire.until(b"\r\n\r\n")
+        assert get(server, "/go-on") >= 1
+        assert wire.rest_of_chunks() == b"at last"
+
+
 def test_sending_to_a_client_that_has_left_is_no_error(server: Served) -> None:
     wire = Wire(server)
     wire.request("/gone")

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import traceback
 from pathlib import Path
+from typing import Any
 
+import anyio
 import httpx
 import pytest
+import sniffio
+from fastapi import FastAPI
 
+import overdrive
 from tests.conftest import Serve
 
 APPS = Path(__file__).parent / "apps"
@@ -100,3 +106,42 @@ def test_a_patched_function_turns_off_what_mirrors_it_and_no_more(serve: Serve) 
     )
     assert httpx.get(f"{served.url}/plain").json() == "plain"
     assert httpx.get(f"{served.url}/with/5").json() == "patched"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_on_a_loop_that_is_not_asyncio_fastapi_answers(backend: str) -> None:
+    api = FastAPI()
+    traced: list[str] = []
+
+    @api.get("/items/{item_id}")
+    async def item(item_id: int) -> dict[str, object]:
+        traced.extend(frame.name for frame in traceback.extract_stack())
+        return {"item": item_id, "library": sniffio.current_async_library()}
+
+    app = overdrive.compile(api)
+    sent: list[dict[str, Any]] = []
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/items/5",
+        "raw_path": b"/items/5",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"a")],
+        "client": None,
+        "server": None,
+    }
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    anyio.run(app, scope, receive, send, backend=backend)
+    assert sent[0]["status"] == 200
+    assert json.loads(sent[1]["body"]) == {"item": 5, "library": backend}
+    assert ("run_endpoint_function" in traced) == (backend == "trio")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,28 @@ def test_no_more_run_at_once_than_there_are_tokens(served: Served) -> None:
         assert all(answer.result().status_code == 200 for answer in crowd)
     assert httpx.get(f"{served.url}/most").json() == {"running": 0, "most": 2}
     assert httpx.get(f"{served.url}/borrowed").json() == 0
+
+
+def test_how_long_calls_waited_is_measured(serve: Serve) -> None:
+    served = serve("threads:app", "--log-level", "debug", app_dir=APPS)
+    httpx.post(f"{served.url}/tokens/1")
+    with ThreadPoolExecutor(3) as pool:
+        # Two hold nothing but their places in the queue until the gate opens.
+        crowd = [pool.submit(httpx.get, f"{served.url}/crowd", timeout=30) for _ in range(3)]
+        while httpx.get(f"{served.url}/waiting").json() < 2:
+            pass
+        began = time.monotonic()
+        while time.monotonic() - began < 0.05:
+            httpx.get(f"{served.url}/waiting")
+        httpx.post(f"{served.url}/open-gate")
+        assert all(answer.result().status_code == 200 for answer in crowd)
+    served.stop()
+    found = re.search(r"3 call\(s\) on threads waited ([\d.]+) s in all, ([\d.]+) s at the longest", served.log)
+    assert found is not None, served.log
+    total, longest = map(float, found.groups())
+    assert total >= 2 * 0.05 - 0.001
+    assert longest >= 0.05 - 0.001
+    assert re.search(r"Plans answered \d+ request", served.log)
 
 
 def test_each_call_has_a_context_of_its_own(served: Served) -> None:

@@ -6,11 +6,7 @@ INSIDE = "the inside of a route, changed while the server runs, does not count u
 
 REGEX = "a path_regex that was replaced, for paths in any case, is not looked at before the first literal differs"
 
-HEADERS = "a plan reads the headers as they came, not scope['headers'] as a dependency has changed it"
-
 KNOWN: dict[str, str] = {
-    "test_trees[headers-changed-by-dependency]": HEADERS,
-    "test_around_the_schema[GET /trees/meddled-headers]": HEADERS,
     "test_overrides_count_for_what_follows_in_the_same_request": "overrides are looked at when a request begins",
     "test_the_inside_of_a_route_changed_before_the_start[path-regex-has]": REGEX,
     "test_the_inside_of_a_route_changed_before_the_start[path-regex-has-for-a-literal]": REGEX,

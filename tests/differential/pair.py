@@ -123,6 +123,7 @@ class Story:
     """Several connections to one server, one for each label."""
 
     def __init__(self, side: Side, journal: str) -> None:
+        self.served = side.served
         self._side = side
         self._journal = journal
         self._clients: dict[str, Client] = {}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -46,5 +46,5 @@ def test_the_fixture_of_the_document_tells_plans_from_the_rest() -> None:
 
 
 def test_the_example_of_the_class_runs() -> None:
-    (program,) = programs(textwrap.dedent(TestClient.__doc__ or ""))
+    (program,) = programs(inspect.cleandoc(TestClient.__doc__ or ""))
     run(program)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import BackgroundTasks, Depends, FastAPI, Request, WebSocket
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Request, WebSocket
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse
 
@@ -74,16 +74,34 @@ def test_listeners_are_told_who_answers(answered: list[testing.Answered]) -> Non
         ("http", "GET", "/", "plan"),
         ("http", "GET", "/openapi.json", "asgi: a plain Starlette route"),
         ("http", "GET", "/nowhere", "plan"),
-        ("websocket", "GET", "/ws", "asgi"),
+        ("websocket", "GET", "/ws", "plan"),
     ]
     assert answered[0].app is app
     assert list(testing.answers)[-5:] == answered
+
+
+def test_redirects_lead_to_where_the_client_believes_the_application_to_be(answered: list[testing.Answered]) -> None:
+    client = TestClient(fastapi_application(), base_url="https://example.test:8443")
+    response = client.get("/depends/", params={"a": "b"}, follow_redirects=False)
+    assert (response.status_code, response.headers["location"]) == (307, "https://example.test:8443/depends?a=b")
+    assert [one.answered_by for one in answered] == ["plan"]
 
 
 def test_applications_that_are_not_compiled_answer_themselves(answered: list[testing.Answered]) -> None:
     assert TestClient(fastapi_application(), compile="off").get("/").json() == {"hello": "world"}
     assert TestClient(PlainTextResponse("text")).get("/").text == "text"
     assert [one.answered_by for one in answered] == ["asgi", "asgi"]
+
+
+def test_why_nothing_is_compiled_is_told_of(answered: list[testing.Answered]) -> None:
+    class Router(APIRouter):
+        async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+            await super().handle(scope, receive, send)
+
+    app = fastapi_application()
+    app.router.__class__ = Router
+    assert TestClient(app).get("/").json() == {"hello": "world"}
+    assert [one.answered_by for one in answered] == ["asgi: the router's own handle"]
 
 
 def test_plans_below_middleware_are_told_of(answered: list[testing.Answered]) -> None:
@@ -124,7 +142,7 @@ def test_what_changes_between_requests_is_seen(answered: list[testing.Answered],
         run()
     assert [one.answered_by for one in answered] == [
         "plan",
-        "asgi: dependency_overrides are in force",
+        "plan",
         "plan",
         "asgi: the routes have changed",
         "plan",

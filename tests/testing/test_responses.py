@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import gzip
 import threading
 from collections.abc import AsyncIterator
@@ -222,6 +223,16 @@ def test_an_exception_in_the_middle_of_a_stream_is_raised_after_what_was_sent(Cl
     assert Client(StreamingResponse(stream()), raise_server_exceptions=False).get("/").content == b"one"
 
 
+@pytest.mark.parametrize("headers", [[], [(b"content-length", b"5")]])
+def test_the_head_of_a_response_that_comes_to_nothing_is_handed_over(Client: Any, headers: list[Any]) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 202, "headers": [*headers, (b"x-said", b"so")]})
+        raise Custom
+
+    response = Client(app, raise_server_exceptions=False).get("/")
+    assert (response.status_code, response.headers["x-said"], response.content) == (202, "so", b"")
+
+
 def test_an_application_without_a_response_is_told_of(Client: Any) -> None:
     with pytest.raises(AssertionError, match="did not receive any response"):
         Client(asgi()).get("/")
@@ -241,12 +252,12 @@ def test_the_end_of_the_loop_is_the_end_of_the_request() -> None:
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         task = asyncio.create_task(fail())
+        task.add_done_callback(lambda task: task.exception())
         await asyncio.Event().wait()
-        await task
 
     with pytest.raises(BaseException) as raised:  # noqa: PT011
         CLIENTS["overdrive"](app).get("/")
-    assert isinstance(raised.value, SystemExit | asyncio.CancelledError)
+    assert isinstance(raised.value, SystemExit | asyncio.CancelledError | concurrent.futures.CancelledError)
 
 
 def test_nothing_is_logged_of_an_exception_that_is_raised(caplog: pytest.LogCaptureFixture) -> None:

@@ -16,8 +16,14 @@ from suites import Suite
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOME = ROOT / ".venvs" / "upstream"
-# What builds overdrive, and what it needs itself: no part of what the suite is run with.
-OURS = {"click": "click>=8.1", "maturin": "maturin>=1.9,<2", "overdrive": "", "pip": ""}
+# What builds overdrive, what it needs itself, what ends a test that hangs: no part of what the suite is run with.
+OURS = {
+    "click": "click>=8.1",
+    "maturin": "maturin>=1.9,<2",
+    "pytest-timeout": "pytest-timeout>=2.3",
+    "overdrive": "",
+    "pip": "",
+}
 
 
 class SetupError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ class Report:
     outcomes: how many tests came to what, with the engine.
     reached: how many tests sent requests through the engine, in-process alone, or none at all.
     requests: how many requests there were, by kind.
-    by_plan, by_application: requests to path operations; the latter by the reason why no plan answered.
+    by_plan, by_application: HTTP requests to path operations; the latter by the reason why no plan answered.
     elsewhere: requests that met no path operation, by who answered them.
     second_look: tests that ended as with stock only when they were run once more.
     """
@@ -68,12 +69,14 @@ def report(suite: str, python: str, run: Run, comparison: Comparison, second_loo
             reached["engine" if kinds - {"in-process"} else "in-process" if kinds else "none"] += 1
         for kind, is_operation, who, count in rows:
             requests[kind] += count
-            if not is_operation:
-                elsewhere[who if kind != "websocket" else "a WebSocket: ASGI"] += count
+            if kind == "websocket":
+                elsewhere["the application: a WebSocket"] += count
+            elif not is_operation:
+                elsewhere[_answerer(who)] += count
             elif who == "plan":
                 by_plan += count
             else:
-                by_application[who.removeprefix("asgi: ")] += count
+                by_application[_answerer(who)] += count
     outcomes = Counter(run.outcomes.values())
     return Report(
         suite,
@@ -106,7 +109,7 @@ def as_text(found: Report) -> Iterator[str]:
         yield f"requests to path operations: {found.operations}, of which plans answered {found.share:.1%}"
         yield _row(found.by_plan, "a plan")
         for reason, count in found.by_application.most_common():
-            yield _row(count, f"FastAPI's own code: {reason}")
+            yield _row(count, reason)
     yield ""
     yield "requests that met no path operation"
     for who, count in found.elsewhere.most_common():
@@ -123,6 +126,13 @@ def as_text(found: Report) -> Iterator[str]:
             yield from (f"  {line}" for line in lines)
 
 
+def _answerer(who: str) -> str:
+    if who == "plan":
+        return "a plan"
+    reason = who.removeprefix("asgi").removeprefix(": ")
+    return f"the application: {reason}" if reason else "an application of another kind than FastAPI's, or middleware"
+
+
 def _row(count: int, text: str) -> str:
     return f"  {count:6}  {text}"
 
@@ -134,4 +144,5 @@ def write(found: list[Report], file: Path) -> None:
 
 
 def _as_json(found: Report) -> dict[str, Any]:
-    return asdict(found) | {"operations": found.operations, "share": found.share}
+    fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    return fields | {"comparison": asdict(found.comparison), "operations": found.operations, "share": found.share}

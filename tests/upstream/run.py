@@ -7,7 +7,7 @@
     python3 tests/upstream/run.py --record                      after a new release: pins, and outcomes of stock
 
 It ends with 1 if a test ends otherwise than with stock and no file of known differences lists it, if the file lists one
-that does not differ, or if plans answered too little; with 2 if a suite could not be run. docs/upstream.md says more.
+that does not differ, or if plans answered too little; with 2 if a suite could not be run.
 """
 
 from __future__ import annotations

@@ -160,6 +160,8 @@ impl<A: Application> Drop for Connection<A> {
             socket.lost();
         }
         self.shared.app.progress(&self.app.connection, true);
+        // Whoever keeps a request's body keeps the stream open; the client is not to wait for that.
+        let _ = self.link.stream.shutdown();
     }
 }
 

@@ -176,6 +176,12 @@ impl Engine {
         Ok(self.core.get()?.bridge.total_requests())
     }
 
+    #[getter]
+    fn thread_waits(&self) -> PyResult<(u64, f64, f64)> {
+        let waits = self.core.get()?.bridge.thread_waits();
+        Ok((waits.calls, waits.total.as_secs_f64(), waits.longest.as_secs_f64()))
+    }
+
     /// The reader callback: the engine's descriptor is readable.
     fn _harvest(&self) -> PyResult<()> {
         self.core.get()?.reactor.harvest()?;

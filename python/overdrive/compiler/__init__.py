@@ -18,9 +18,10 @@ from fastapi.exception_handlers import http_exception_handler, request_validatio
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRouter
 from starlette.exceptions import HTTPException
+from starlette.routing import WebSocketRoute
 
 from overdrive._overdrive import Plans
-from overdrive.compiler import known, routes
+from overdrive.compiler import known, routes, sockets
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
 from overdrive.compiler.stack import PlannedRouter, Stack, examine
@@ -144,12 +145,13 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         fastapi_seconds += time.perf_counter() - before
         if found is None:
             break
-        entry = routes.entry(found, limited=stack is not None and stack.limited, off=off)
-        if entry is not None:
-            entries.append(entry)
+        if isinstance(found.effective, WebSocketRoute):
+            entries.append(sockets.entry(found, off=off))
+        else:
+            entries.append(routes.entry(found, limit=stack.limit if stack is not None else None, off=off))
         yield
     if any(router._low_priority_routes for router, _ in lists):
-        entries.append(Entry(path="", methods=[], segments=None, reason="a frontend"))
+        entries.append(Entry(path="", methods=[], segments=None, reason="a frontend", kind="any"))
     if stack is None or reason is not None:
         return Compilation(None, entries, reason, None, own_seconds(), fastapi_seconds)
     by_class = stack.handlers[0] if "default handlers" not in off else {}
@@ -158,6 +160,7 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         entries=entries,
         application=app,
         root_path=app.root_path,
+        redirects=router.redirect_slashes and "redirects" not in off,
         router=router,
         handlers=stack.handlers,
         default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
@@ -165,7 +168,6 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         raise_through=stack.raise_through,
         route_lists=[routes for _, routes in lists],
         stack=app.middleware_stack,
-        overriders=[app],
         globals=_watched(),
         on_change=on_change,
     )

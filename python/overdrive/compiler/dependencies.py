@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastapi.dependencies import models
+from fastapi import params
+from fastapi.dependencies import models, utils
 from fastapi.dependencies.models import Dependant
 
 from overdrive.compiler import fields, security
@@ -18,10 +20,21 @@ class Tree:
 
     known_security: FastAPI's security schemes are the code we know.
     form: the body is a form, which FastAPI's own code takes apart.
+    websocket: the request is a WebSocket.
+    overrides: functions that stand in for others; with any, FastAPI reads the signatures of all dependencies anew.
     """
 
-    def __init__(self, *, known_security: bool, form: bool) -> None:
+    def __init__(
+        self,
+        *,
+        known_security: bool,
+        form: bool,
+        overrides: Mapping[Callable[..., Any], Callable[..., Any]],
+        websocket: bool = False,
+    ) -> None:
         self._form = form
+        self._websocket = websocket
+        self._overrides = overrides
         self._known_security = known_security
         self.nodes: list[Node] = []
         self._caches: dict[Any, int] = {}
@@ -34,9 +47,10 @@ class Tree:
 
     def add_endpoint(self, dependant: Dependant, is_coroutine: bool) -> None:
         """Adds all dependencies of an endpoint, then itself."""
-        self._add(dependant, "coroutine" if is_coroutine else "sync", None)
+        self._add(dependant, dependant, "coroutine" if is_coroutine else "sync", None)
 
-    def _add(self, dependant: Dependant, kind: str, argument: int | None) -> int:
+    def _add(self, dependant: Dependant, declared: Dependant, kind: str, argument: int | None) -> int:
+        """`declared`: in whose place `dependant` stands."""
         if dependant.call is None:
             raise NotCompiled("a dependency without a function")
         names: list[str] = []
@@ -46,7 +60,8 @@ class Tree:
             if child.name is not None:
                 place = len(names)
                 names.append(child.name)
-            children.append(self._add(child, _kind(child), place))
+            used = self._overridden(child) if self._overrides else child
+            children.append(self._add(used, child, _kind(used), place))
         parameters = []
         for source in SOURCES:
             for field in getattr(dependant, f"{source}_params"):
@@ -57,12 +72,15 @@ class Tree:
         for field in dependant.body_params:
             if self._form:
                 of_form.append(len(names))
+            elif isinstance(field.field_info, params.Form):
+                raise NotCompiled("a form that the route does not declare")
             else:
                 body.append(fields.body_parameter(field, len(names)))
             names.append(field.name)
         specials = []
         presented = security.presented(dependant.call) if self._known_security else None
-        for special, name in _specials(dependant, "request" if presented is None else "presented"):
+        request = "request" if presented is None else "presented"
+        for special, name in _specials(dependant, request, websocket=self._websocket):
             specials.append((special, len(names)))
             names.append(name)
         if len(set(names)) != len(names):
@@ -71,7 +89,7 @@ class Tree:
         for child_place in children:
             # Known only now: children come first.
             object.__setattr__(self.nodes[child_place], "parent", place)
-        key = models._get_cache_key(dependant=dependant, uses_scopes_cache=self._uses_scopes)
+        key = models._get_cache_key(dependant=declared, uses_scopes_cache=self._uses_scopes)
         self.nodes.append(
             Node(
                 dependant=dependant,
@@ -86,13 +104,25 @@ class Tree:
                 specials=specials,
                 presented=presented,
                 cache=self._caches.setdefault(key, len(self._caches)),
-                use_cache=dependant.use_cache,
-                request_scoped=dependant.scope != "function",
+                use_cache=declared.use_cache,
+                request_scoped=declared.scope != "function",
                 limited=dependant.concurrency is not None,
                 exposes_request=any(special == "request" for special, _ in specials),
             )
         )
         return place
+
+    def _overridden(self, declared: Dependant) -> Dependant:
+        """What FastAPI makes of a dependency while overrides are in force, be it overridden or not."""
+        call: Any = declared.call
+        return utils.get_dependant(
+            path=declared.path or "",
+            call=self._overrides.get(call, call),
+            name=declared.name,
+            parent_oauth_scopes=models._get_oauth_scopes(dependant=declared),
+            scope=declared.scope,
+            concurrency=declared.concurrency,
+        )
 
 
 def _kind(dependant: Dependant) -> str:
@@ -104,14 +134,17 @@ def _kind(dependant: Dependant) -> str:
     return "coroutine" if models._is_coroutine_callable(call) else "sync"
 
 
-def _specials(dependant: Dependant, request: str) -> list[tuple[str, str]]:
+def _specials(dependant: Dependant, request: str, *, websocket: bool) -> list[tuple[str, str]]:
     found = []
     if dependant.http_connection_param_name:
         found.append((request, dependant.http_connection_param_name))
-    if dependant.request_param_name:
+    if websocket and dependant.websocket_param_name:
+        found.append((request, dependant.websocket_param_name))
+    elif not websocket and dependant.request_param_name:
         found.append((request, dependant.request_param_name))
-    elif dependant.websocket_param_name:
-        raise NotCompiled("a WebSocket parameter")
+    elif dependant.request_param_name or dependant.websocket_param_name:
+        # Called without it, by FastAPI.
+        raise NotCompiled("a parameter for the other kind of request")
     if dependant.background_tasks_param_name:
         found.append(("background_tasks", dependant.background_tasks_param_name))
     if dependant.response_param_name:

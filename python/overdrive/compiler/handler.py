@@ -111,13 +111,18 @@ def unwrap(app: Any) -> Handler:
     if type(app) is RequestBodyLimitMiddleware and type(app.app) is _body_limit._BodyLimitExceptionMiddleware:
         max_body_size = app.max_body_size
         app = app.app.app
-    inner = _closure(app, ENDPOINT_APP, "the route's application is not FastAPI's own")
-    values = _closure(inner.get("f"), REQUEST_HANDLER, "a request handler of its own (get_route_handler)")
+    inner = closure(app, ENDPOINT_APP, "the route's application is not FastAPI's own")
+    values = closure(inner.get("f"), REQUEST_HANDLER, "a request handler of its own (get_route_handler)")
     # Values that the handler does not use are not in its closure.
     return Handler(values, max_body_size)
 
 
-def _closure(function: Any, code: CodeType, reason: str) -> dict[str, Any]:
+def closure(function: Any, code: CodeType, reason: str) -> dict[str, Any]:
+    """The values that a function with `code` has taken from around it.
+
+    Raises:
+        NotCompiled: it is another function; `reason` says so.
+    """
     if not isinstance(function, FunctionType) or function.__code__ is not code:
         raise NotCompiled(reason)
     return {

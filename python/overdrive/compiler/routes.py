@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,12 @@ from starlette.convertors import (
     StringConvertor,
     UUIDConvertor,
 )
-from starlette.routing import BaseRoute, Host, Mount, WebSocketRoute, compile_path
+from starlette.routing import BaseRoute, Host, Mount, compile_path
 from starlette.routing import Route as StarletteRoute
 
 from overdrive.compiler.dependencies import Tree
 from overdrive.compiler.handler import unwrap
-from overdrive.compiler.spec import Entry, NotCompiled, Plan, Route
+from overdrive.compiler.spec import Entry, NotCompiled, Overrides, Plan, Route
 
 CONVERTORS = {
     StringConvertor: "str",
@@ -41,6 +42,7 @@ class Found:
     behind_included: an included router was looked at before it.
     form_limits: of the routers around it, the innermost counting most.
     own_router: a router around it has its own way of matching.
+    context: FastAPI's own of a route in an included router.
     """
 
     route: BaseRoute
@@ -49,6 +51,7 @@ class Found:
     behind_included: bool
     form_limits: dict[str, Any]
     own_router: bool = False
+    context: Any = None
 
 
 def walk(router: APIRouter) -> Iterator[Found]:
@@ -72,7 +75,7 @@ def _walk_included(included: Any, limits: dict[str, Any], own_router: bool) -> I
         effective = candidate
         if not isinstance(candidate.original_route, APIRoute):
             effective = candidate.starlette_route or candidate.original_route
-        yield Found(candidate.original_route, effective, included, True, limits, own_router)
+        yield Found(candidate.original_route, effective, included, True, limits, own_router, candidate)
 
 
 def own_method(router: APIRouter) -> str | None:
@@ -98,26 +101,30 @@ def routers(router: APIRouter) -> list[APIRouter]:
     return found
 
 
-def entry(found: Found, *, limited: bool, off: Mapping[str, str]) -> Entry | None:
-    """The entry of a route; None for one that no HTTP request can match.
+def entry(found: Found, *, limit: int | None, off: Mapping[str, str]) -> Entry:
+    """The entry of a route that is no WebSocket's.
 
-    limited: all bodies have a limit.
+    limit: of all bodies, in bytes.
     off: features that are off, with the function that is not known.
     """
     route, effective = found.route, found.effective
-    if isinstance(effective, WebSocketRoute):
-        return None
     path = getattr(effective, "path", "") or ""
     if isinstance(route, APIRoute):
-        return _operation(found, path, limited=limited, off=off)
+        return _operation(found, path, limit=limit, off=off)
     if type(effective) is StarletteRoute and type(effective).matches is StarletteRoute.matches:
-        return _entry(effective, path, "a plain Starlette route")
+        return base_entry(effective, path, "a plain Starlette route")
     if isinstance(effective, Mount):
         return Entry(
-            path=path, methods=[], segments=None, prefix=_literal(path), reason="a mount", name=route_name(route)
+            path=path,
+            methods=[],
+            segments=None,
+            prefix=_literal(path),
+            reason="a mount",
+            name=route_name(route),
+            kind="any",
         )
     kind = "a host" if isinstance(effective, Host) else f"a route of type {type(route).__name__}"
-    return Entry(path=path, methods=[], segments=None, reason=kind, name=route_name(route))
+    return Entry(path=path, methods=[], segments=None, reason=kind, name=route_name(route), kind="any")
 
 
 def route_name(route: Any) -> str:
@@ -125,7 +132,7 @@ def route_name(route: Any) -> str:
     return str(getattr(route, "name", "") or "")
 
 
-def _operation(found: Found, path: str, *, limited: bool, off: Mapping[str, str]) -> Entry:
+def _operation(found: Found, path: str, *, limit: int | None, off: Mapping[str, str]) -> Entry:
     route, effective = found.route, found.effective
     if type(route).matches is not APIRoute.matches or "matches" in vars(route):
         # It may match anything.
@@ -136,6 +143,7 @@ def _operation(found: Found, path: str, *, limited: bool, off: Mapping[str, str]
             reason="its own matches()",
             name=route_name(route),
             is_operation=True,
+            kind="any",
         )
     if found.own_router:
         return Entry(
@@ -145,8 +153,9 @@ def _operation(found: Found, path: str, *, limited: bool, off: Mapping[str, str]
             reason="a router's own way of matching",
             name=route_name(route),
             is_operation=True,
+            kind="any",
         )
-    made = _entry(effective, path, None)
+    made = base_entry(effective, path, None)
     made.is_operation = True
     made.name = route_name(route)
     try:
@@ -154,14 +163,15 @@ def _operation(found: Found, path: str, *, limited: bool, off: Mapping[str, str]
             raise NotCompiled("a path that is not made of whole segments, or a convertor of its own")
         if type(route).handle is not APIRoute.handle or "handle" in vars(route):
             raise NotCompiled("its own handle()")
-        made.plan = _plan(found, limited=limited, off=off)
+        made.plan = _plan(found, limit=limit, off=off)
     except NotCompiled as reason:
         made.reason = str(reason)
     return made
 
 
-def _entry(effective: Any, path: str, reason: str | None) -> Entry:
-    methods = list(effective.methods or ())
+def base_entry(effective: Any, path: str, reason: str | None, *, kind: str = "http") -> Entry:
+    """What an entry says of a path, and why there is no plan."""
+    methods = list(getattr(effective, "methods", None) or ())
     return Entry(
         path=path,
         methods=methods,
@@ -170,50 +180,84 @@ def _entry(effective: Any, path: str, reason: str | None) -> Entry:
         allow=", ".join(methods) if methods else None,
         name=route_name(effective),
         reason=reason,
+        kind=kind,
     )
 
 
-def _plan(found: Found, *, limited: bool, off: Mapping[str, str]) -> Plan:
+def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides: dict[Any, Any] | None = None) -> Plan:
+    """`overrides`: of dependencies; None: none now, but there may be."""
     effective = found.effective
     handler = unwrap(effective.app)
     dependant = handler.dependant
     if getattr(dependant.call, "__overdrive_uncompiled__", False):
         raise NotCompiled("it is marked as uncompiled")
-    tree = Tree(known_security="security" not in off, form=handler.reads == "form")
+    tree = Tree(known_security="security" not in off, form=handler.reads == "form", overrides=overrides or {})
     tree.add_endpoint(dependant, handler.is_coroutine)
     answer = handler.answer(native_json="JSON" not in off)
     for feature, is_used in (
         ("parameters", any(node.parameters or node.body for node in tree.nodes)),
-        ("bodies", handler.reads != "nothing"),
+        ("bodies", handler.reads != "nothing" or any(node.body for node in tree.nodes)),
         ("response models", answer.field is not None),
         ("streams", answer.stream is not None),
     ):
         if is_used and feature in off:
             raise NotCompiled(f"not the code we know: {off[feature]}")
-    scope: dict[str, Any] = {"endpoint": effective.endpoint, "route": found.route}
-    if found.included is not None:
-        scope["fastapi"] = {"included_router": found.included, "effective_route_context": effective}
-    elif found.behind_included or found.form_limits:
-        scope["fastapi"] = {}
-    if found.form_limits:
-        scope["fastapi"]["form_limits"] = found.form_limits
     strict = handler.actual_strict_content_type
     return Plan(
         route=Route(dependant.call, dependant.path),
-        scope=scope,
-        path_parameters=[
-            (name, None if type(convertor) in (StringConvertor, PathConvertor) else convertor.convert)
-            for name, convertor in effective.param_convertors.items()
-        ],
+        scope=placed(found),
+        path_parameters=convertors(effective),
         nodes=tree.nodes,
         caches=tree.caches,
         reads=handler.reads,
         form_limits=handler.form_limits if handler.reads == "form" else None,
         strict_content_type=bool(strict),
         embed=handler.embed_body_fields,
-        takes_bodies=not limited and handler.max_body_size is None,
+        body_limit=min((size for size in (limit, handler.max_body_size) if size is not None), default=None),
         answer=answer,
+        overrides=None
+        if overrides is not None
+        else overridable(handler.dependency_overrides_provider, functools.partial(_vary, found, limit, off)),
     )
+
+
+def placed(found: Found) -> dict[str, Any]:
+    """What a scope holds once the route is found."""
+    effective = found.effective
+    is_operation = isinstance(found.route, APIRoute)
+    scope: dict[str, Any] = {"endpoint": effective.endpoint, "route": found.route if is_operation else effective}
+    if found.included is not None:
+        scope["fastapi"] = {"included_router": found.included, "effective_route_context": found.context}
+    elif found.behind_included:
+        scope["fastapi"] = {}
+    if found.form_limits and is_operation:
+        scope.setdefault("fastapi", {})["form_limits"] = found.form_limits
+    return scope
+
+
+def convertors(effective: Any) -> list[tuple[str, Callable[[str], Any] | None]]:
+    """The path parameters with what converts them; None: they stay text."""
+    return [
+        (name, None if type(convertor) in (StringConvertor, PathConvertor) else convertor.convert)
+        for name, convertor in effective.param_convertors.items()
+    ]
+
+
+def overridable(provider: Any, vary: Callable[[dict[Any, Any]], Plan | str]) -> Overrides | None:
+    """What a plan says of overrides that `provider` may have."""
+    if provider is None:
+        return None
+    if any(hasattr(type(provider), name) for name in ("__bool__", "__len__")):
+        raise NotCompiled("a provider of dependency overrides that may count as none")
+    return Overrides(provider, vary)
+
+
+def _vary(found: Found, limit: int | None, off: Mapping[str, str], overrides: dict[Any, Any]) -> Plan | str:
+    """The plan of a route while `overrides` are in force, or the reason why there is none."""
+    try:
+        return _plan(found, limit=limit, off=off, overrides=overrides)
+    except NotCompiled as reason:
+        return f"dependency_overrides: {reason}"
 
 
 def _segments(effective: Any, path: str) -> list[tuple[str, bool]] | None:

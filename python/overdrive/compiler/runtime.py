@@ -30,7 +30,12 @@ from fastapi.background import BackgroundTasks
 from fastapi.dependencies import models, utils
 from fastapi.dependencies.models import Dependant
 from fastapi.encoders import jsonable_encoder
-from fastapi.exceptions import FastAPIError, RequestValidationError, ResponseValidationError
+from fastapi.exceptions import (
+    FastAPIError,
+    RequestValidationError,
+    ResponseValidationError,
+    WebSocketRequestValidationError,
+)
 from fastapi.security import SecurityScopes
 from fastapi.sse import ServerSentEvent
 from pydantic_core import ValidationError
@@ -40,6 +45,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.websockets import WebSocket
 
 from overdrive.compiler import streams
 from overdrive.compiler.handler import ENDPOINT_APP, inner_code
@@ -189,6 +195,10 @@ def _request_validation_error(
     return RequestValidationError(errors, body=body, endpoint_ctx=_endpoint_context(route, method, root_path))
 
 
+def _websocket_validation_error(route: Route, errors: list[Any], root_path: str) -> WebSocketRequestValidationError:
+    return WebSocketRequestValidationError(errors, endpoint_ctx=_endpoint_context(route, "WS", root_path))
+
+
 def _response_validation_error(
     route: Route, errors: list[Any], body: Any, method: str, root_path: str
 ) -> ResponseValidationError:
@@ -255,6 +265,7 @@ class Runtime:
         self.enter_generator = _enter_generator
         self.call_limited = _call_limited
         self.request = Request
+        self.websocket = WebSocket
         self.response = Response
         self.response_call = Response.__call__
         self.injected_response = _injected_response
@@ -286,6 +297,7 @@ class Runtime:
         self.send_events = streams.send_events
         self.request_validation_error = _request_validation_error
         self.request_validation_error_class = RequestValidationError
+        self.websocket_validation_error = _websocket_validation_error
         self.response_validation_error = _response_validation_error
         self.response_not_awaited = _response_not_awaited
         self.unquote_cookie = http.cookies._unquote

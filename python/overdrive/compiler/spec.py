@@ -98,7 +98,8 @@ class Stream:
 class Answer:
     """How an endpoint's value becomes a response.
 
-    kind: "json" (a `JSONResponse` of anything), "model" (the response model's own JSON) or "class" (Python makes it).
+    kind: "json" (a `JSONResponse` of anything), "model" (the response model's own JSON), "class" (Python makes it) or
+        "none" (a WebSocket's).
     status: None: the class's own.
     options: keywords for `serialize`.
     in_thread: the response is validated in the thread pool.
@@ -123,6 +124,7 @@ class Plan:
     scope: what the matched route adds to a scope.
     reads: what the body is read as, "json", "form" or "nothing".
     form_limits: the route's own, for FastAPI's parser of forms.
+    body_limit: the least of the limits around the route, in bytes. Larger bodies are no plan's.
     """
 
     route: Route
@@ -134,8 +136,20 @@ class Plan:
     form_limits: Any
     strict_content_type: bool
     embed: bool
-    takes_bodies: bool
+    body_limit: int | None
     answer: Answer
+    overrides: Overrides | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Whose `dependency_overrides` count for a route, and how its plan is made with such a mapping.
+
+    vary: gives the reason instead where there is no plan.
+    """
+
+    provider: Any
+    vary: Callable[[dict[Any, Any]], Plan | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +167,7 @@ class Entry:
     segments: the path's pieces as `(text, is_parameter)`, a parameter with its convertor's name; None: only FastAPI's
         own code can tell what matches, but all of it begins with `prefix`.
     allow: the value of `Allow` in a 405.
+    kind: what it matches: "http", "websocket" or "any".
     reason: why there is no plan.
     """
 
@@ -165,6 +180,7 @@ class Entry:
     is_operation: bool = False
     plan: Plan | None = None
     reason: str | None = None
+    kind: str = "http"
 
 
 class NotCompiled(Exception):

@@ -37,7 +37,11 @@ class PlannedRouter:
 
     def __call__(self, scope: Scope, receive: Any, send: Send) -> Awaitable[None]:
         """An ASGI application. Plans belong to asyncio; on any other loop the router answers."""
-        if self.plans is not None and scope["type"] == "http" and asyncio._get_running_loop() is not None:
+        if (
+            self.plans is not None
+            and scope["type"] in ("http", "websocket")
+            and asyncio._get_running_loop() is not None
+        ):
             planned = self.plans.call(scope, receive, send)
             if (told := answering.get()) is not None:
                 told("asgi: FastAPI's own router" if planned is None else "plan")
@@ -52,14 +56,14 @@ class Stack:
     """A built stack, with what plans need of it.
 
     handlers: the tables of exception handlers, by class and by status.
-    limited: the application limits the size of all bodies.
+    limit: of the size of all bodies, in bytes.
     foreign: the middleware of the user's, as classes, the outermost first.
     exits: the innermost middleware, around the router.
     raise_through: sends an exception through a copy of the stack; for a stack without foreign middleware.
     """
 
     handlers: tuple[dict[Any, Any], dict[int, Any]]
-    limited: bool
+    limit: int | None
     foreign: list[type]
     exits: AsyncExitStackMiddleware
     raise_through: Callable[..., Awaitable[None]]
@@ -73,12 +77,13 @@ def examine(stack: Any, router: Any) -> Stack:
     """
     errors = _expect(stack, ServerErrorMiddleware)
     telemetry = _expect(errors.app, ExceptionTelemetryMiddleware)
-    limit = _expect(telemetry.app, AppBodyLimitMiddleware)
-    inner = limit.app
-    limited = type(inner) is RequestBodyLimitMiddleware
-    if limited:
+    inner: Any = _expect(telemetry.app, AppBodyLimitMiddleware).app
+    limit = None
+    if type(inner) is RequestBodyLimitMiddleware:
+        limiter: Any = inner
+        limit = limiter.max_body_size
         # Within it FastAPI's own turns groups of errors into one.
-        inner = inner.app.app
+        inner = limiter.app.app
     foreign: list[type] = []
     while type(inner) is not ExceptionMiddleware:
         foreign.append(type(inner))
@@ -104,7 +109,7 @@ def examine(stack: Any, router: Any) -> Stack:
         await chain(scope, receive, without_first(send) if started else send)
 
     handlers = (exceptions._exception_handlers, exceptions._status_handlers)
-    return Stack(handlers, limited, foreign, exits, raise_through)
+    return Stack(handlers, limit, foreign, exits, raise_through)
 
 
 def _expect(middleware: Any, known: type) -> Any:

@@ -98,10 +98,11 @@ class TestClient(httpx.Client):
                 root_path=root_path,
                 client=client,
                 state=self.app_state,
+                compiled=self._compiled,
             )
         else:
             self._in_process = InProcess(
-                self.app,
+                app,
                 raise_server_exceptions=raise_server_exceptions,
                 root_path=root_path,
                 client=client,

@@ -26,6 +26,11 @@ class CompiledApplication:
         self._compilation: Compilation | None = None
         self._lock = threading.Lock()
 
+    @property
+    def reason(self) -> str | None:
+        """Why nothing could be compiled, if that is so."""
+        return self._compilation.reason if self._compilation is not None else None
+
     def compile_for(self, engine: Engine) -> None:
         """Lets plans answer on `engine`, compiled anew if need be; within the loop, as middleware may want one."""
         with self._lock:

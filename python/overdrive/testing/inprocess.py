@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from overdrive.testing.library import testclient
+from overdrive.testing.library import StarletteTestClient, testclient
 
 if TYPE_CHECKING:
     import anyio.from_thread
@@ -29,7 +29,7 @@ class InProcess:
             InProcessWarning,
             stacklevel=3,
         )
-        self._client: Any = testclient.TestClient(app, backend=backend, **options)
+        self._client: Any = StarletteTestClient(app, backend=backend, **options)
         self.transport: httpx.BaseTransport = self._client._transport
         self.app_state: dict[str, Any] = self._client.app_state
 

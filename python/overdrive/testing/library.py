@@ -21,10 +21,13 @@ else:
     except (ImportError, RuntimeError) as error:
         raise ImportError("overdrive.testing needs Starlette and httpx: pip install starlette httpx") from error
 
+# As it is now: others may put our own in its place later.
+StarletteTestClient: Any = testclient.TestClient
+
 # Raised where the application refuses a WebSocket with a response. The very class, so that either name catches it.
 WebSocketDenialResponse: Any = testclient.WebSocketDenialResponse
 
 # What it warns with; older releases have no class of their own for that.
 StarletteDeprecationWarning: type[Warning] = getattr(exceptions, "StarletteDeprecationWarning", DeprecationWarning)
 
-__all__ = ["StarletteDeprecationWarning", "WebSocketDenialResponse", "httpx", "testclient"]
+__all__ = ["StarletteDeprecationWarning", "StarletteTestClient", "WebSocketDenialResponse", "httpx", "testclient"]

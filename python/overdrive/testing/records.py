@@ -45,7 +45,8 @@ class Record:
 
     scope: what replaces the engine's entries of the scope.
     extensions: what is added to the scope's.
-    method, headers, root_path, context: see `overdrive._overdrive.Record`.
+    method, headers, root_path, scheme, context: see `overdrive._overdrive.Record`.
+    not_compiled: why there are no plans at all, if that is so; asked at the end, as compiling waits for the loop.
     on_end: called with `answered_by`.
     """
 
@@ -54,6 +55,7 @@ class Record:
     root_path: str
     method: str | None = None
     headers: list[tuple[bytes, bytes]] | None = None
+    not_compiled: Callable[[], str | None] = lambda: None
     on_end: Callable[[str], object] | None = None
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     # The engine has handed the request to the application, or to a plan.
@@ -67,12 +69,19 @@ class Record:
     filled: dict[str, Any] | None = None
     debug: dict[str, Any] | None = None
     trailers: list[tuple[bytes, bytes]] | None = None
+    acceptance: dict[str, Any] | None = None
     refusal: dict[str, Any] | None = None
     error: BaseException | None = None
     cancelled: bool = False
     done: Done = field(default_factory=lambda: Done())
     _task: asyncio.Task[Any] | None = None
     _answered_by: str | None = None
+
+    @property
+    def scheme(self) -> str:
+        """Of the URL."""
+        scheme: str = self.scope["scheme"]
+        return scheme
 
     def fill(self, scope: dict[str, Any]) -> None:
         """Puts the client's entries into a scope of the engine's."""
@@ -99,13 +108,15 @@ class Record:
         self.is_complete = True
 
     def message(self, message: dict[str, Any]) -> None:
-        """A message that reaches the client by this way alone."""
+        """A message that reaches the client by this way, alone or in its very words."""
         match message["type"]:
             case "http.response.debug":
                 self.debug = message["info"]
             case "http.response.trailers":
                 assert self.trailers is not None
                 self.trailers.extend(message.get("headers", []))
+            case "websocket.accept":
+                self.acceptance = message
             case "websocket.close":
                 self.refusal = message
 
@@ -115,8 +126,16 @@ class Record:
             self.error = error
         self._task = None
         if self.on_end is not None:
-            self.on_end(self._answered_by or answered_by)
+            self.on_end(self.who(answered_by))
         self.done.set()
+
+    def who(self, answered_by: str) -> str:
+        """Who answered, of which the engine knows no more than `answered_by`."""
+        if self._answered_by is not None:
+            return self._answered_by
+        if answered_by == "asgi" and (reason := self.not_compiled()) is not None:
+            return f"asgi: {reason}"
+        return answered_by
 
     def cancel(self) -> None:
         """Cancels the request's task; on the loop's thread."""

@@ -16,6 +16,7 @@ from overdrive.testing.wire import Broken, Connection, read_body, read_head
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from overdrive.testing.compiled import CompiledApplication
     from overdrive.testing.serving import Serving
 
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
@@ -47,6 +48,7 @@ class EngineTransport(httpx.BaseTransport):
         root_path: str,
         client: tuple[str, int],
         state: dict[str, Any],
+        compiled: CompiledApplication | None,
     ) -> None:
         self._app = app
         self._serving = serving
@@ -55,6 +57,7 @@ class EngineTransport(httpx.BaseTransport):
         self._root_path = root_path
         self._client = client
         self._state = state
+        self._compiled = compiled
         self._open: set[_Exchange] = set()
 
     def close(self) -> None:
@@ -125,7 +128,10 @@ class EngineTransport(httpx.BaseTransport):
         def on_end(answered_by: str) -> None:
             note(Answered(self._app, kind, method, path, answered_by))
 
-        return Record(scope, {}, self._root_path, on_end=on_end)
+        def not_compiled() -> str | None:
+            return self._compiled.reason if self._compiled is not None else None
+
+        return Record(scope, {}, self._root_path, not_compiled=not_compiled, on_end=on_end)
 
 
 class _Exchange(httpx.SyncByteStream):

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 # Seconds that an application gets to end by itself once the WebSocket is closed.
 GRACE = 0.1
-# Headers of the handshake itself, which are no application's.
-HANDSHAKE = frozenset({b"connection", b"upgrade", b"sec-websocket-accept", b"sec-websocket-protocol"})
 
 Message = dict[str, Any]
 
@@ -74,7 +72,8 @@ class WebSocketTestSession:
                 self._raise_denial(head)
             subprotocol = head.value(b"sec-websocket-protocol")
             self.accepted_subprotocol = subprotocol.decode() if subprotocol is not None else None
-            self.extra_headers = [line for line in head.headers if line[0] not in HANDSHAKE]
+            assert self._record.acceptance is not None
+            self.extra_headers = self._record.acceptance.get("headers")
             exits.callback(self.close, 1000)
             self._exits = exits.pop_all()
         return self

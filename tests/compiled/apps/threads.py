@@ -46,6 +46,11 @@ async def tokens(count: int) -> None:
     anyio.to_thread.current_default_thread_limiter().total_tokens = count
 
 
+@app.get("/waiting")
+async def waiting() -> int:
+    return anyio.to_thread.current_default_thread_limiter().statistics().tasks_waiting
+
+
 gate = threading.Event()
 
 

@@ -5,10 +5,14 @@ before the suite can import that. It has a folder to itself, as the folder is pu
 
 Workers of pytest-xdist count requests and hand the counts on with the report of a test's teardown; the process that was
 started writes the file named by `OVERDRIVE_UPSTREAM_RESULTS`.
+
+A worker whose test hangs even after pytest-timeout has interrupted it, as it waits anew for the same thing, comes to an
+end, and another takes its place.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 from collections import Counter
@@ -19,6 +23,10 @@ from typing import Any
 import pytest
 
 PROPERTY = "overdrive_upstream"
+# After that many a worker ends; some more than pytest-timeout gives a test.
+WORKER_SECONDS = 90
+# Before pytest captures what tests write to it.
+STDERR = os.dup(2)
 
 outcomes: dict[str, str] = {}
 requests: dict[str, list[Any]] = {}
@@ -52,7 +60,7 @@ def count_requests() -> None:
     ended = Record.ended
 
     def count_and_end(self: Record, error: BaseException | None, answered_by: str) -> None:
-        who = self._answered_by or answered_by
+        who = self.who(answered_by)
         kind = "websocket" if self.filled is not None and self.filled["type"] == "websocket" else "http"
         # A plan's answer without a task is a 404 or a 405, which is no path operation's.
         is_operation = self._task is not None if who == "plan" else meets_operation(self.filled)
@@ -68,7 +76,7 @@ def count_in_process(testclient: Any) -> None:
     handle = transport.handle_request
 
     def count_and_handle(self: Any, request: Any) -> Any:
-        counted["in-process", False, "the application, called in-process"] += 1
+        counted["in-process", False, "asgi: called in-process"] += 1
         return handle(self, request)
 
     transport.handle_request = count_and_handle
@@ -93,7 +101,24 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol() -> Iterator[None]:
     counted.clear()
-    return (yield)
+    set_end()
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    # pytest itself cancels such things here, but the teardown is still to come.
+    if isinstance(node, pytest.Item):
+        set_end()
+
+
+def set_end() -> None:
+    """Ends this process, if it is a worker, should it not come so far that this is cancelled."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        faulthandler.dump_traceback_later(WORKER_SECONDS, file=STDERR, exit=True)
 
 
 @pytest.hookimpl(wrapper=True)

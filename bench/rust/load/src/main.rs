@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! load websocket 127.0.0.1:8000 CONNECTIONS SECONDS   closed loop of echoed messages
+//! load sessions  127.0.0.1:8000 SESSIONS SECONDS      as many at a time: handshake, an echo, goodbye
 //! load upload    127.0.0.1:8000 BYTES                 one POST of so many bytes
 //! load download  127.0.0.1:8000 BYTES                 one GET of so many bytes
 //! load idle      127.0.0.1:8000 CONNECTIONS           one request on each, open until stdin ends
@@ -10,6 +11,7 @@
 //! The result is one line of JSON on stdout. A wrong answer of the server ends it with a message and exit code 1.
 
 mod idle;
+mod sessions;
 mod transfer;
 mod websocket;
 
@@ -40,10 +42,13 @@ fn run(arguments: &[&str]) -> Result<String, Failure> {
             let seconds = Duration::try_from_secs_f64(seconds.parse()?)?;
             websocket::run(address.parse::<SocketAddr>()?, connections.parse()?, seconds)
         }
+        ["sessions", address, sessions, seconds] => {
+            sessions::run(address.parse()?, sessions.parse()?, Duration::try_from_secs_f64(seconds.parse()?)?)
+        }
         ["upload", address, bytes] => transfer::upload(address.parse()?, bytes.parse()?),
         ["download", address, bytes] => transfer::download(address.parse()?, bytes.parse()?),
         ["idle", address, connections] => idle::run(address.parse()?, connections.parse()?),
-        _ => Err("usage: load websocket ADDRESS CONNECTIONS SECONDS | load upload|download ADDRESS BYTES | \
+        _ => Err("usage: load websocket|sessions ADDRESS CONNECTIONS SECONDS | load upload|download ADDRESS BYTES | \
                   load idle ADDRESS CONNECTIONS"
             .into()),
     }

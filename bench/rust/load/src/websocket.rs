@@ -12,9 +12,9 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::Failure;
 
-const MESSAGE: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-";
+pub(crate) const MESSAGE: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-";
 const MASK: [u8; 4] = [0x3a, 0x91, 0xc7, 0x5e];
-const TEXT: u8 = 0x81;
+pub(crate) const TEXT: u8 = 0x81;
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 
@@ -87,24 +87,7 @@ struct Connection {
 impl Connection {
     /// Connects and shakes hands, blocking; from then on the stream does not block.
     fn open(address: SocketAddr) -> Result<Self, Failure> {
-        let mut stream = std::net::TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(STALLED))?;
-        write!(
-            stream,
-            "GET /echo HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
-        )?;
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") {
-            stream.read_exact(&mut byte)?; // one by one, so that nothing behind the head is taken
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
-        if !head.starts_with("http/1.1 101 ") || !head.contains(&format!("sec-websocket-accept: {ACCEPT}\r\n")) {
-            return Err(format!("the handshake was answered by {head:?}").into());
-        }
+        let stream = shake_hands(address)?;
         stream.set_nonblocking(true)?;
         Ok(Self { stream: TcpStream::from_std(stream), partial: Vec::with_capacity(256), sent_at: Instant::now() })
     }
@@ -158,8 +141,31 @@ impl Connection {
     }
 }
 
+/// Connects and opens a WebSocket.
+pub(crate) fn shake_hands(address: SocketAddr) -> Result<std::net::TcpStream, Failure> {
+    let mut stream = std::net::TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(STALLED))?;
+    write!(
+        stream,
+        "GET /echo HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+    )?;
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?; // one by one, so that nothing behind the head is taken
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    if !head.starts_with("http/1.1 101 ") || !head.contains(&format!("sec-websocket-accept: {ACCEPT}\r\n")) {
+        return Err(format!("the handshake was answered by {head:?}").into());
+    }
+    Ok(stream)
+}
+
 /// A client's frame of at most 125 bytes.
-fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![opcode, 0x80 | u8::try_from(payload.len()).expect("a short payload")];
     frame.extend_from_slice(&MASK);
     frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));

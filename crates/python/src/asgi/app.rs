@@ -2,13 +2,14 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::ALLOW;
+use http::header::{ALLOW, CONTENT_LENGTH, LOCATION};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use overdrive_http::{Address, Application, ConnectionCount, Report, RequestBody, Upgrade};
-use overdrive_reactor::Handle;
+use overdrive_reactor::{Deferred, Handle};
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
@@ -23,13 +24,13 @@ use super::websocket::{ClientDisconnected, Session, WebSocketCall};
 use crate::host::Host;
 use crate::host::coroutine;
 use crate::host::loop_bound::LoopBound;
-use crate::host::pool::Pool;
+use crate::host::pool::{Pool, Waits};
 use crate::plan::call::{Call, PlannedRequest};
 use crate::plan::input::Input;
 use crate::plan::runtime::Runtime;
-use crate::plan::table::{Destination, Plans};
+use crate::plan::table::{Destination, Plan, Plans, Sent};
 use crate::plan::wire::{Peer, Wire};
-use crate::plan::{Reply, UNCONVERTIBLE, convert_path, route_path};
+use crate::plan::{Reply, UNCONVERTIBLE, convert_path, redirect, route_path};
 
 /// What all requests of an engine share.
 pub(crate) struct Bridge {
@@ -111,6 +112,11 @@ impl Bridge {
         })
     }
 
+    /// How long calls have waited for their threads so far.
+    pub(crate) fn thread_waits(&self) -> Waits {
+        self.pool.get().map(|pool| pool.waits()).unwrap_or_default()
+    }
+
     pub(crate) fn close(&self) {
         if let Some(pool) = self.pool.get() {
             pool.close();
@@ -122,6 +128,11 @@ impl Bridge {
 
     pub(super) fn request_answered(&self) {
         self.total_requests.set(self.total_requests.get() + 1);
+    }
+
+    /// Has `work` done at the end of the reactor's run.
+    pub(super) fn defer(&self, work: Rc<dyn Deferred>) {
+        self.reactor.defer(work);
     }
 
     /// The headers that every response gets.
@@ -219,13 +230,22 @@ impl Bridge {
         connection.current.replace(Current::Http(exchange.clone()));
         let client = peer.client.unwrap_or_else(|| connection.client.clone_ref(py));
         let peer = Peer { client, server: connection.server.clone_ref(py), scheme: peer.scheme };
-        let chosen = amended.and_then(|()| plan_for(py, &self.plans.borrow(), &exchange, has_body));
+        let chosen = amended.and_then(|()| {
+            plan_for(
+                py,
+                &self.plans.borrow(),
+                &exchange,
+                &parts.headers,
+                peer.scheme,
+                Sent::new(&parts.headers, has_body),
+            )
+        });
         let request = match chosen {
             Ok(Chosen::Answered) => return exchange,
-            Ok(Chosen::Plan(plans, place, path)) => {
+            Ok(Chosen::Plan(plans, plan, path)) => {
                 let query = exchange.line.uri.query().unwrap_or("");
                 let input = Input::new(query, parts.headers, path);
-                let call = Call::new(plans, place, Wire::Engine(exchange.clone(), peer), input);
+                let call = Call::new(plans, plan, Wire::Engine(exchange.clone(), peer), input);
                 if !call.gather() {
                     connection.current.replace(Current::Gathering(exchange.clone(), call));
                     return exchange;
@@ -294,7 +314,8 @@ impl Bridge {
             return session;
         }
         connection.current.replace(Current::WebSocket(session.clone()));
-        let request = scope.map(|scope| Box::new(WebSocketCall::new(&session, scope)) as _);
+        let plans = self.plans.borrow().as_ref().map(|plans| plans.clone_ref(py));
+        let request = scope.map(|scope| Box::new(WebSocketCall::new(&session, scope, plans)) as _);
         self.spawn(py, request, session.record());
         session
     }
@@ -332,13 +353,20 @@ impl Bridge {
 enum Chosen {
     /// It has its answer.
     Answered,
-    Plan(Py<Plans>, usize, Vec<(Py<PyString>, Py<PyAny>)>),
+    Plan(Py<Plans>, Arc<Plan>, Vec<(Py<PyString>, Py<PyAny>)>),
     /// Nothing: it is the application's.
     Application,
 }
 
 /// Looks for the plan of a request.
-fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_body: bool) -> PyResult<Chosen> {
+fn plan_for(
+    py: Python<'_>,
+    plans: &Option<Py<Plans>>,
+    exchange: &Exchange,
+    headers: &HeaderMap,
+    scheme: Option<&str>,
+    sent: Sent,
+) -> PyResult<Chosen> {
     let Some(handle) = plans else { return Ok(Chosen::Application) };
     let plans = handle.get();
     let line = &exchange.line;
@@ -348,22 +376,40 @@ fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, exchange: &Exchange, has_
         Ok(()) if exchange.record().is_some_and(Record::is_unreadable) => {
             Destination::Stock("bytes that no plan reads")
         }
-        Ok(()) => plans.find(line.method.as_str(), route_path(&path, root), has_body),
+        Ok(()) => plans.find(line.method.as_str(), route_path(&path, root), sent),
         Err(reason) => Destination::Stock(reason),
     };
     let reply = match destination {
-        Destination::Plan(plan, place, values) => {
+        Destination::Plan(plan, values) => {
+            let plan = match plan.in_force(py) {
+                Ok(plan) => plan,
+                Err(reason) => {
+                    exchange.handed_over(plans, &reason);
+                    return Ok(Chosen::Application);
+                }
+            };
             // FastAPI's own code meets the same error, and knows what becomes of it.
-            let Ok(parameters) = convert_path(py, plan, values) else {
+            let Ok(parameters) = convert_path(py, &plan, values) else {
                 exchange.handed_over(plans, UNCONVERTIBLE);
                 return Ok(Chosen::Application);
             };
             exchange.answered_by_plan();
-            return Ok(Chosen::Plan(handle.clone_ref(py), place, parameters));
+            return Ok(Chosen::Plan(handle.clone_ref(py), plan, parameters));
         }
         Destination::Stock(reason) => {
             exchange.handed_over(plans, reason);
             return Ok(Chosen::Application);
+        }
+        Destination::Redirect(other) => {
+            let scheme = exchange.record().map(Record::scheme).or(scheme);
+            let found =
+                root.is_empty().then(|| redirect::location(scheme, headers, &other, line.uri.query())).flatten();
+            let Some(location) = found.and_then(|location| HeaderValue::try_from(location).ok()) else {
+                exchange.handed_over(plans, "a redirect");
+                return Ok(Chosen::Application);
+            };
+            let headers = vec![(CONTENT_LENGTH, HeaderValue::from_static("0")), (LOCATION, location)];
+            Reply { status: StatusCode::TEMPORARY_REDIRECT, headers, body: Bytes::new() }
         }
         Destination::NotFound => {
             Reply::with_headers(StatusCode::NOT_FOUND, Vec::new(), Bytes::from_static(b"{\"detail\":\"Not Found\"}"))

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode, Uri, Version};
 use overdrive_http::{BodyFailure, BodySender, RequestBody, ResponseBody};
+use overdrive_reactor::Deferred;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -165,8 +166,13 @@ impl Exchange {
             None => self.bridge.outcome(py, outcome),
         };
         if !answered {
-            if unanswered {
-                self.head.take();
+            let head = self.head.take().filter(|_| self.record.is_some());
+            if let Some(head) = head {
+                // A test client hears of what was said, as its own kind calls the application: at once.
+                let announced = head.headers.contains_key(CONTENT_LENGTH);
+                self.respond(head, if announced { ResponseBody::channel().1 } else { ResponseBody::empty() });
+                self.complete();
+            } else if unanswered {
                 self.answer_now(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
             } else {
                 self.abort();
@@ -284,11 +290,17 @@ impl Exchange {
         }
         // Room for those that the server adds.
         let mut headers = HeaderMap::with_capacity(given.len() + 3);
+        let framed = is_framed(&given, body.len());
         for (name, value) in given {
             headers.append(name, value);
         }
-        self.start(status, headers, false)?;
-        self.push(body, false)
+        if !framed {
+            self.start(status, headers, false)?;
+            return self.push(body, false);
+        }
+        self.head_given(status, &mut headers, true, false);
+        self.answer_whole(ResponseHead { status, headers, trailers: false }, body);
+        Ok(())
     }
 
     /// The connection has moved on, or is over (`gone`): wakes those who waited for that. True when nothing is left to do.
@@ -368,7 +380,7 @@ impl Exchange {
     }
 
     /// Takes a message of the application.
-    fn accept(&self, message: &Message<'_>) -> PyResult<()> {
+    fn accept(self: &Rc<Self>, message: &Message<'_>) -> PyResult<()> {
         let names = &self.bridge.host.names;
         let kind = message.kind(&names.type_)?;
         if let Some(record) = &self.record
@@ -378,7 +390,13 @@ impl Exchange {
             return Ok(());
         }
         match (self.stage.get(), kind.to_str()?) {
-            (Stage::Start, "http.response.start") => self.start_message(message),
+            (Stage::Start, "http.response.start") => {
+                self.start_message(message)?;
+                if self.promised.get().is_none() {
+                    self.bridge.defer(self.clone());
+                }
+                Ok(())
+            }
             (Stage::Start, "http.response.early_hint") => self.early_hint(message),
             (Stage::Start, _) => Err(unexpected("'http.response.start'", &kind)),
             (Stage::FirstBody | Stage::Body, "http.response.body") => self.send_body(message),
@@ -405,20 +423,25 @@ impl Exchange {
 
     fn start(&self, status: StatusCode, mut headers: HeaderMap, trailers: bool) -> PyResult<()> {
         let length = announced_length(&mut headers)?;
+        self.head_given(status, &mut headers, length.is_some(), trailers);
+        self.promised.set(length.filter(|_| self.has_body(status)));
+        *self.head.borrow_mut() = Some(ResponseHead { status, headers, trailers });
+        self.stage.set(Stage::FirstBody);
+        Ok(())
+    }
+
+    /// What is done with every head: the server's own headers, the access log, a test client's notes.
+    fn head_given(&self, status: StatusCode, headers: &mut HeaderMap, has_length: bool, trailers: bool) {
         if let Some(record) = &self.record {
             let has_encoding = headers.contains_key(TRANSFER_ENCODING);
-            Python::attach(|py| record.started(py, length.is_some(), has_encoding, trailers));
+            Python::attach(|py| record.started(py, has_length, has_encoding, trailers));
         }
         for (name, value) in &self.bridge.settings().headers {
             if !headers.contains_key(name) {
                 headers.append(name, value.clone());
             }
         }
-        self.promised.set(length.filter(|_| self.has_body(status)));
         self.log_access(status);
-        *self.head.borrow_mut() = Some(ResponseHead { status, headers, trailers });
-        self.stage.set(Stage::FirstBody);
-        Ok(())
     }
 
     fn send_body(&self, message: &Message<'_>) -> PyResult<()> {
@@ -441,17 +464,10 @@ impl Exchange {
         let head = self.head.take();
         if let Some(head) = head {
             if !more && !head.trailers {
-                // Whole: no need of a channel.
-                let bodyless = !self.has_body(head.status);
-                self.respond(head, if bodyless { ResponseBody::empty() } else { ResponseBody::full(data) });
-                self.complete();
+                self.answer_whole(head, data);
                 return Ok(());
             }
-            let (sender, body) = ResponseBody::channel();
-            self.stage.set(Stage::Body);
-            self.trailers_follow.set(head.trailers);
-            self.respond(head, body);
-            *self.sender.borrow_mut() = Some(sender);
+            self.begin_stream(head);
         }
         if let Some(sender) = &*self.sender.borrow() {
             sender.push(data);
@@ -530,6 +546,22 @@ impl Exchange {
         self.line.method != http::Method::HEAD && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
     }
 
+    /// The head goes out, and the body follows piece by piece.
+    fn begin_stream(&self, head: ResponseHead) {
+        let (sender, body) = ResponseBody::channel();
+        self.stage.set(Stage::Body);
+        self.trailers_follow.set(head.trailers);
+        self.respond(head, body);
+        *self.sender.borrow_mut() = Some(sender);
+    }
+
+    /// Without a channel.
+    fn answer_whole(&self, head: ResponseHead, body: Bytes) {
+        let bodyless = !self.has_body(head.status);
+        self.respond(head, if bodyless { ResponseBody::empty() } else { ResponseBody::full(body) });
+        self.complete();
+    }
+
     fn respond(&self, head: ResponseHead, body: ResponseBody) {
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
@@ -570,6 +602,20 @@ impl Exchange {
 
     fn log_access(&self, status: StatusCode) {
         self.bridge.log_access(&self.line, status);
+    }
+}
+
+/// A head does not wait for a body that is long in coming: clients and proxies want to see it, of server-sent events above
+/// all. What is sent in one go, and that is most, stays in one piece; so does what fails at once, which can still be a 500.
+impl Deferred for Exchange {
+    fn run_deferred(&self) {
+        if self.stage.get() == Stage::FirstBody && !self.disconnected.get() {
+            let head = self.head.take();
+            match head {
+                Some(head) if self.has_body(head.status) => self.begin_stream(head),
+                head => drop(self.head.replace(head)),
+            }
+        }
     }
 }
 
@@ -754,23 +800,43 @@ fn traverse(exchange: &LoopBound<Exchange>, visit: &pyo3::PyVisit<'_>) -> Result
 /// hyper writes what it is given, contradictions included. An encoding counts more than a length, as for requests, and the
 /// only one that can be had is `chunked`.
 pub(super) fn announced_length(headers: &mut HeaderMap) -> PyResult<Option<u64>> {
-    if headers.get_all(TRANSFER_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
-        return Err(PyValueError::new_err("transfer-encoding other than chunked: the server frames the body"));
-    }
     if headers.contains_key(TRANSFER_ENCODING) {
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+        if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+            return Err(PyValueError::new_err("transfer-encoding other than chunked: the server frames the body"));
+        }
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         headers.remove(CONTENT_LENGTH);
         return Ok(None);
     }
-    let lengths = headers.get_all(CONTENT_LENGTH).iter().map(content_length).collect::<PyResult<Vec<u64>>>()?;
-    let Some(length) = lengths.first().copied() else { return Ok(None) };
-    if lengths.iter().any(|other| *other != length) {
-        return Err(PyValueError::new_err(format!("different values of content-length: {lengths:?}")));
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else { return Ok(None) };
+    let length = content_length(first)?;
+    let mut repeated = false;
+    for other in lengths {
+        if content_length(other)? != length {
+            let lengths: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
+            return Err(PyValueError::new_err(format!("different values of content-length: {lengths:?}")));
+        }
+        repeated = true;
     }
-    if lengths.len() > 1 {
+    if repeated {
         headers.insert(CONTENT_LENGTH, length.into());
     }
     Ok(Some(length))
+}
+
+/// Whether a response says its body's length, once and right, and no encoding: then there is nothing to be looked at.
+fn is_framed(headers: &[(HeaderName, HeaderValue)], length: usize) -> bool {
+    let mut said = 0;
+    for (name, value) in headers {
+        if *name == TRANSFER_ENCODING || (*name == CONTENT_LENGTH && content_length(value).ok() != Some(length as u64))
+        {
+            return false;
+        }
+        said += usize::from(*name == CONTENT_LENGTH);
+    }
+    said == 1
 }
 
 fn content_length(value: &HeaderValue) -> PyResult<u64> {

@@ -42,6 +42,7 @@ pub(crate) struct Record {
     /// `None` once it was told of the end.
     object: RefCell<Option<Py<PyAny>>>,
     root_path: String,
+    scheme: String,
     answered_by: RefCell<Cow<'static, str>>,
     /// The headers that the client meant are none that plans can read.
     is_unreadable: Cell<bool>,
@@ -51,6 +52,7 @@ impl Record {
     fn new(object: &Bound<'_, PyAny>) -> PyResult<Record> {
         Ok(Record {
             root_path: object.getattr("root_path")?.extract()?,
+            scheme: object.getattr("scheme")?.extract()?,
             object: RefCell::new(Some(object.clone().unbind())),
             answered_by: RefCell::new(Cow::Borrowed("asgi")),
             is_unreadable: Cell::new(false),
@@ -98,6 +100,11 @@ impl Record {
         &self.root_path
     }
 
+    /// The scheme of the scope.
+    pub(super) fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
     /// The context that the request's task runs in.
     pub(super) fn context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.object(py).map(|object| object.getattr("context")).transpose()
@@ -119,7 +126,8 @@ impl Record {
         Python::attach(|py| self.tell(py, "completed", ()));
     }
 
-    /// A message that goes to the client by this way alone: `http.response.debug`, trailers, or a refusal of a WebSocket.
+    /// A message that goes to the client by this way, alone or in its very words: `http.response.debug`, trailers, the answer to
+    /// a WebSocket's handshake.
     pub(super) fn message(&self, message: &Bound<'_, PyAny>) {
         self.tell(message.py(), "message", (message,));
     }

@@ -21,6 +21,8 @@ use crate::host::Waiters;
 use crate::host::awaitable::{Operation, awaitable, later, nothing};
 use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
+use crate::plan::socket;
+use crate::plan::table::Plans;
 
 /// The state of one WebSocket, shared by its coroutine, its `receive` and `send`, and its connection.
 pub(crate) struct Session {
@@ -206,6 +208,9 @@ impl Session {
         *self.socket.borrow_mut() = Some(socket);
         self.stage.set(Stage::Open);
         self.log_handshake(message.py(), "[accepted]");
+        if let Some(record) = &self.record {
+            record.message(message.dict());
+        }
         self.answer.put(response);
         Ok(())
     }
@@ -313,6 +318,13 @@ impl Session {
         self.answer.put(response);
     }
 
+    /// For a test client.
+    fn answered_by(&self, who: String) {
+        if let Some(record) = &self.record {
+            record.set_answered_by(who);
+        }
+    }
+
     fn log_handshake(&self, py: Python<'_>, outcome: &str) {
         if self.record.is_none() {
             self.bridge.log_websocket(py, &self.line, outcome);
@@ -400,12 +412,14 @@ impl Operation for Drain {
 pub(crate) struct WebSocketCall {
     session: LoopBound<Session>,
     scope: Py<PyDict>,
+    /// The application's compiled routes.
+    plans: Option<Py<Plans>>,
 }
 
 impl WebSocketCall {
-    pub(crate) fn new(session: &Rc<Session>, scope: Bound<'_, PyDict>) -> WebSocketCall {
+    pub(crate) fn new(session: &Rc<Session>, scope: Bound<'_, PyDict>, plans: Option<Py<Plans>>) -> WebSocketCall {
         let session = LoopBound::new(session.clone(), &session.bridge.host.graveyard);
-        WebSocketCall { session, scope: scope.unbind() }
+        WebSocketCall { session, scope: scope.unbind(), plans }
     }
 }
 
@@ -417,6 +431,19 @@ impl Request for WebSocketCall {
         let session = self.session.get()?;
         if let Some(record) = &session.record {
             record.began(py);
+        }
+        if let Some(plans) = &self.plans {
+            let plans = plans.bind(py);
+            match socket::begin(plans, self.scope.bind(py), &receive, &send, true)? {
+                Ok(steps) => {
+                    session.answered_by("plan".to_owned());
+                    return Ok(Begun::Steps(steps));
+                }
+                Err(reason) => {
+                    plans.get().count_handed_over(&reason);
+                    session.answered_by(format!("asgi: {reason}"));
+                }
+            }
         }
         let app = session.bridge.app.bind(py).clone();
         app.call1((self.scope.bind(py), receive, send)).map(Begun::Python)

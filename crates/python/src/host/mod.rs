@@ -38,13 +38,13 @@ pub(crate) struct Host {
     base: Py<PyAny>,
     reset_context: bool,
     task_class: Py<PyAny>,
-    /// `("loop", "context", "eager_start")`
-    eager_keywords: Py<PyTuple>,
+    /// `loop` and `eager_start`; `context` is added for each call. One dict for all of them, as the class takes its keywords as
+    /// a dict and does not keep it.
+    eager_keywords: Py<PyDict>,
     /// `("loop", "context")`
     plain_keywords: Py<PyTuple>,
     /// `("context",)`
     context_keyword: Py<PyTuple>,
-    yes: Py<PyAny>,
     /// Whether this Python has eager tasks.
     eager: bool,
     task_maker: Cell<TaskMaker>,
@@ -71,16 +71,18 @@ impl Host {
         let py = event_loop.py();
         let asyncio = py.import("asyncio")?;
         let names = Names::new(py);
+        let eager_keywords = PyDict::new(py);
+        eager_keywords.set_item(&names.loop_, event_loop)?;
+        eager_keywords.set_item(&names.eager_start, true)?;
         Ok(Rc::new(Host {
             event_loop: event_loop.clone().unbind(),
             graveyard: Arc::default(),
             base: context.clone().unbind(),
             reset_context,
             task_class: asyncio.getattr("Task")?.unbind(),
-            eager_keywords: PyTuple::new(py, [&names.loop_, &names.context, &names.eager_start])?.unbind(),
+            eager_keywords: eager_keywords.unbind(),
             plain_keywords: PyTuple::new(py, [&names.loop_, &names.context])?.unbind(),
             context_keyword: PyTuple::new(py, [&names.context])?.unbind(),
-            yes: pyo3::types::PyBool::new(py, true).to_owned().into_any().unbind(),
             eager: py.version_info() >= (3, 12),
             task_maker: Cell::new(TaskMaker::Plain),
             create_future: event_loop.getattr("create_future")?.unbind(),
@@ -139,8 +141,12 @@ impl Host {
         let event_loop = self.event_loop.bind(py);
         match self.task_maker.get() {
             TaskMaker::Eager => {
-                let args = [coroutine, event_loop, &context, self.yes.bind(py)];
-                ffi::call_with_names(self.task_class.bind(py), args, self.eager_keywords.bind(py))
+                let keywords = self.eager_keywords.bind(py);
+                keywords.set_item(&self.names.context, context)?;
+                let task = self.task_class.bind(py).call((coroutine,), Some(keywords));
+                // Nothing keeps the context of a request that is over.
+                keywords.set_item(&self.names.context, py.None())?;
+                task
             }
             TaskMaker::Plain => {
                 let args = [coroutine, event_loop, &context];

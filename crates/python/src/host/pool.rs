@@ -31,6 +31,24 @@ pub(crate) struct Job {
     pub(crate) names: Py<PyTuple>,
     /// Entered for the call, and nobody else's.
     pub(crate) context: Py<PyAny>,
+    /// When the call was wanted, before it had a token.
+    pub(crate) wanted: Instant,
+}
+
+/// How long calls have waited for their tokens and their threads, all together.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Waits {
+    pub(crate) calls: u64,
+    pub(crate) total: Duration,
+    pub(crate) longest: Duration,
+}
+
+impl Waits {
+    fn add(&mut self, waited: Duration) {
+        self.calls += 1;
+        self.total += waited;
+        self.longest = self.longest.max(waited);
+    }
 }
 
 /// The pool, as the loop's thread sees it.
@@ -138,6 +156,10 @@ impl Pool {
         started.map(drop)
     }
 
+    pub(crate) fn waits(&self) -> Waits {
+        self.shared.lock().waits
+    }
+
     /// Lets the threads end when they are idle. Jobs under way go on; nobody hears of their results.
     pub(crate) fn close(&self) {
         self.shared.lock().closed = true;
@@ -236,6 +258,7 @@ struct State {
     /// Somebody looks after the queue's growth.
     watched: bool,
     closed: bool,
+    waits: Waits,
 }
 
 struct Queued {
@@ -268,11 +291,14 @@ impl Shared {
         if searcher {
             state.searching = false;
         }
-        let job = state.jobs.pop_front();
+        let queued = state.jobs.pop_front();
+        if let Some(queued) = &queued {
+            state.waits.add(queued.job.wanted.elapsed());
+        }
         if !state.jobs.is_empty() {
             self.wake_one(&mut state);
         }
-        job
+        queued
     }
 
     /// Sleeps until there is a job; false when the thread is to end.

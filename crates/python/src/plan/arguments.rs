@@ -231,6 +231,10 @@ impl Call {
         errors: &Bound<'_, PyList>,
         body: Py<PyAny>,
     ) -> PyResult<PyErr> {
+        if self.wire.is_websocket() {
+            let arguments = (&self.plan().route, errors, self.root_path());
+            return Ok(PyErr::from_value(self.plans().runtime.websocket_validation_error.bind(py).call1(arguments)?));
+        }
         let arguments = (&self.plan().route, errors, body, self.wire.method(), self.root_path());
         Ok(PyErr::from_value(self.plans().runtime.request_validation_error.bind(py).call1(arguments)?))
     }

@@ -12,14 +12,15 @@ use pyo3::types::{PyBytes, PyDict};
 
 use super::call::{Call, steps};
 use super::input::Input;
-use super::table::{Destination, Plans};
+use super::socket;
+use super::table::{Destination, Plans, Sent};
 use super::wire::{Asgi, Wire};
 use super::{UNCONVERTIBLE, convert_path, route_path};
 use crate::host::awaitable::thrown;
 use crate::host::loop_bound::{Graveyard, LoopBound};
 use crate::host::steps::{Resume, Steps};
 
-/// The awaitable of a request that a plan answers, or the reason why FastAPI's own router has to.
+/// The awaitable of a request or WebSocket that a plan answers, or the reason why FastAPI's own router has to.
 pub(crate) fn begin(
     plans: &Bound<'_, Plans>,
     scope: &Bound<'_, PyDict>,
@@ -28,6 +29,10 @@ pub(crate) fn begin(
 ) -> PyResult<Result<PlanCoroutine, String>> {
     let py = plans.py();
     let table = plans.get();
+    if scope.get_item(pyo3::intern!(py, "type"))?.is_some_and(|kind| kind.eq("websocket").unwrap_or(false)) {
+        let begun = socket::begin(plans, scope, receive, send, false)?;
+        return Ok(begun.map(|steps| PlanCoroutine(LoopBound::new(Rc::new(steps), &table.graveyard))));
+    }
     if let Err(reason) = table.hold(py) {
         return Ok(Err(reason.to_owned()));
     }
@@ -50,21 +55,26 @@ pub(crate) fn begin(
     };
     let has_body = headers.get(http::header::CONTENT_LENGTH).is_some_and(|length| length != "0")
         || headers.contains_key(http::header::TRANSFER_ENCODING);
-    let (plan, place, values) = match table.find(&method, route_path(&path, &root_path), has_body) {
-        Destination::Plan(plan, place, values) => (plan, place, values),
+    let (plan, values) = match table.find(&method, route_path(&path, &root_path), Sent::new(&headers, has_body)) {
+        Destination::Plan(plan, values) => (plan, values),
         Destination::Stock(reason) => return Ok(Err(reason.to_owned())),
         // Raised and handled where the application expects it.
         Destination::NotFound | Destination::MethodNotAllowed(_) => return Ok(Err("404 or 405".into())),
+        Destination::Redirect(_) => return Ok(Err("a redirect".into())),
     };
-    let Ok(parameters) = convert_path(py, plan, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
+    let plan = match plan.in_force(py) {
+        Ok(plan) => plan,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let Ok(parameters) = convert_path(py, &plan, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
     let wire = Wire::Asgi(Asgi::new(scope, receive, send, &method, &root_path));
-    let call = Call::new(plans.clone().unbind(), place, wire, Input::new(&query, headers, parameters));
+    let call = Call::new(plans.clone().unbind(), plan, wire, Input::new(&query, headers, parameters));
     table.count_answered();
     Ok(Ok(PlanCoroutine::new(steps(call), &table.graveyard)))
 }
 
 /// The headers of a scope; `None` if one of them is none that the engine would let through.
-fn headers(scope: &Bound<'_, PyDict>) -> PyResult<Option<HeaderMap>> {
+pub(super) fn headers(scope: &Bound<'_, PyDict>) -> PyResult<Option<HeaderMap>> {
     let mut map = HeaderMap::new();
     let Some(given) = scope.get_item("headers")? else { return Ok(Some(map)) };
     for pair in given.try_iter()? {

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use pyo3::exceptions::{PyException, PyUnboundLocalError};
 use pyo3::prelude::*;
@@ -26,7 +27,7 @@ use crate::host::steps::{Baton, Steps};
 /// See the [module](self).
 pub(crate) struct Call {
     plans: Py<Plans>,
-    place: usize,
+    plan: Arc<Plan>,
     pub(super) wire: Wire,
     pub(super) baton: Rc<Baton>,
     pub(super) input: Input,
@@ -67,10 +68,10 @@ pub(super) enum End {
 }
 
 impl Call {
-    pub(crate) fn new(plans: Py<Plans>, place: usize, wire: Wire, input: Input) -> Rc<Call> {
+    pub(crate) fn new(plans: Py<Plans>, plan: Arc<Plan>, wire: Wire, input: Input) -> Rc<Call> {
         Rc::new(Call {
             plans,
-            place,
+            plan,
             wire,
             baton: Rc::default(),
             input,
@@ -115,13 +116,8 @@ impl Call {
         &self.plans
     }
 
-    /// Where the plan stands among them.
-    pub(super) fn place(&self) -> usize {
-        self.place
-    }
-
-    pub(super) fn plan(&self) -> &Plan {
-        self.plans().plan(self.place)
+    pub(super) fn plan(&self) -> &Arc<Plan> {
+        &self.plan
     }
 
     async fn run(self: Rc<Self>) -> PyResult<()> {

@@ -116,7 +116,7 @@ impl Call {
             let Some(stacks) = self.stacks.get() else { return PyResult::Ok(None) };
             let stack = match which {
                 // Not ours to leave: the application's own middleware stands around us.
-                Which::File if self.wire.engine().is_none() => return Ok(None),
+                Which::File if !self.wire.is_outermost() => return Ok(None),
                 Which::File => &stacks.file,
                 Which::Request => &stacks.request,
                 Which::Function => &stacks.function,

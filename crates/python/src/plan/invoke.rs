@@ -1,5 +1,7 @@
 //! Calls of the user's functions: on the loop, on a thread, as a generator.
 
+use std::time::Instant;
+
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -55,6 +57,7 @@ impl Call {
     /// Calls a `def` function on a thread of the pool, with a token of the application's limiter.
     pub(super) async fn call_in_thread(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
         let runtime = &self.plans().runtime;
+        let wanted = Instant::now();
         let begun = Python::attach(|py| {
             let task = runtime.current_task.bind(py).call0()?;
             let scoped = match &runtime.task_states {
@@ -83,20 +86,26 @@ impl Call {
         if let Some(waiting) = waiting {
             self.baton.wait_for(waiting).await?;
         }
-        let result = self.run_in_pool(node, arguments).await;
+        let result = self.run_in_pool(node, arguments, wanted).await;
         Python::attach(|py| {
             limiter.bind(py).call_method1(pyo3::intern!(py, "release_on_behalf_of"), (task,))?;
             result
         })
     }
 
-    pub(super) async fn run_in_pool(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
+    pub(super) async fn run_in_pool(
+        &self,
+        node: &Node,
+        arguments: &[Option<Py<PyAny>>],
+        wanted: Instant,
+    ) -> PyResult<Py<PyAny>> {
         let slot = Python::attach(|py| {
             let job = Job {
                 call: node.call.clone_ref(py),
                 arguments: arguments.iter().map(|value| value.as_ref().map(|value| value.clone_ref(py))).collect(),
                 names: node.names.clone_ref(py),
                 context: ffi::copy_current_context(py)?.unbind(),
+                wanted,
             };
             let exchange = self.wire.engine().expect("without an engine there is no pool");
             exchange.pool(py, &self.plans().runtime).submit(py, job)

@@ -1,5 +1,7 @@
 //! What a generator endpoint yields, as bytes of its response: lines of JSON, or server-sent events.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -46,7 +48,7 @@ impl Stream {
 #[pyclass(frozen, module = "overdrive._overdrive")]
 pub(crate) struct Items {
     pub(super) plans: Py<Plans>,
-    pub(super) place: usize,
+    pub(super) plan: Arc<Plan>,
     pub(super) kind: StreamKind,
     /// For error contexts.
     pub(super) method: String,
@@ -60,6 +62,7 @@ impl Items {
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        // The plan's own references are the table's to visit: twice would be once too often.
         visit.call(&self.plans)
     }
 }
@@ -92,7 +95,7 @@ impl Items {
     }
 
     fn plan(&self) -> &Plan {
-        self.plans.get().plan(self.place)
+        &self.plan
     }
 
     fn runtime(&self) -> &Runtime {

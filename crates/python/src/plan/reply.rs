@@ -1,5 +1,7 @@
 //! From what an endpoint returned to what goes out.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -41,6 +43,8 @@ pub(crate) enum AnswerKind {
     Model,
     /// A response class that Python makes.
     Class,
+    /// A WebSocket's: the endpoint says all itself.
+    None,
 }
 
 impl Answer {
@@ -49,6 +53,7 @@ impl Answer {
             "json" => AnswerKind::Json,
             "model" => AnswerKind::Model,
             "class" => AnswerKind::Class,
+            "none" => AnswerKind::None,
             other => return Err(PyValueError::new_err(format!("unknown kind of answer in a plan: {other}"))),
         };
         Ok(Answer {
@@ -93,7 +98,7 @@ impl Reply {
     pub(crate) fn json(status: StatusCode, body: Bytes) -> Reply {
         let mut headers = Vec::with_capacity(4);
         if !(status.is_informational() || matches!(status.as_u16(), 204 | 304)) {
-            headers.push((CONTENT_LENGTH, body.len().into()));
+            headers.push((CONTENT_LENGTH, length_value(body.len())));
         }
         headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
         let body = if is_body_allowed(status.as_u16()) { body } else { Bytes::new() };
@@ -164,7 +169,7 @@ impl Reply {
     pub(crate) fn with_headers(status: StatusCode, mut headers: Vec<(HeaderName, HeaderValue)>, body: Bytes) -> Reply {
         let given = |headers: &[(HeaderName, HeaderValue)], name| headers.iter().any(|(other, _)| *other == name);
         if !given(&headers, CONTENT_LENGTH) {
-            headers.push((CONTENT_LENGTH, body.len().into()));
+            headers.push((CONTENT_LENGTH, length_value(body.len())));
         }
         if !given(&headers, CONTENT_TYPE) {
             headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
@@ -190,6 +195,13 @@ pub(crate) fn raw_headers(raw: &Bound<'_, PyAny>) -> PyResult<Vec<(HeaderName, H
         headers.push(header(&name, &value)?);
     }
     Ok(headers)
+}
+
+/// The value of `content-length`; small ones need no memory of their own.
+fn length_value(length: usize) -> HeaderValue {
+    static SMALL: OnceLock<Vec<HeaderValue>> = OnceLock::new();
+    let small = SMALL.get_or_init(|| (0..4096).map(|length: usize| HeaderValue::from(length)).collect());
+    small.get(length).cloned().unwrap_or_else(|| length.into())
 }
 
 /// The content of a bytes-like object; a big one is not copied.

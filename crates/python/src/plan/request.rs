@@ -12,7 +12,9 @@ impl Call {
     pub(super) fn request(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
         get_or_try_init(&self.request, || {
             let (receive, send) = self.wire.channel(py)?;
-            let class = self.plans().runtime.request.bind(py);
+            let runtime = &self.plans().runtime;
+            let class = if self.wire.is_websocket() { &runtime.websocket } else { &runtime.request };
+            let class = class.bind(py);
             let request = class.call1((self.scope(py)?, receive, send))?;
             if let Some(body) = self.raw_body.get() {
                 request.setattr(pyo3::intern!(py, "_body"), body)?;
@@ -35,7 +37,7 @@ impl Call {
             }
             let stacks = self.stacks(py)?;
             let parameters = self.input.path_parameters(py)?;
-            if self.wire.engine().is_some() {
+            if self.wire.is_outermost() {
                 if !plans.root_path.is_empty() {
                     scope.set_item(pyo3::intern!(py, "root_path"), &plans.root_path)?;
                 }
@@ -82,7 +84,7 @@ impl Call {
     }
 
     pub(super) fn root_path(&self) -> &str {
-        if self.wire.engine().is_none() {
+        if !self.wire.is_outermost() {
             // The application has put its own into the scope.
             return self.wire.root_path();
         }

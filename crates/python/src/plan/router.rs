@@ -77,7 +77,7 @@ pub(crate) enum Segment {
 }
 
 /// A route as the index knows it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
     /// The segments behind the first slash; `None` if the path is not made of whole segments.
     pub(crate) segments: Option<Vec<Segment>>,
@@ -105,6 +105,8 @@ pub(crate) enum Found<'p> {
 pub(crate) struct Router {
     root: Node,
     entries: Vec<Entry>,
+    /// Where the entries stand among all of the application's.
+    places: Vec<usize>,
     /// Places of the entries without segments, in order.
     unknown: Vec<usize>,
 }
@@ -118,8 +120,11 @@ struct Node {
 }
 
 impl Router {
-    pub(crate) fn new(entries: Vec<Entry>) -> Router {
+    /// `entries`: each with its place among all of the application's.
+    pub(crate) fn new(entries: Vec<(usize, Entry)>) -> Router {
         let mut router = Router::default();
+        let (places, entries): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        router.places = places;
         for (place, entry) in entries.iter().enumerate() {
             match &entry.segments {
                 Some(segments) => router.root.insert(segments, place),
@@ -145,8 +150,8 @@ impl Router {
             .any(|place| path.starts_with(self.entries[*place].prefix.as_str()));
         match (best, partial) {
             _ if first_unknown => Found::Unknown,
-            (Some((place, parameters)), _) => Found::Route(place, parameters),
-            (None, Some(place)) => Found::Method(place),
+            (Some((place, parameters)), _) => Found::Route(self.places[place], parameters),
+            (None, Some(place)) => Found::Method(self.places[place]),
             (None, None) => Found::Nothing,
         }
     }
@@ -226,6 +231,10 @@ impl<'r, 'p> Search<'r, 'p> {
 mod tests {
     use super::*;
 
+    fn indexed(entries: Vec<Entry>) -> Router {
+        Router::new(entries.into_iter().enumerate().collect())
+    }
+
     fn entry(path: &str, methods: &[&str]) -> Entry {
         let segments = path[1..]
             .split('/')
@@ -247,8 +256,7 @@ mod tests {
 
     #[test]
     fn the_first_match_wins_whether_literal_or_parameter() {
-        let router =
-            Router::new(vec![entry("/a/{str}", &["GET"]), entry("/a/b", &["GET"]), entry("/{str}/b", &["GET"])]);
+        let router = indexed(vec![entry("/a/{str}", &["GET"]), entry("/a/b", &["GET"]), entry("/{str}/b", &["GET"])]);
         assert_eq!(router.find("GET", "/a/b"), Found::Route(0, vec!["b"]));
         assert_eq!(router.find("GET", "/x/b"), Found::Route(2, vec!["x"]));
         assert_eq!(router.find("GET", "/x/c"), Found::Nothing);
@@ -256,14 +264,14 @@ mod tests {
 
     #[test]
     fn a_full_match_behind_a_partial_one_wins() {
-        let router = Router::new(vec![entry("/a", &["POST"]), entry("/{str}", &["GET"])]);
+        let router = indexed(vec![entry("/a", &["POST"]), entry("/{str}", &["GET"])]);
         assert_eq!(router.find("GET", "/a"), Found::Route(1, vec!["a"]));
         assert_eq!(router.find("PUT", "/a"), Found::Method(0));
     }
 
     #[test]
     fn segments_are_whole_and_never_empty_parameters() {
-        let router = Router::new(vec![entry("/a/{str}", &[]), entry("/", &[]), entry("/t/", &[])]);
+        let router = indexed(vec![entry("/a/{str}", &[]), entry("/", &[]), entry("/t/", &[])]);
         assert_eq!(router.find("GET", "/a/"), Found::Nothing);
         assert_eq!(router.find("GET", "/a/b/"), Found::Nothing);
         assert_eq!(router.find("GET", "/"), Found::Route(1, vec![]));
@@ -273,7 +281,7 @@ mod tests {
 
     #[test]
     fn convertors_judge_their_segment() {
-        let router = Router::new(vec![
+        let router = indexed(vec![
             entry("/i/{int}", &[]),
             entry("/f/{float}", &[]),
             entry("/u/{uuid}", &[]),
@@ -293,7 +301,7 @@ mod tests {
     #[test]
     fn what_cannot_be_judged_counts_by_its_place_and_prefix() {
         let router =
-            Router::new(vec![entry("/a", &["GET"]), unknown("/s"), entry("/s/x", &["GET"]), entry("/b", &["GET"])]);
+            indexed(vec![entry("/a", &["GET"]), unknown("/s"), entry("/s/x", &["GET"]), entry("/b", &["GET"])]);
         assert_eq!(router.find("GET", "/a"), Found::Route(0, vec![]));
         assert_eq!(router.find("GET", "/s/x"), Found::Unknown);
         assert_eq!(router.find("GET", "/b"), Found::Route(3, vec![]));

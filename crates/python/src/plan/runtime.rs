@@ -56,6 +56,8 @@ pub(crate) struct Runtime {
     pub(crate) call_limited: Py<PyAny>,
     /// Starlette's `Request`
     pub(crate) request: Py<PyAny>,
+    /// Starlette's `WebSocket`
+    pub(crate) websocket: Py<PyAny>,
     /// Starlette's `Response`
     pub(crate) response: Py<PyAny>,
     /// `Response.__call__`
@@ -84,6 +86,8 @@ pub(crate) struct Runtime {
     pub(crate) client_disconnect: Py<PyAny>,
     /// `(route, errors, body, method, root_path) -> RequestValidationError`
     pub(crate) request_validation_error: Py<PyAny>,
+    /// `(route, errors, root_path) -> WebSocketRequestValidationError`
+    pub(crate) websocket_validation_error: Py<PyAny>,
     /// `(route, errors, body, method, root_path) -> ResponseValidationError`
     pub(crate) response_validation_error: Py<PyAny>,
     /// `() -> FastAPIError`: a dependency has swallowed what was raised

@@ -13,6 +13,7 @@ pub(crate) struct EntrySpec {
     pub(crate) plan: Option<PlanSpec>,
     /// Why there is no plan.
     pub(crate) reason: Option<String>,
+    pub(crate) kind: String,
 }
 
 /// See `overdrive.compiler.spec.Plan`.
@@ -28,8 +29,17 @@ pub(crate) struct PlanSpec {
     pub(crate) form_limits: Py<PyAny>,
     pub(crate) strict_content_type: bool,
     pub(crate) embed: bool,
-    pub(crate) takes_bodies: bool,
+    pub(crate) body_limit: Option<u64>,
     pub(crate) answer: AnswerSpec,
+    pub(crate) overrides: Option<OverridesSpec>,
+}
+
+/// See `overdrive.compiler.spec.Overrides`.
+#[derive(FromPyObject)]
+pub(crate) struct OverridesSpec {
+    pub(crate) provider: Py<PyAny>,
+    /// `(mapping) -> Plan | str`
+    pub(crate) vary: Py<PyAny>,
 }
 
 /// See `overdrive.compiler.spec.Node`.

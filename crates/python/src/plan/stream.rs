@@ -113,7 +113,7 @@ impl Call {
     fn items(&self, kind: StreamKind) -> Items {
         Items {
             plans: Python::attach(|py| self.plans_object().clone_ref(py)),
-            place: self.place(),
+            plan: self.plan().clone(),
             kind,
             method: self.wire.method().to_owned(),
             root_path: self.root_path().to_owned(),

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
@@ -12,6 +14,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::asgi::{self, PlanCoroutine};
 use super::item::StreamKind;
 use super::node::{Kind, Node, Special};
+use super::overrides::Overrides;
 use super::reply::Answer;
 use super::router::{self, Entry, Found, Router, Segment};
 use super::runtime::Runtime;
@@ -55,15 +58,17 @@ pub(crate) struct Plan {
     pub(crate) form_limits: Py<PyAny>,
     pub(crate) strict_content_type: bool,
     pub(crate) embed: bool,
-    /// Whether a request with a body may take the plan.
-    pub(crate) takes_bodies: bool,
+    /// The least of the limits around the route, in bytes: bodies that are known to keep to it are none of their concern.
+    pub(crate) body_limit: Option<u64>,
     /// Asynchronous generators are left by the plan itself: nobody sees the exit stacks.
     pub(crate) own_exits: bool,
     pub(crate) answer: Answer,
+    /// `None`: nothing can override its dependencies.
+    pub(crate) overrides: Option<Overrides>,
 }
 
 impl Plan {
-    fn new(py: Python<'_>, spec: PlanSpec) -> PyResult<Plan> {
+    pub(super) fn new(py: Python<'_>, spec: PlanSpec) -> PyResult<Plan> {
         let mut nodes: Vec<Node> = Vec::with_capacity(spec.nodes.len());
         let mut arguments = 0;
         let mut places = Vec::with_capacity(spec.nodes.len());
@@ -105,21 +110,31 @@ impl Plan {
             form_limits: spec.form_limits,
             strict_content_type: spec.strict_content_type,
             embed: spec.embed,
-            takes_bodies: spec.takes_bodies,
+            body_limit: spec.body_limit,
             answer,
+            overrides: spec.overrides.map(Overrides::new),
         })
     }
 }
 
 impl Plan {
+    /// The plan with the overrides that are in force, or the reason why FastAPI's own code has to answer.
+    pub(crate) fn in_force(self: &Arc<Plan>, py: Python<'_>) -> Result<Arc<Plan>, String> {
+        match &self.overrides {
+            Some(overrides) => overrides.choose(py, self),
+            None => Ok(self.clone()),
+        }
+    }
+
     /// For the garbage collector.
-    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.route)?;
         visit.call(&self.scope)?;
         visit.call(&self.form_limits)?;
         self.path_parameters.iter().try_for_each(|(_, convert)| visit.call(convert))?;
         self.nodes.iter().try_for_each(|node| node.traverse(visit))?;
-        self.answer.traverse(visit)
+        self.answer.traverse(visit)?;
+        self.overrides.as_ref().map_or(Ok(()), |overrides| overrides.traverse(visit))
     }
 }
 
@@ -128,12 +143,16 @@ impl Plan {
 pub(crate) struct Plans {
     pub(crate) runtime: Runtime,
     router: Router,
-    plans: Vec<Option<Plan>>,
+    /// Of the routes that a WebSocket can match.
+    sockets: Router,
+    plans: Vec<Option<Arc<Plan>>>,
     reasons: Vec<Option<String>>,
     allow: Vec<Option<String>>,
     guards: Guards,
     pub(crate) application: Py<PyAny>,
     pub(crate) root_path: String,
+    /// Paths with a slash too many or too few are redirected, as FastAPI's router does it.
+    redirects: bool,
     pub(crate) router_object: Py<PyAny>,
     /// `(exception handlers, status handlers)` of the built stack, as scopes have them.
     pub(crate) handlers: Py<PyAny>,
@@ -159,8 +178,6 @@ struct Guards {
     /// The route lists of all routers, as they were compiled.
     lists: Vec<(Py<PyList>, Vec<Py<PyAny>>)>,
     stack: Py<PyAny>,
-    /// Objects with `dependency_overrides`.
-    overriders: Vec<Py<PyAny>>,
     /// Module globals that must be what they were.
     globals: Vec<Global>,
 }
@@ -169,8 +186,8 @@ struct Guards {
 impl Plans {
     #[new]
     #[pyo3(signature = (
-        *, runtime, entries, application, root_path, router, handlers, default_http_handler, default_validation_handler,
-        raise_through, route_lists, stack, overriders, globals, on_change,
+        *, runtime, entries, application, root_path, redirects, router, handlers, default_http_handler, default_validation_handler,
+        raise_through, route_lists, stack, globals, on_change,
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
     fn new(
@@ -179,6 +196,7 @@ impl Plans {
         entries: Vec<EntrySpec>,
         application: Py<PyAny>,
         root_path: String,
+        redirects: bool,
         router: Py<PyAny>,
         handlers: Py<PyAny>,
         default_http_handler: Option<Py<PyAny>>,
@@ -186,15 +204,20 @@ impl Plans {
         raise_through: Py<PyAny>,
         route_lists: Vec<Bound<'_, PyList>>,
         stack: Py<PyAny>,
-        overriders: Vec<Py<PyAny>>,
         globals: Vec<Global>,
         on_change: Py<PyAny>,
     ) -> PyResult<Plans> {
-        let mut index = Vec::with_capacity(entries.len());
+        let (mut index, mut sockets) = (Vec::with_capacity(entries.len()), Vec::new());
         let (mut plans, mut reasons, mut allow) = (Vec::new(), Vec::new(), Vec::new());
-        for spec in entries {
-            index.push(entry(&spec)?);
-            plans.push(spec.plan.map(|plan| Plan::new(py, plan)).transpose()?);
+        for (place, spec) in entries.into_iter().enumerate() {
+            let entry = entry(&spec)?;
+            if spec.kind != "http" {
+                sockets.push((place, entry.clone()));
+            }
+            if spec.kind != "websocket" {
+                index.push((place, entry));
+            }
+            plans.push(spec.plan.map(|plan| Plan::new(py, plan).map(Arc::new)).transpose()?);
             reasons.push(spec.reason);
             allow.push(spec.allow);
         }
@@ -205,12 +228,14 @@ impl Plans {
         Ok(Plans {
             runtime,
             router: Router::new(index),
+            sockets: Router::new(sockets),
             plans,
             reasons,
             allow,
-            guards: Guards { lists, stack, overriders, globals },
+            guards: Guards { lists, stack, globals },
             application,
             root_path,
+            redirects,
             router_object: router,
             handlers,
             default_http_handler,
@@ -251,7 +276,6 @@ impl Plans {
             items.iter().try_for_each(|item| visit.call(item))?;
         }
         visit.call(&guards.stack)?;
-        guards.overriders.iter().try_for_each(|overrider| visit.call(overrider))?;
         visit.call(&self.application)?;
         visit.call(&self.router_object)?;
         visit.call(&self.handlers)?;
@@ -283,13 +307,51 @@ fn entry(spec: &EntrySpec) -> PyResult<Entry> {
 
 /// Who answers a request.
 pub(crate) enum Destination<'t, 'p> {
-    Plan(&'t Plan, usize, Vec<&'p str>),
+    Plan(&'t Arc<Plan>, Vec<&'p str>),
     /// 404 as FastAPI's default has it.
     NotFound,
     /// 405, with the value of `Allow`.
     MethodNotAllowed(&'t str),
+    /// A redirect to this path.
+    Redirect(String),
     /// FastAPI's own code, and why.
     Stock(&'t str),
+}
+
+/// What a request's head says of its body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Nothing,
+    Bytes(u64),
+    Unknown,
+}
+
+impl Sent {
+    /// `has_body`: as whoever frames the body says.
+    pub(crate) fn new(headers: &HeaderMap, has_body: bool) -> Sent {
+        if !has_body {
+            return Sent::Nothing;
+        }
+        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        length.filter(|_| !headers.contains_key(TRANSFER_ENCODING)).map_or(Sent::Unknown, Sent::Bytes)
+    }
+
+    fn keeps_to(self, limit: Option<u64>) -> bool {
+        match (self, limit) {
+            (Sent::Nothing, _) | (_, None) => true,
+            (Sent::Bytes(length), Some(limit)) => length <= limit,
+            (Sent::Unknown, Some(_)) => false,
+        }
+    }
+}
+
+/// The path with a slash more or less at its end, which a router redirects to if it knows that.
+fn other_path(path: &str) -> Option<String> {
+    match path {
+        "/" => None,
+        _ if path.ends_with('/') => Some(path.trim_end_matches('/').to_owned()),
+        _ => Some(format!("{path}/")),
+    }
 }
 
 impl Plans {
@@ -310,12 +372,6 @@ impl Plans {
             self.change(py);
             return Err("the middleware stack has changed");
         }
-        for overrider in &guards.overriders {
-            let overrides = overrider.bind(py).getattr(pyo3::intern!(py, "dependency_overrides"));
-            if !overrides.and_then(|overrides| overrides.is_truthy()).is_ok_and(|truth| !truth) {
-                return Err("dependency_overrides are in force");
-            }
-        }
         for (globals, name, value, reason) in &guards.globals {
             if !globals.bind(py).get_item(name.bind(py)).is_ok_and(|found| found.is_some_and(|found| found.is(value))) {
                 return Err(reason);
@@ -333,7 +389,7 @@ impl Plans {
     }
 
     /// `path`: as scopes have it behind the root path.
-    pub(crate) fn find<'p>(&self, method: &str, path: &'p str, has_body: bool) -> Destination<'_, 'p> {
+    pub(crate) fn find<'p>(&self, method: &str, path: &'p str, sent: Sent) -> Destination<'_, 'p> {
         if !path.starts_with('/') || path.contains('\n') {
             return Destination::Stock("an unusual path");
         }
@@ -343,34 +399,46 @@ impl Plans {
         }
         match self.router.find(method, path) {
             Found::Route(place, parameters) => match &self.plans[place] {
-                Some(plan) if plan.takes_bodies || !has_body => Destination::Plan(plan, place, parameters),
-                Some(_) => Destination::Stock("a body for a route with a limit"),
+                Some(plan) if sent.keeps_to(plan.body_limit) => Destination::Plan(plan, parameters),
+                Some(_) => Destination::Stock("a body that may be larger than its limit"),
                 None => Destination::Stock(self.reasons[place].as_deref().unwrap_or("not compiled")),
             },
             Found::Method(place) => match &self.allow[place] {
                 Some(allow) if self.default_http_handler.is_some() => Destination::MethodNotAllowed(allow),
                 _ => Destination::Stock("405"),
             },
-            Found::Nothing => {
-                if self.default_http_handler.is_none() || self.is_redirected(method, path) {
-                    return Destination::Stock("404 or a redirect");
-                }
-                Destination::NotFound
-            }
+            Found::Nothing => self.otherwise(method, path, sent),
             Found::Unknown => Destination::Stock("a mount, or a path that is not indexed"),
         }
     }
 
-    /// Whether the path would match with a slash more or less at its end.
-    fn is_redirected(&self, method: &str, path: &str) -> bool {
-        if path == "/" {
-            return false;
+    /// The plan of a WebSocket, or the reason why there is none; see [`Plans::find`].
+    pub(crate) fn find_websocket<'p>(&self, path: &'p str) -> Result<(&Arc<Plan>, Vec<&'p str>), &str> {
+        if !path.starts_with('/') || path.contains('\n') {
+            return Err("an unusual path");
         }
-        let other = match path.strip_suffix('/') {
-            Some(_) => path.trim_end_matches('/').to_owned(),
-            None => format!("{path}/"),
-        };
-        self.router.find(method, &other) != Found::Nothing
+        match self.sockets.find("", path) {
+            Found::Route(place, parameters) => match &self.plans[place] {
+                Some(plan) => Ok((plan, parameters)),
+                None => Err(self.reasons[place].as_deref().unwrap_or("not compiled")),
+            },
+            Found::Unknown => Err("a mount, or a path that is not indexed"),
+            Found::Method(_) | Found::Nothing => Err("no such WebSocket"),
+        }
+    }
+
+    /// For a path that no route matches: a redirect to the path with a slash more or less, or 404.
+    fn otherwise(&self, method: &str, path: &str, sent: Sent) -> Destination<'_, 'static> {
+        if let Some(other) = other_path(path) {
+            match self.router.find(method, &other) {
+                Found::Nothing => {}
+                Found::Route(..) | Found::Method(_) if self.redirects && sent == Sent::Nothing => {
+                    return Destination::Redirect(other);
+                }
+                _ => return Destination::Stock("a redirect"),
+            }
+        }
+        if self.default_http_handler.is_some() { Destination::NotFound } else { Destination::Stock("404") }
     }
 
     /// The exception handler that Starlette would choose; `None` if there is none.
@@ -391,10 +459,6 @@ impl Plans {
             }
         }
         Ok(None)
-    }
-
-    pub(crate) fn plan(&self, place: usize) -> &Plan {
-        self.plans[place].as_ref().expect("only places with plans are destinations")
     }
 
     pub(crate) fn count_answered(&self) {

@@ -27,13 +27,16 @@ pub(crate) struct Peer {
     pub(crate) scheme: Option<&'static str>,
 }
 
-/// A request within an ASGI application: below middleware, or under another server.
+/// A request within an ASGI application: below middleware, or under another server. Every WebSocket is one.
 pub(crate) struct Asgi {
     pub(crate) scope: Py<PyDict>,
     receive: Py<PyAny>,
     send: Py<PyAny>,
     method: String,
     root_path: String,
+    is_websocket: bool,
+    /// Nothing of the application's stands around: the scope is the server's.
+    is_outermost: bool,
     started: Arc<AtomicBool>,
     /// What `channel` gave as `send`.
     noting: RefCell<Option<Py<PyAny>>>,
@@ -53,9 +56,21 @@ impl Asgi {
             send: send.clone().unbind(),
             method: method.to_owned(),
             root_path: root_path.to_owned(),
+            is_websocket: false,
+            is_outermost: false,
             started: Arc::default(),
             noting: RefCell::default(),
         }
+    }
+
+    pub(crate) fn websocket(
+        scope: &Bound<'_, PyDict>,
+        receive: &Bound<'_, PyAny>,
+        send: &Bound<'_, PyAny>,
+        root_path: &str,
+        is_outermost: bool,
+    ) -> Asgi {
+        Asgi { is_websocket: true, is_outermost, ..Asgi::new(scope, receive, send, "", root_path) }
     }
 
     /// The next piece of the body, and whether more will come; `None` if the client has left.
@@ -110,6 +125,18 @@ impl Wire {
         match self {
             Wire::Engine(exchange, _) => exchange.has_started(),
             Wire::Asgi(asgi) => asgi.started.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn is_websocket(&self) -> bool {
+        matches!(self, Wire::Asgi(asgi) if asgi.is_websocket)
+    }
+
+    /// Whether nothing of the application's stands around: no middleware, no exit stacks.
+    pub(crate) fn is_outermost(&self) -> bool {
+        match self {
+            Wire::Engine(..) => true,
+            Wire::Asgi(asgi) => asgi.is_outermost,
         }
     }
 
@@ -180,6 +207,7 @@ impl Wire {
     pub(crate) fn channel<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
         match self {
             Wire::Engine(exchange, _) => exchange.channel(py),
+            Wire::Asgi(asgi) if asgi.is_websocket => Ok((asgi.receive.bind(py).clone(), asgi.send.bind(py).clone())),
             Wire::Asgi(asgi) => {
                 let known = asgi.noting.borrow().as_ref().map(|send| send.clone_ref(py));
                 let send = match known {
