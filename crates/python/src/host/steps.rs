@@ -107,6 +107,11 @@ impl Baton {
         .await
     }
 
+    /// Whether what is being handed to the task is nothing to be waited for: the loop has only to run everything else once.
+    pub(crate) fn yields_none(&self) -> bool {
+        self.yielded.borrow().as_ref().is_some_and(|yielded| Python::attach(|py| yielded.is_none(py)))
+    }
+
     fn hand_over(&self, iterator: &Py<PyAny>, yielded: Py<PyAny>) -> Poll<PyResult<Py<PyAny>>> {
         let iterator = Python::attach(|py| iterator.clone_ref(py));
         self.waited_for.replace(Some(iterator));

@@ -9,14 +9,16 @@
 //! (`overdrive.compiler.streams`).
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, StatusCode};
-use pyo3::exceptions::PyStopAsyncIteration;
+use pyo3::exceptions::{PyException, PyStopAsyncIteration};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyMemoryView};
 
 use super::asgi::PlanCoroutine;
 use super::call::Call;
@@ -253,26 +255,15 @@ impl Pump {
             let iterable = source.iterable.bind(py);
             iterable.call_method0(pyo3::intern!(py, "__aiter__")).map(Bound::unbind)
         })?;
+        if source.keeps_alive {
+            return events(&exchange, &baton, &source, &pulse, iterator).await;
+        }
         loop {
-            let next =
-                Python::attach(|py| iterator.bind(py).call_method0(pyo3::intern!(py, "__anext__")).map(Bound::unbind))?;
-            pulse.idle.set(true);
-            let next = baton.wait_for(next).await;
-            pulse.idle.set(false);
-            let item = match next {
-                Ok(item) => item,
-                Err(error) if Python::attach(|py| error.is_instance_of::<PyStopAsyncIteration>(py)) => break,
-                Err(error) => return Err(error),
-            };
-            pulse.last.set(Instant::now());
-            let is_full = Python::attach(|py| {
-                let piece = source.pieces.piece(item.bind(py))?;
-                drop(item);
-                exchange.push_piece(piece)
-            })?;
-            if is_full {
-                let drained = Python::attach(|py| exchange.drained(py))?;
-                baton.wait_for(drained).await?;
+            let next = next_of(&iterator)?;
+            let Some(item) = unless_ended(baton.wait_for(next).await)? else { break };
+            let piece = Python::attach(|py| source.pieces.piece(item.into_bound(py)))?;
+            if exchange.push_piece(piece)? {
+                drained(&exchange, &baton).await?;
             }
             if source.pauses {
                 baton.pause().await?;
@@ -282,12 +273,99 @@ impl Pump {
     }
 }
 
+/// Carries events.
+///
+/// FastAPI makes them in one task, and sends them from others behind it. So an event goes out once the generator has gone on
+/// and come to its next or to a wait; one that is followed at once by an exception is lost, as there. If the exception comes
+/// when all before it is out, the stream ends as if it were whole, as there; else it is cut off.
+async fn events(
+    exchange: &Rc<Exchange>,
+    baton: &Baton,
+    source: &Source,
+    pulse: &Pulse,
+    iterator: Py<PyAny>,
+) -> PyResult<()> {
+    let mut held: Option<Bytes> = None;
+    let mut is_first = true;
+    loop {
+        let next = next_of(&iterator)?;
+        let mut waits = 0;
+        let mut pushed = Ok(false);
+        let item = {
+            let mut waiting = pin!(baton.wait_for(next));
+            pulse.idle.set(true);
+            let item = std::future::poll_fn(|context| {
+                let polled = waiting.as_mut().poll(context);
+                if polled.is_pending() {
+                    waits += if baton.yields_none() { 1 } else { SETTLES };
+                    if let Some(event) = held.take() {
+                        pushed = exchange.push_piece(event);
+                    }
+                }
+                polled
+            })
+            .await;
+            pulse.idle.set(false);
+            item
+        };
+        let item = unless_ended(item).and_then(|item| {
+            item.map(|item| Python::attach(|py| source.pieces.piece(item.into_bound(py)))).transpose()
+        });
+        let event = match item {
+            Ok(event) => event,
+            Err(error) => {
+                let has_settled = waits >= if is_first { 1 } else { SETTLES };
+                if has_settled && Python::attach(|py| error.is_instance_of::<PyException>(py)) {
+                    exchange.end_pieces()?;
+                }
+                return Err(error);
+            }
+        };
+        let mut is_full = pushed?;
+        if let Some(before) = held.take() {
+            is_full |= exchange.push_piece(before)?;
+        }
+        held = event;
+        if held.is_none() {
+            return exchange.end_pieces();
+        }
+        is_first = false;
+        pulse.last.set(Instant::now());
+        if is_full {
+            drained(exchange, baton).await?;
+        }
+        baton.pause().await?;
+    }
+}
+
+/// After so many turns of the loop an event has gone through the tasks of FastAPI's.
+const SETTLES: usize = 4;
+
+fn next_of(iterator: &Py<PyAny>) -> PyResult<Py<PyAny>> {
+    Python::attach(|py| iterator.bind(py).call_method0(pyo3::intern!(py, "__anext__")).map(Bound::unbind))
+}
+
+/// What was iterated; `None` at the end.
+fn unless_ended(next: PyResult<Py<PyAny>>) -> PyResult<Option<Py<PyAny>>> {
+    match next {
+        Ok(item) => Ok(Some(item)),
+        Err(error) if Python::attach(|py| error.is_instance_of::<PyStopAsyncIteration>(py)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn drained(exchange: &Rc<Exchange>, baton: &Baton) -> PyResult<()> {
+    let drained = Python::attach(|py| exchange.drained(py))?;
+    baton.wait_for(drained).await.map(drop)
+}
+
 impl Pieces {
-    fn piece(&self, item: &Bound<'_, PyAny>) -> PyResult<bytes::Bytes> {
+    fn piece(&self, item: Bound<'_, PyAny>) -> PyResult<Bytes> {
         match self {
-            Pieces::Items(items) => items.write(item),
-            Pieces::Chunks(_) if item.is_instance_of::<PyBytes>() => bytes_of(item),
-            Pieces::Chunks(_) if item.is_instance_of::<pyo3::types::PyMemoryView>() => bytes_of(item),
+            Pieces::Items(items) => items.write(&item),
+            Pieces::Chunks(_) if item.is_instance_of::<PyBytes>() || item.is_instance_of::<PyMemoryView>() => {
+                bytes_of(&item)
+            }
             Pieces::Chunks(charset) => bytes_of(&item.call_method1(pyo3::intern!(item.py(), "encode"), (charset,))?),
         }
     }
