@@ -44,10 +44,10 @@ from starlette.datastructures import FormData, Headers, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.websockets import WebSocket
 
-from overdrive.compiler import streams
+from overdrive.compiler import files, streams
 from overdrive.compiler.handler import ENDPOINT_APP, inner_code
 from overdrive.compiler.spec import Route
 from overdrive.compiler.stack import raise_innermost, without_first
@@ -238,9 +238,10 @@ class Runtime:
 
     own_threads: whether our threads can stand in for anyio's.
     own_streams: whether the engine can iterate in the place of a `StreamingResponse`.
+    own_files: whether the engine can send in the place of a `FileResponse`.
     """
 
-    def __init__(self, *, own_threads: bool, own_streams: bool) -> None:
+    def __init__(self, *, own_threads: bool, own_streams: bool, own_files: bool) -> None:
         self.json_loads = json.loads
         self.scan_json = json._default_decoder.scan_once  # type: ignore[attr-defined]
         self.json_decode_error = json.JSONDecodeError
@@ -295,6 +296,11 @@ class Runtime:
         self.streaming = STREAMING if own_streams else None
         self.send_pieces = streams.send_pieces
         self.send_events = streams.send_events
+        self.file = (FileResponse.__call__, files.SENDING) if own_files else None
+        self.examine_file = files.examine
+        self.describe_file = files.describe
+        self.file_asked = files.asked
+        self.file_ranges = files.ranges
         self.request_validation_error = _request_validation_error
         self.request_validation_error_class = RequestValidationError
         self.websocket_validation_error = _websocket_validation_error

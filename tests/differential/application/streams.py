@@ -24,7 +24,7 @@ from .journal import add_journal, note, where
 app = FastAPI()
 router = APIRouter(prefix="/inner")
 seen: ContextVar[str] = ContextVar("seen", default="nothing")
-PAUSE = 0.005
+PAUSE = 0.03
 
 
 class Custom(Exception):

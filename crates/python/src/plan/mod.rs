@@ -10,6 +10,7 @@ pub(crate) mod asgi;
 mod body;
 pub(crate) mod call;
 mod exits;
+mod file;
 pub(crate) mod input;
 mod invoke;
 mod item;

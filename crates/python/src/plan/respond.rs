@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::call::Call;
+use super::file::Sent;
 use super::reply::{AnswerKind, Reply, bytes_of, encode_json, is_body_allowed, response_loc, status_code};
 use super::stream::Flow;
 use super::value::call_validator;
@@ -163,13 +164,12 @@ impl Call {
                     background
                 }
                 Known::Flow(flow) => self.send_flow(flow).await?,
-                Known::Nothing => {
-                    let awaitable = Python::attach(|py| {
-                        let (receive, send) = self.wire.channel(py)?;
-                        PyResult::Ok(response.bind(py).call1((self.scope(py)?, receive, send))?.unbind())
-                    })?;
-                    return self.baton.wait_for(awaitable).await.map(drop);
-                }
+                Known::File => match self.send_file(&response).await? {
+                    Sent::File(background) => background,
+                    Sent::Refusal => None,
+                    Sent::Nothing => return self.let_speak(&response).await,
+                },
+                Known::Nothing => return self.let_speak(&response).await,
             },
         };
         if let Some(background) = background {
@@ -177,6 +177,15 @@ impl Call {
             self.baton.wait_for(awaitable).await?;
         }
         Ok(())
+    }
+
+    /// Lets a response send itself.
+    async fn let_speak(&self, response: &Py<PyAny>) -> PyResult<()> {
+        let awaitable = Python::attach(|py| {
+            let (receive, send) = self.wire.channel(py)?;
+            PyResult::Ok(response.bind(py).call1((self.scope(py)?, receive, send))?.unbind())
+        })?;
+        self.baton.wait_for(awaitable).await.map(drop)
     }
 
     /// What a response object would do, if its class does it in a way that we know.
@@ -191,6 +200,9 @@ impl Call {
             let background = Some(background.unbind()).filter(|background| !background.is_none(py));
             return Ok(Known::Whole(Reply::of_object(py, response)?, background));
         }
+        if self.is_file(py, response, &call)? {
+            return Ok(Known::File);
+        }
         Ok(self.flow_of_object(py, response)?.map_or(Known::Nothing, Known::Flow))
     }
 }
@@ -199,5 +211,6 @@ impl Call {
 enum Known {
     Whole(Reply, Option<Py<PyAny>>),
     Flow(Flow),
+    File,
     Nothing,
 }

@@ -123,6 +123,16 @@ pub(crate) struct Runtime {
     pub(crate) send_pieces: Py<PyAny>,
     /// `async (body, gone, pinger)`: the same for events, with pings while there are none
     pub(crate) send_events: Py<PyAny>,
+    /// `FileResponse.__call__`, with the names and functions of what it sends by; `None` if they are not those we know
+    pub(crate) file: Option<(Py<PyAny>, Py<PyTuple>)>,
+    /// `(path, known, opening) -> os.stat_result`: looks at a file and has it opened, on a thread
+    pub(crate) examine_file: Py<PyAny>,
+    /// `(response, found)`: sets the headers of a file
+    pub(crate) describe_file: Py<PyAny>,
+    /// `(scope) -> (method, range, if_range)`
+    pub(crate) file_asked: Py<PyAny>,
+    /// `(response, range, if_range, size) -> (headers, parts) | Response | None`
+    pub(crate) file_ranges: Py<PyAny>,
     /// FastAPI's `RequestValidationError`
     pub(crate) request_validation_error_class: Py<PyAny>,
     /// `("from_attributes",)`
