@@ -168,7 +168,9 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         return Compilation(None, entries, reason, None, own_seconds(), fastapi_seconds)
     by_class = stack.handlers[0] if "default handlers" not in off else {}
     plans = Plans(
-        runtime=Runtime(own_threads="threads" not in off),
+        runtime=Runtime(
+            own_threads="threads" not in off, own_streams="streams" not in off, own_files="files" not in off
+        ),
         entries=entries,
         application=app,
         root_path=app.root_path,

@@ -191,8 +191,6 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
     dependant = handler.dependant
     if getattr(dependant.call, "__overdrive_uncompiled__", False):
         raise NotCompiled("it is marked as uncompiled")
-    if handler.stream_item_field is not None or handler.is_sse_stream or handler.is_json_stream:
-        raise NotCompiled("a streaming endpoint")
     tree = Tree(known_security="security" not in off, form=handler.reads == "form", overrides=overrides or {})
     tree.add_endpoint(dependant, handler.is_coroutine)
     answer = handler.answer(native_json="JSON" not in off)
@@ -200,6 +198,7 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
         ("parameters", any(node.parameters or node.body for node in tree.nodes)),
         ("bodies", handler.reads != "nothing" or any(node.body for node in tree.nodes)),
         ("response models", answer.field is not None),
+        ("streams", answer.stream is not None),
     ):
         if is_used and feature in off:
             raise NotCompiled(f"not the code we know: {off[feature]}")

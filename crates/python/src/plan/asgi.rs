@@ -1,5 +1,6 @@
 //! Plans within an ASGI application: where FastAPI's router would stand, below the user's middleware or under another server.
 
+use std::sync::Arc;
 use std::rc::Rc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -16,7 +17,7 @@ use super::table::{Destination, Plans, Sent};
 use super::wire::{Asgi, Wire};
 use super::{UNCONVERTIBLE, convert_path, route_path};
 use crate::host::awaitable::thrown;
-use crate::host::loop_bound::LoopBound;
+use crate::host::loop_bound::{Graveyard, LoopBound};
 use crate::host::steps::{Resume, Steps};
 
 /// The awaitable of a request or WebSocket that a plan answers, or the reason why FastAPI's own router has to.
@@ -69,7 +70,7 @@ pub(crate) fn begin(
     let wire = Wire::Asgi(Asgi::new(scope, receive, send, &method, &root_path));
     let call = Call::new(plans.clone().unbind(), plan, wire, Input::new(&query, headers, parameters));
     table.count_answered();
-    Ok(Ok(PlanCoroutine(LoopBound::new(Rc::new(steps(call)), &table.graveyard))))
+    Ok(Ok(PlanCoroutine::new(steps(call), &table.graveyard)))
 }
 
 /// The headers of a scope; `None` if one of them is none that the engine would let through.
@@ -91,6 +92,10 @@ pub(super) fn headers(scope: &Bound<'_, PyDict>) -> PyResult<Option<HeaderMap>> 
 pub(crate) struct PlanCoroutine(LoopBound<Steps>);
 
 impl PlanCoroutine {
+    pub(super) fn new(steps: Steps, graveyard: &Arc<Graveyard>) -> PlanCoroutine {
+        PlanCoroutine(LoopBound::new(Rc::new(steps), graveyard))
+    }
+
     fn step(&self, py: Python<'_>, resume: Resume) -> PyResult<Option<Py<PyAny>>> {
         match self.0.get()?.resume(py, resume)? {
             PySendResult::Next(yielded) => Ok(Some(yielded.unbind())),

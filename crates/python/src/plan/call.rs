@@ -115,7 +115,11 @@ impl Call {
         self.plans.get()
     }
 
-    pub(super) fn plan(&self) -> &Plan {
+    pub(super) fn plans_object(&self) -> &Py<Plans> {
+        &self.plans
+    }
+
+    pub(super) fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
 
@@ -153,6 +157,9 @@ impl Call {
         };
         let arguments = self.solve(&body).await?;
         let (endpoint, arguments) = self.endpoint(&arguments);
+        if let Some(stream) = self.plan().answer.stream {
+            return self.begin_stream(stream, endpoint, arguments).await;
+        }
         let value = self.call(endpoint, arguments).await?;
         self.answer(value).await
     }

@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::asgi::{self, PlanCoroutine};
+use super::item::StreamKind;
 use super::layers::{LayerSpec, Layers};
 use super::node::{Kind, Node, Special};
 use super::overrides::Overrides;
@@ -83,8 +84,16 @@ impl Plan {
                 nodes[index].target = Some(nodes[parent].base + argument);
             }
         }
+        let answer = Answer::new(spec.answer)?;
+        // Events that FastAPI produces beside the exits of the function, or beside background tasks, end with a stack.
+        let with_stacks = answer.stream.is_some_and(|stream| stream.kind == StreamKind::Events)
+            && nodes.iter().any(|node| {
+                (node.kind == Kind::AsyncGenerator && !node.request_scoped)
+                    || node.specials.iter().any(|(special, _)| *special == Special::BackgroundTasks)
+            });
         // Files of a form are closed with a stack.
         let own_exits = spec.reads != "form"
+            && !with_stacks
             && !nodes.iter().any(|node| {
                 node.kind == Kind::Generator
                     || node.limited
@@ -103,7 +112,7 @@ impl Plan {
             strict_content_type: spec.strict_content_type,
             embed: spec.embed,
             body_limit: spec.body_limit,
-            answer: Answer::new(spec.answer)?,
+            answer,
             overrides: spec.overrides.map(Overrides::new),
         })
     }
