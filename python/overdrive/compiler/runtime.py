@@ -47,6 +47,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
 from overdrive.compiler.handler import ENDPOINT_APP, inner_code
+from overdrive.compiler.mounts import raising_below
 from overdrive.compiler.spec import Route
 from overdrive.compiler.stack import raise_innermost, without_first
 
@@ -272,6 +273,7 @@ class Runtime:
         self.body_error = _body_error
         self.client_disconnect = ClientDisconnect
         self.raise_innermost = _raise_innermost
+        self.raising_below = raising_below
         self.request_validation_error = _request_validation_error
         self.request_validation_error_class = RequestValidationError
         self.websocket_validation_error = _websocket_validation_error

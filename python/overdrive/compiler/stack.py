@@ -59,6 +59,7 @@ class Stack:
     limit: of the size of all bodies, in bytes.
     foreign: the middleware of the user's, as classes, the outermost first.
     exits: the innermost middleware, around the router.
+    own: FastAPI's own middleware that exceptions meet, the innermost first.
     raise_through: sends an exception through a copy of the stack; for a stack without foreign middleware.
     """
 
@@ -66,6 +67,7 @@ class Stack:
     limit: int | None
     foreign: list[type]
     exits: AsyncExitStackMiddleware
+    own: tuple[Any, ...]
     raise_through: Callable[..., Awaitable[None]]
 
 
@@ -109,7 +111,7 @@ def examine(stack: Any, router: Any) -> Stack:
         await chain(scope, receive, without_first(send) if started else send)
 
     handlers = (exceptions._exception_handlers, exceptions._status_handlers)
-    return Stack(handlers, limit, foreign, exits, raise_through)
+    return Stack(handlers, limit, foreign, exits, (exceptions, telemetry, errors), raise_through)
 
 
 def _expect(middleware: Any, known: type) -> Any:

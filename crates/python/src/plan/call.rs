@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use super::body::Body;
 use super::exits::{Stacks, Which};
 use super::input::Input;
+use super::mount::Within;
 use super::reply::Reply;
 use super::respond::Outgoing;
 use super::table::{Plan, Plans, Reads};
@@ -29,6 +30,8 @@ pub(crate) struct Call {
     plans: Py<Plans>,
     plan: Arc<Plan>,
     pub(super) wire: Wire,
+    /// The mounts that it has passed; `None`: it is the outermost application's.
+    pub(super) within: Option<Box<Within>>,
     pub(super) baton: Rc<Baton>,
     pub(super) input: Input,
     /// The body's bytes and its JSON, as the request object gets them.
@@ -68,11 +71,18 @@ pub(super) enum End {
 }
 
 impl Call {
-    pub(crate) fn new(plans: Py<Plans>, plan: Arc<Plan>, wire: Wire, input: Input) -> Rc<Call> {
+    pub(crate) fn new(
+        plans: Py<Plans>,
+        plan: Arc<Plan>,
+        wire: Wire,
+        within: Option<Box<Within>>,
+        input: Input,
+    ) -> Rc<Call> {
         Rc::new(Call {
             plans,
             plan,
             wire,
+            within,
             baton: Rc::default(),
             input,
             raw_body: OnceCell::new(),
@@ -171,15 +181,27 @@ impl Call {
         }
         let awaitable = Python::attach(|py| {
             let (receive, send) = self.wire.channel(py)?;
-            let raise = match self.wire.engine() {
-                Some(_) => &self.plans().raise_through,
-                // The application's stack stands around us.
-                None => &self.plans().runtime.raise_innermost,
-            };
+            let raise = self.way_of_exceptions(py)?;
             let arguments = (self.scope(py)?, receive, send, self.request(py)?, error.into_value(py), started);
-            PyResult::Ok(raise.bind(py).call1(arguments)?.unbind())
+            PyResult::Ok(raise.call1(arguments)?.unbind())
         })?;
         self.baton.wait_for(awaitable).await.map(drop)
+    }
+
+    /// `async (scope, receive, send, request, error, started)`: through all that stands around the route.
+    pub(super) fn way_of_exceptions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let plans = self.plans();
+        match &self.within {
+            // The application's stack stands around us.
+            _ if !self.wire.is_outermost() => Ok(plans.runtime.raise_innermost.bind(py).clone()),
+            None => Ok(plans.raise_through.bind(py).clone()),
+            Some(within) => within.raising(py, &plans.runtime, &plans.raise_through),
+        }
+    }
+
+    /// Where requests are counted: with the application that all others are mounted in.
+    pub(super) fn counting(&self) -> &Plans {
+        self.within.as_ref().map_or_else(|| self.plans(), |within| within.outermost())
     }
 
     /// The answer to an exception for which FastAPI's own handler is in charge.
@@ -219,7 +241,7 @@ impl Request for PlannedRequest {
 
     fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
         let call = self.0.get()?;
-        call.plans().count_answered();
+        call.counting().count_answered();
         match call.wire.engine() {
             Some(exchange) => exchange.ended(py, outcome),
             None => outcome,

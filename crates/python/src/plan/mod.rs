@@ -13,6 +13,7 @@ mod exits;
 pub(crate) mod input;
 mod invoke;
 mod json;
+pub(crate) mod mount;
 mod node;
 mod overrides;
 mod query;
@@ -29,4 +30,4 @@ mod value;
 pub(crate) mod wire;
 
 pub(crate) use reply::Reply;
-pub(crate) use request::{UNCONVERTIBLE, convert_path, route_path};
+pub(crate) use request::{Converted, UNCONVERTIBLE, convert_path, route_path};

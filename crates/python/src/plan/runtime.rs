@@ -98,6 +98,8 @@ pub(crate) struct Runtime {
     pub(crate) http_exception: Py<PyAny>,
     /// `async (scope, receive, send, request, error, started)`: gives an exception to the handlers next to the route
     pub(crate) raise_innermost: Py<PyAny>,
+    /// `(raise_through, arounds) -> raise_through`: the way of an exception out of a mounted application
+    pub(crate) raising_below: Py<PyAny>,
     /// FastAPI's `RequestValidationError`
     pub(crate) request_validation_error_class: Py<PyAny>,
     /// `("from_attributes",)`
