@@ -209,6 +209,10 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "starlette.routing:WebSocketRoute.handle",
         "starlette.websockets:WebSocket.__init__",
     ),
+    "mounts": (
+        "starlette.routing:Mount.matches",
+        "starlette.routing:Mount.handle",
+    ),
     "threads": (
         "starlette.concurrency:run_in_threadpool",
         "fastapi.routing:run_in_threadpool",

@@ -16,7 +16,7 @@ from starlette.convertors import (
     StringConvertor,
     UUIDConvertor,
 )
-from starlette.routing import BaseRoute, Host, Mount, compile_path
+from starlette.routing import BaseRoute, Host, compile_path
 from starlette.routing import Route as StarletteRoute
 
 from overdrive.compiler.dependencies import Tree
@@ -102,7 +102,7 @@ def routers(router: APIRouter) -> list[APIRouter]:
 
 
 def entry(found: Found, *, limit: int | None, off: Mapping[str, str]) -> Entry:
-    """The entry of a route that is no WebSocket's.
+    """The entry of a route that is neither a WebSocket's nor a mount.
 
     limit: of all bodies, in bytes.
     off: features that are off, with the function that is not known.
@@ -113,16 +113,6 @@ def entry(found: Found, *, limit: int | None, off: Mapping[str, str]) -> Entry:
         return _operation(found, path, limit=limit, off=off)
     if type(effective) is StarletteRoute and type(effective).matches is StarletteRoute.matches:
         return base_entry(effective, path, "a plain Starlette route")
-    if isinstance(effective, Mount):
-        return Entry(
-            path=path,
-            methods=[],
-            segments=None,
-            prefix=_literal(path),
-            reason="a mount",
-            name=route_name(route),
-            kind="any",
-        )
     kind = "a host" if isinstance(effective, Host) else f"a route of type {type(route).__name__}"
     return Entry(path=path, methods=[], segments=None, reason=kind, name=route_name(route), kind="any")
 
@@ -226,13 +216,17 @@ def placed(found: Found) -> dict[str, Any]:
     effective = found.effective
     is_operation = isinstance(found.route, APIRoute)
     scope: dict[str, Any] = {"endpoint": effective.endpoint, "route": found.route if is_operation else effective}
-    if found.included is not None:
-        scope["fastapi"] = {"included_router": found.included, "effective_route_context": found.context}
-    elif found.behind_included:
-        scope["fastapi"] = {}
+    scope.update(room(found))
     if found.form_limits and is_operation:
         scope.setdefault("fastapi", {})["form_limits"] = found.form_limits
     return scope
+
+
+def room(found: Found) -> dict[str, Any]:
+    """FastAPI's own room in a scope, if the routers on the way to a route make one."""
+    if found.included is not None:
+        return {"fastapi": {"included_router": found.included, "effective_route_context": found.context}}
+    return {"fastapi": {}} if found.behind_included else {}
 
 
 def convertors(effective: Any) -> list[tuple[str, Callable[[str], Any] | None]]:

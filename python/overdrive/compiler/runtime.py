@@ -49,6 +49,7 @@ from starlette.websockets import WebSocket
 
 from overdrive.compiler import files, streams
 from overdrive.compiler.handler import ENDPOINT_APP, inner_code
+from overdrive.compiler.mounts import raising_below
 from overdrive.compiler.spec import Route
 from overdrive.compiler.stack import raise_innermost, without_first
 
@@ -301,6 +302,7 @@ class Runtime:
         self.describe_file = files.describe
         self.file_asked = files.asked
         self.file_ranges = files.ranges
+        self.raising_below = raising_below
         self.request_validation_error = _request_validation_error
         self.request_validation_error_class = RequestValidationError
         self.websocket_validation_error = _websocket_validation_error

@@ -62,6 +62,7 @@ class Stack:
     foreign: the middleware of the user's, as classes, the outermost first.
     layers: the same as layers that plans apply themselves; None if there is one among them that only Python can run.
     exits: the innermost middleware, around the router.
+    own: FastAPI's own middleware that exceptions meet, the innermost first.
     raise_through: sends an exception through a copy of the stack; for a stack with layers.
     passage: sends what a plan does not send itself through copies of the user's middleware.
     """
@@ -71,6 +72,7 @@ class Stack:
     foreign: list[type]
     layers: list[Layer] | None
     exits: AsyncExitStackMiddleware
+    own: tuple[Any, ...]
     raise_through: Callable[..., Awaitable[None]]
     passage: Passage
 
@@ -121,7 +123,8 @@ def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
 
     handlers = (exceptions._exception_handlers, exceptions._status_handlers)
     kinds = [type(one) for one in foreign]
-    return Stack(handlers, limit, kinds, known, exits, raise_through, passage)
+    own = (exceptions, telemetry, errors)
+    return Stack(handlers, limit, kinds, known, exits, own, raise_through, passage)
 
 
 class _Within:

@@ -61,14 +61,16 @@ pub(crate) fn begin(
         // Raised and handled where the application expects it.
         Destination::NotFound | Destination::MethodNotAllowed(_) => return Ok(Err("404 or 405".into())),
         Destination::Redirect(_) => return Ok(Err("a redirect".into())),
+        // The request meets them behind the application's own stack.
+        Destination::Mount(mount, _) => return Ok(Err(mount.install(py))),
     };
     let plan = match plan.in_force(py) {
         Ok(plan) => plan,
         Err(reason) => return Ok(Err(reason)),
     };
-    let Ok(parameters) = convert_path(py, &plan, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
+    let Ok(parameters) = convert_path(py, &plan, None, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
     let wire = Wire::Asgi(Asgi::new(scope, receive, send, &method, &root_path));
-    let call = Call::new(plans.clone().unbind(), plan, wire, Input::new(&query, headers, parameters));
+    let call = Call::new(plans.clone().unbind(), plan, wire, None, Input::new(&query, headers, parameters));
     table.count_answered();
     Ok(Ok(PlanCoroutine::new(steps(call), &table.graveyard)))
 }
