@@ -19,6 +19,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from overdrive._overdrive import Plans
 from overdrive.answering import answering
 from overdrive.compiler.spec import NotCompiled
+from overdrive.compiler.within import within
 
 RAISED = "overdrive.raised"
 # More than anybody has: a chain that goes round.
@@ -87,7 +88,7 @@ def examine(stack: Any, router: Any) -> Stack:
     foreign: list[type] = []
     while type(inner) is not ExceptionMiddleware:
         foreign.append(type(inner))
-        following = getattr(inner, "app", None)
+        following = within(inner)
         if following is None or len(foreign) > MAX_MIDDLEWARE:
             raise NotCompiled(f"middleware that hides what it stands around: {foreign[-1].__name__}")
         inner = following
