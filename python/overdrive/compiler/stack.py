@@ -19,6 +19,7 @@ from overdrive._overdrive import Plans
 from overdrive.answering import answering
 from overdrive.compiler.middleware import App, Layer, Passage, around, layers
 from overdrive.compiler.spec import NotCompiled
+from overdrive.compiler.within import within
 
 RAISED = "overdrive.raised"
 # More than anybody has: a chain that goes round.
@@ -95,7 +96,7 @@ def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
     foreign: list[Any] = []
     while type(inner) is not ExceptionMiddleware:
         foreign.append(inner)
-        following = getattr(inner, "app", None)
+        following = within(inner)
         if following is None or len(foreign) > MAX_MIDDLEWARE:
             raise NotCompiled(f"middleware that hides what it stands around: {type(inner).__name__}")
         inner = following
