@@ -8,17 +8,23 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi._body_limit import AppBodyLimitMiddleware
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
-from fastapi.telemetry._asgi import ExceptionTelemetryMiddleware
 from starlette._exception_handler import wrap_app_handling_exceptions
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from overdrive._overdrive import Plans
 from overdrive.answering import answering
+from overdrive.compiler import limits
 from overdrive.compiler.spec import NotCompiled
+
+try:
+    from fastapi.telemetry._asgi import ExceptionTelemetryMiddleware
+except ImportError:
+    # Before FastAPI 0.142.
+    HAS_TELEMETRY = False
+else:
+    HAS_TELEMETRY = True
 
 RAISED = "overdrive.raised"
 # More than anybody has: a chain that goes round.
@@ -76,14 +82,13 @@ def examine(stack: Any, router: Any) -> Stack:
         NotCompiled: there is something in it that plans do not know.
     """
     errors = _expect(stack, ServerErrorMiddleware)
-    telemetry = _expect(errors.app, ExceptionTelemetryMiddleware)
-    inner: Any = _expect(telemetry.app, AppBodyLimitMiddleware).app
+    inner, outer = errors.app, [errors]
+    if HAS_TELEMETRY:
+        outer.append(_expect(inner, ExceptionTelemetryMiddleware))
+        inner = outer[-1].app
     limit = None
-    if type(inner) is RequestBodyLimitMiddleware:
-        limiter: Any = inner
-        limit = limiter.max_body_size
-        # Within it FastAPI's own turns groups of errors into one.
-        inner = limiter.app.app
+    if limits.HAS_LIMITS:
+        limit, inner = limits.limited_inside(_expect(inner, limits.AppBodyLimitMiddleware).app)
     foreign: list[type] = []
     while type(inner) is not ExceptionMiddleware:
         foreign.append(type(inner))
@@ -97,7 +102,7 @@ def examine(stack: Any, router: Any) -> Stack:
     if inside is not router:
         raise NotCompiled("the application's router is wrapped")
     chain: Any = _raise
-    for middleware in (exceptions, telemetry, errors):
+    for middleware in (exceptions, *reversed(outer)):
         link = copy.copy(middleware)
         link.app = chain
         chain = link
