@@ -92,14 +92,15 @@ def sift(
     new: dict[str, str] = {}
     dialects: dict[str, str] = {}
     for function, text in found.items():
-        if text is None or text in recorded.get(function, {}):
-            continue
+        before = None if text is None else recorded.get(function, {}).get(text)
         told = next((variant for variant in variants() if variant.tells_of(function, release)), None)
-        if told is None:
-            yield function, text
-        if told is None or not record:
-            continue
-        new[function], dialects[function] = text, told.dialect
+        if text is None or (before is None and told is None):
+            yield function, text or "is no Python function"
+        elif told is not None and told.dialect != before:
+            if record and before is None:
+                new[function], dialects[function] = text, told.dialect
+            else:
+                yield function, f"{text}: recorded as {before}, told of as {told.dialect}"
     if new:
         known.record(new, dialects)
         print(f"{package} {release}: {len(new)} recorded")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from fastapi import params
 from fastapi.dependencies import models, utils
@@ -38,8 +39,7 @@ class Tree:
         self._overrides = overrides
         self._known_security = known_security
         reading = known.behaves(f"{fields.UTILS}:request_body_to_args")
-        if form and reading == "form-names":
-            raise NotCompiled("a form, in a release of FastAPI that reads it with all parameters' names")
+        self._named_forms = form and reading == "form-names"
         # Of JSON, too, FastAPI's own code makes the arguments.
         self._whole_bodies = reading == "null-is-absent"
         self._param_names: dict[str, set[str]] = {}
@@ -104,7 +104,7 @@ class Tree:
         key = models._get_cache_key(dependant=declared, uses_scopes_cache=self._uses_scopes)
         self.nodes.append(
             Node(
-                dependant=dependant,
+                dependant=self._named(dependant) if self._named_forms else dependant,
                 call=dependant.call,
                 kind=kind,
                 names=tuple(names),
@@ -123,6 +123,12 @@ class Tree:
             )
         )
         return place
+
+    def _named(self, dependant: Dependant) -> Dependant:
+        """`dependant` with the names of all parameters, which FastAPI's own code needs to read a form."""
+        named: Any = copy.copy(dependant)
+        named._request_param_names = self._param_names
+        return cast(Dependant, named)
 
     def _overridden(self, declared: Dependant) -> Dependant:
         """What FastAPI makes of a dependency while overrides are in force, be it overridden or not."""

@@ -302,7 +302,8 @@ def record(new: Mapping[str, str], dialects: Mapping[str, str]) -> None:
     """Adds fingerprints by function; `dialects`: of those that behave otherwise than the newest release's."""
     known = {name: dict(prints) for name, prints in recorded().items()}
     for name, text in new.items():
-        known.setdefault(name, {}).setdefault(text, dialects.get(name, NEWEST))
+        prints = known.setdefault(name, {})
+        prints[text] = dialects.get(name, prints.get(text, NEWEST))
     lines = [f"{name} {text} {word}\n" for name, prints in known.items() for text, word in prints.items()]
     RECORDED.write_text("".join(sorted(lines)))
     recorded.cache_clear()

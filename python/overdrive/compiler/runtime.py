@@ -194,6 +194,13 @@ def _form_arguments(dependant: Dependant, body: Any, embed: bool) -> Awaitable[t
     return utils.request_body_to_args(body_fields=dependant.body_params, received_body=body, embed_body_fields=embed)
 
 
+def _named_form_arguments(dependant: Any, body: Any, embed: bool) -> Awaitable[tuple[dict[str, Any], list[Any]]]:
+    names = {"known_param_names": dependant._request_param_names["form"]}
+    return utils.request_body_to_args(
+        body_fields=dependant.body_params, received_body=body, embed_body_fields=embed, **names
+    )
+
+
 def _endpoint_context(route: Route, method: str, root_path: str) -> Any:
     context = routing._extract_endpoint_context(route.endpoint)
     if route.path:
@@ -283,7 +290,8 @@ class Runtime:
         self.is_json = _is_json
         self.json_error = _json_error
         self.read_form = _read_form
-        self.form_arguments = _form_arguments
+        named_forms = known.behaves("fastapi.dependencies.utils:request_body_to_args") == "form-names"
+        self.form_arguments = _named_form_arguments if named_forms else _form_arguments
         self.body_error = _body_error
         self.client_disconnect = ClientDisconnect
         self.raise_innermost = _raise_innermost
