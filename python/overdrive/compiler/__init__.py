@@ -27,7 +27,7 @@ from overdrive.compiler.mounts import WITHIN, Mounts
 from overdrive.compiler.mounts import entry as mount_entry
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
-from overdrive.compiler.stack import PlannedRouter, Stack, examine
+from overdrive.compiler.stack import HAS_TELEMETRY, PlannedRouter, Stack, examine
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,8 @@ def compile_in_steps(
     reason, stack = None, None
     off = known.features_off()
     yield
-    if app._native_telemetry.enabled():
+    telemetry = getattr(app, "_native_telemetry", None)
+    if telemetry is not None and telemetry.enabled():
         reason = "FastAPI's telemetry is on"
     try:
         for feature in ("routing", "operations", "dependencies"):
@@ -240,16 +241,15 @@ def _if_same(found: Any, known: Any) -> Any:
 
 def _watched() -> list[tuple[dict[str, Any], str, Any, str]]:
     """The globals that plans depend on and that others set: telemetry's providers, and functions that tests replace."""
-    import opentelemetry._logs._internal as logs
-    import opentelemetry.metrics._internal as metrics
-    import opentelemetry.trace as trace
+    watched: list[tuple[Any, str, str]] = [(json, "loads", "json.loads was replaced")]
+    if HAS_TELEMETRY:
+        import opentelemetry._logs._internal as logs
+        import opentelemetry.metrics._internal as metrics
+        import opentelemetry.trace as trace
 
-    return [
-        (vars(module), name, getattr(module, name), reason)
-        for module, name, reason in (
+        watched += [
             (trace, "_TRACER_PROVIDER", "OpenTelemetry is active"),
             (metrics, "_METER_PROVIDER", "OpenTelemetry is active"),
             (logs, "_LOGGER_PROVIDER", "OpenTelemetry is active"),
-            (json, "loads", "json.loads was replaced"),
-        )
-    ]
+        ]
+    return [(vars(module), name, getattr(module, name), reason) for module, name, reason in watched]

@@ -57,7 +57,7 @@ class Node:
 
     kind: "coroutine", "sync", "generator" or "async_generator".
     names: of all its arguments, in their order.
-    of_form: places of the arguments that come from a form.
+    of_form: places of the arguments that FastAPI's own code takes from a form, or in some releases from any body.
     parent, argument: which node receives its value, and where; None: nobody does.
     specials: arguments that are not read from the request, and their places.
     presented: for a security scheme: the attribute of the request and the key that it looks at.

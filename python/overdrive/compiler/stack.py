@@ -7,19 +7,25 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi._body_limit import AppBodyLimitMiddleware
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
-from fastapi.telemetry._asgi import ExceptionTelemetryMiddleware
 from starlette._exception_handler import wrap_app_handling_exceptions
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from overdrive._overdrive import Plans
 from overdrive.answering import answering
+from overdrive.compiler import limits
 from overdrive.compiler.middleware import App, Layer, Passage, around, layers
 from overdrive.compiler.spec import NotCompiled
 from overdrive.compiler.within import within
+
+try:
+    from fastapi.telemetry._asgi import ExceptionTelemetryMiddleware
+except ImportError:
+    # Before FastAPI 0.142.
+    HAS_TELEMETRY = False
+else:
+    HAS_TELEMETRY = True
 
 RAISED = "overdrive.raised"
 # More than anybody has: a chain that goes round.
@@ -85,14 +91,13 @@ def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
         NotCompiled: there is something in it that plans do not know.
     """
     errors = _expect(stack, ServerErrorMiddleware)
-    telemetry = _expect(errors.app, ExceptionTelemetryMiddleware)
-    inner: Any = _expect(telemetry.app, AppBodyLimitMiddleware).app
+    inner, outer = errors.app, [errors]
+    if HAS_TELEMETRY:
+        outer.append(_expect(inner, ExceptionTelemetryMiddleware))
+        inner = outer[-1].app
     limit = None
-    if type(inner) is RequestBodyLimitMiddleware:
-        limiter: Any = inner
-        limit = limiter.max_body_size
-        # Within it FastAPI's own turns groups of errors into one.
-        inner = limiter.app.app
+    if limits.HAS_LIMITS:
+        limit, inner = limits.limited_inside(_expect(inner, limits.AppBodyLimitMiddleware).app)
     foreign: list[Any] = []
     while type(inner) is not ExceptionMiddleware:
         foreign.append(inner)
@@ -109,8 +114,8 @@ def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
     passage = Passage(foreign if known is not None else [])
     around_routes = around([exceptions], _raise)
     # The exceptions that no handler takes pass the user's middleware by; the answers of handlers go through it.
-    unanswered = around([errors, telemetry], around_routes)
-    answered = around([errors, telemetry], _Within(passage, around_routes))
+    unanswered = around(outer, around_routes)
+    answered = around(outer, _Within(passage, around_routes))
 
     async def raise_through(
         scope: Scope, receive: Any, send: Send, request: Any, error: Exception, progress: Progress, headers: Any
@@ -124,7 +129,7 @@ def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
 
     handlers = (exceptions._exception_handlers, exceptions._status_handlers)
     kinds = [type(one) for one in foreign]
-    own = (exceptions, telemetry, errors)
+    own = (exceptions, *reversed(outer))
     return Stack(handlers, limit, kinds, known, exits, own, raise_through, passage)
 
 
