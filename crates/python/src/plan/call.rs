@@ -18,7 +18,7 @@ use super::input::Input;
 use super::reply::Reply;
 use super::respond::Outgoing;
 use super::table::{Plan, Plans, Reads};
-use super::wire::Wire;
+use super::wire::{Place, Wire};
 use crate::asgi::http::Read;
 use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
@@ -175,14 +175,18 @@ impl Call {
         let awaitable = Python::attach(|py| {
             let (receive, send) = self.wire.channel(py)?;
             let (scope, request, error) = (self.scope(py)?, self.request(py)?, error.into_value(py));
-            let awaitable = match self.wire.engine() {
-                Some(_) => {
+            let awaitable = match self.wire.place() {
+                Place::Application => {
                     let progress = (started, self.wire.has_started());
                     let arguments = (scope, receive, send, request, error, progress, self.given_headers(py));
                     self.plans().raise_through.bind(py).call1(arguments)?
                 }
+                Place::Handlers => {
+                    let raise = self.plans().raise_within.bind(py);
+                    raise.call1((scope, receive, send, request, error, started))?
+                }
                 // The application's stack stands around us.
-                None => {
+                Place::Router => {
                     let raise = self.plans().runtime.raise_innermost.bind(py);
                     raise.call1((scope, receive, send, request, error, started))?
                 }

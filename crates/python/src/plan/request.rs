@@ -6,6 +6,7 @@ use pyo3::types::{PyDict, PyString};
 use super::call::{Call, get_or_try_init};
 use super::exits::Stacks;
 use super::table::Plan;
+use super::wire::Place;
 
 impl Call {
     /// The one `Request` of this request.
@@ -37,11 +38,11 @@ impl Call {
             }
             let stacks = self.stacks(py)?;
             let parameters = self.input.path_parameters(py)?;
-            if self.wire.is_outermost() {
-                if !plans.root_path.is_empty() {
-                    scope.set_item(pyo3::intern!(py, "root_path"), &plans.root_path)?;
-                }
-                scope.set_item(pyo3::intern!(py, "app"), &plans.application)?;
+            let place = self.wire.place();
+            if place == Place::Application {
+                plans.enter_application(py, &scope)?;
+            }
+            if place != Place::Router {
                 scope.set_item(pyo3::intern!(py, "starlette.exception_handlers"), &plans.handlers)?;
                 scope.set_item(pyo3::intern!(py, "fastapi_middleware_astack"), &stacks.file)?;
             }
@@ -81,7 +82,7 @@ impl Call {
     }
 
     pub(super) fn root_path(&self) -> &str {
-        if !self.wire.is_outermost() {
+        if self.wire.place() != Place::Application {
             // The application has put its own into the scope.
             return self.wire.root_path();
         }

@@ -15,7 +15,7 @@ use super::call::Call;
 use super::exits::Which;
 use super::input::Input;
 use super::table::Plans;
-use super::wire::{Asgi, Wire};
+use super::wire::{Asgi, Place, Wire};
 use super::{UNCONVERTIBLE, convert_path, route_path};
 use crate::host::steps::Steps;
 
@@ -45,11 +45,15 @@ impl Call {
             let (receive, send) = self.wire.channel(py)?;
             let plans = self.plans();
             let (scope, socket, error) = (self.scope(py)?, self.request(py)?, error.into_value(py));
-            let awaitable = if self.wire.is_outermost() {
-                let arguments = (scope, receive, send, socket, error, (false, false), self.given_headers(py));
-                plans.raise_through.bind(py).call1(arguments)?
-            } else {
-                plans.runtime.raise_innermost.bind(py).call1((scope, receive, send, socket, error, false))?
+            let arguments = (scope, receive, send, socket, error, false);
+            let awaitable = match self.wire.place() {
+                Place::Application => {
+                    let (scope, receive, send, socket, error, _) = arguments;
+                    let arguments = (scope, receive, send, socket, error, (false, false), self.given_headers(py));
+                    plans.raise_through.bind(py).call1(arguments)?
+                }
+                Place::Handlers => plans.raise_within.bind(py).call1(arguments)?,
+                Place::Router => plans.runtime.raise_innermost.bind(py).call1(arguments)?,
             };
             PyResult::Ok(awaitable.unbind())
         })?;
@@ -59,13 +63,12 @@ impl Call {
 
 /// The steps of a WebSocket that a plan serves, or the reason why the application's own code has to.
 ///
-/// `is_outermost`: the scope is the server's, and nothing of the application's stands around.
 pub(crate) fn begin(
     plans: &Bound<'_, Plans>,
     scope: &Bound<'_, PyDict>,
     receive: &Bound<'_, PyAny>,
     send: &Bound<'_, PyAny>,
-    is_outermost: bool,
+    place: Place,
 ) -> PyResult<Result<Steps, String>> {
     let py = plans.py();
     let table = plans.get();
@@ -76,7 +79,8 @@ pub(crate) fn begin(
         scope.get_item(name)?.map_or(Ok(String::new()), |value| value.extract())
     };
     let (path, root_path) = (text(pyo3::intern!(py, "path"))?, text(pyo3::intern!(py, "root_path"))?);
-    let root_path = if is_outermost && !table.root_path.is_empty() { table.root_path.clone() } else { root_path };
+    let root_path =
+        if place == Place::Application && !table.root_path.is_empty() { table.root_path.clone() } else { root_path };
     if scope.get_item(pyo3::intern!(py, "path_params"))?.is_some_and(|given| given.is_truthy().unwrap_or(true)) {
         return Ok(Err("path parameters of a mount around the application".into()));
     }
@@ -96,7 +100,7 @@ pub(crate) fn begin(
         Err(reason) => return Ok(Err(reason)),
     };
     let Ok(parameters) = convert_path(py, &plan, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
-    let wire = Wire::Asgi(Asgi::websocket(scope, receive, send, &root_path, is_outermost));
+    let wire = Wire::Asgi(Asgi::websocket(scope, receive, send, &root_path, place));
     let call = Call::new(plans.clone().unbind(), plan, wire, Input::new(&query, headers, parameters));
     table.count_answered();
     Ok(Ok(Steps::new(call.baton.clone(), call.run_websocket())))
