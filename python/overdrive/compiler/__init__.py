@@ -27,7 +27,7 @@ from overdrive.compiler.mounts import WITHIN, Mounts
 from overdrive.compiler.mounts import entry as mount_entry
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
-from overdrive.compiler.stack import HAS_TELEMETRY, PlannedRouter, Stack, examine
+from overdrive.compiler.stack import HAS_TELEMETRY, Stack, examine
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class Compilation:
 
     @property
     def is_direct(self) -> bool:
-        """Whether the engine may hand requests to plans itself: they do what middleware stands before them."""
-        return self.stack is not None and self.stack.layers is not None
+        """Whether the engine may ask the plans first: they do what the middleware does, or know where it begins."""
+        return self.stack is not None and (self.stack.layers is not None or self.stack.outermost is not None)
 
     @property
     def has_middleware(self) -> bool:
@@ -66,17 +66,14 @@ class Compilation:
     def restrict(self, engine: Engine) -> None:
         """Withholds from an application what its middleware would not see: Starlette compresses no file that the
         server reads itself."""
-        if self.stack is not None and any(issubclass(kind, GZipMiddleware) for kind in self.stack.foreign):
+        if self.stack is not None and any(isinstance(one, GZipMiddleware) for one in self.stack.foreign):
             engine.withhold("http.response.pathsend")
 
     def install(self) -> None:
-        """Puts the plans into the application's stack, in the place of its router."""
+        """Puts the plans into the application's stack, below the user's middleware."""
         if self.stack is None or self.plans is None:
             return
-        place = self.stack.exits
-        planned = place.app if isinstance(place.app, PlannedRouter) else PlannedRouter(place.app)
-        planned.plans = self.plans
-        place.app = planned
+        self.stack.install(self.plans)
 
     @property
     def operations(self) -> int:
@@ -215,6 +212,9 @@ def compile_in_steps(
         default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
         default_validation_handler=_if_same(by_class.get(RequestValidationError), request_validation_exception_handler),
         raise_through=stack.raise_through,
+        raise_within=stack.raise_within,
+        raise_outermost=stack.raise_outermost,
+        outermost=stack.outermost,
         layers=stack.layers or [],
         passage=stack.passage,
         route_lists=[routes for _, routes in lists],

@@ -20,6 +20,7 @@ use super::http::{Answer, Exchange, HttpRequestCall, RequestLine, request_line};
 use super::scope::{Head, ScopeTemplates, address_object, forwarded, full_path};
 use super::settings::EngineSettings;
 use super::side_channel::{Record, SideChannel};
+use super::through::ThroughMiddleware;
 use super::websocket::{ClientDisconnected, Session, WebSocketCall};
 use crate::host::Host;
 use crate::host::coroutine;
@@ -254,17 +255,15 @@ impl Bridge {
                 Ok(self.planned(call))
             }
             Ok(Chosen::Application) => {
-                let line = &exchange.line;
-                let head = Head {
-                    version: line.version,
-                    uri: &line.uri,
-                    headers: &parts.headers,
-                    scheme: peer.scheme,
-                    client: &peer.client,
-                    server: &peer.server,
-                };
-                let scope = exchange.new_scope(py, &head);
+                let scope = Arriving { exchange: &exchange, headers: &parts.headers, peer: &peer }.scope(py);
                 scope.map(|scope| Box::new(HttpRequestCall::new(&exchange, scope)) as _)
+            }
+            Ok(Chosen::Middleware(plans)) => {
+                let scope = Arriving { exchange: &exchange, headers: &parts.headers, peer: &peer }.scope(py);
+                scope.and_then(|scope| {
+                    plans.get().enter_application(py, &scope)?;
+                    Ok(Box::new(ThroughMiddleware::new(&exchange, scope, plans)) as _)
+                })
             }
             Err(error) => Err(error),
         };
@@ -356,6 +355,8 @@ enum Chosen {
     /// It has its answer.
     Answered,
     Plan(Py<Plans>, Arc<Plan>, Converted, Option<Box<Within>>),
+    /// To wait below the user's middleware, where the request enters.
+    Middleware(Py<Plans>),
     /// Nothing: it is the application's.
     Application,
 }
@@ -389,6 +390,7 @@ fn plan_within(
         Ok(()) if exchange.record().is_some_and(Record::is_unreadable) => {
             Destination::Stock("bytes that no plan reads")
         }
+        Ok(()) if plans.outermost.is_some() => return Ok(Chosen::Middleware(handle.clone_ref(py))),
         Ok(()) => match layer_ahead(py, plans, arriving)? {
             Ahead::Nothing => plans.find(line.method.as_str(), at.path, sent),
             Ahead::Answer(reply) => return answer(py, counting, exchange, reply),

@@ -14,7 +14,7 @@ use super::call::{Call, steps};
 use super::input::Input;
 use super::socket;
 use super::table::{Destination, Plans, Sent};
-use super::wire::{Asgi, Wire};
+use super::wire::{Asgi, Place, Wire};
 use super::{UNCONVERTIBLE, convert_path, route_path};
 use crate::host::awaitable::thrown;
 use crate::host::loop_bound::{Graveyard, LoopBound};
@@ -26,11 +26,12 @@ pub(crate) fn begin(
     scope: &Bound<'_, PyDict>,
     receive: &Bound<'_, PyAny>,
     send: &Bound<'_, PyAny>,
+    place: Place,
 ) -> PyResult<Result<PlanCoroutine, String>> {
     let py = plans.py();
     let table = plans.get();
     if scope.get_item(pyo3::intern!(py, "type"))?.is_some_and(|kind| kind.eq("websocket").unwrap_or(false)) {
-        let begun = socket::begin(plans, scope, receive, send, false)?;
+        let begun = socket::begin(plans, scope, receive, send, place)?;
         return Ok(begun.map(|steps| PlanCoroutine(LoopBound::new(Rc::new(steps), &table.graveyard))));
     }
     if let Err(reason) = table.hold(py) {
@@ -69,8 +70,10 @@ pub(crate) fn begin(
         Err(reason) => return Ok(Err(reason)),
     };
     let Ok(parameters) = convert_path(py, &plan, None, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
-    let wire = Wire::Asgi(Asgi::new(scope, receive, send, &method, &root_path));
+    let wire = Wire::Asgi(Asgi::new(scope, receive, send, &method, &root_path, place));
     let call = Call::new(plans.clone().unbind(), plan, wire, None, Input::new(&query, headers, parameters));
+    // Middleware looks at it afterwards: which route, which endpoint.
+    call.scope(py)?;
     table.count_answered();
     Ok(Ok(PlanCoroutine::new(steps(call), &table.graveyard)))
 }

@@ -19,7 +19,7 @@ use super::mount::Within;
 use super::reply::Reply;
 use super::respond::Outgoing;
 use super::table::{Plan, Plans, Reads};
-use super::wire::Wire;
+use super::wire::{Place, Wire};
 use crate::asgi::http::Read;
 use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
@@ -206,10 +206,17 @@ impl Call {
     ) -> PyResult<Py<PyAny>> {
         let plans = self.plans();
         let (scope, request, error) = (self.scope(py)?, self.request(py)?, error.into_value(py));
-        if !self.wire.is_outermost() {
+        match self.wire.place() {
+            Place::Application => {}
+            Place::Handlers => {
+                let raise = plans.raise_within.bind(py);
+                return Ok(raise.call1((scope, receive, send, request, error, started))?.unbind());
+            }
             // The application's stack stands around us.
-            let raise = plans.runtime.raise_innermost.bind(py);
-            return Ok(raise.call1((scope, receive, send, request, error, started))?.unbind());
+            Place::Router => {
+                let raise = plans.runtime.raise_innermost.bind(py);
+                return Ok(raise.call1((scope, receive, send, request, error, started))?.unbind());
+            }
         }
         let raise = match &self.within {
             None => plans.raise_through.bind(py).clone(),

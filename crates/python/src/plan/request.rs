@@ -7,6 +7,7 @@ use super::call::{Call, get_or_try_init};
 use super::exits::Stacks;
 use super::mount::Within;
 use super::table::Plan;
+use super::wire::Place;
 
 impl Call {
     /// The one `Request` of this request.
@@ -39,11 +40,12 @@ impl Call {
             let stacks = self.stacks(py)?;
             let parameters = self.input.path_parameters(py)?;
             let outermost = self.within.as_ref().map_or(plans, |within| within.outermost());
-            if self.wire.is_outermost() {
-                if !outermost.root_path.is_empty() {
-                    scope.set_item(pyo3::intern!(py, "root_path"), &outermost.root_path)?;
-                }
+            let place = self.wire.place();
+            if place == Place::Application {
+                outermost.enter_application(py, &scope)?;
                 scope.set_item(pyo3::intern!(py, "app"), &plans.application)?;
+            }
+            if place != Place::Router {
                 scope.set_item(pyo3::intern!(py, "starlette.exception_handlers"), &plans.handlers)?;
                 scope.set_item(pyo3::intern!(py, "fastapi_middleware_astack"), &stacks.file)?;
             }
@@ -83,7 +85,7 @@ impl Call {
         if let Some(within) = &self.within {
             return &within.root_path;
         }
-        if !self.wire.is_outermost() {
+        if self.wire.place() != Place::Application {
             // The application has put its own into the scope.
             return self.wire.root_path();
         }

@@ -22,6 +22,7 @@ use super::request::Parameters;
 use super::router::{self, Entry, Found, Router, Segment};
 use super::runtime::Runtime;
 use super::spec::{EntrySpec, PlanSpec};
+use super::wire::Place;
 use crate::host::ffi;
 use crate::host::loop_bound::Graveyard;
 
@@ -165,6 +166,13 @@ pub(crate) struct Plans {
     /// `async (scope, receive, send, request, error, (started, sent), headers)`: the way of an exception through the
     /// application's stack
     pub(crate) raise_through: Py<PyAny>,
+    /// `async (scope, receive, send, request, error, started)`: the same through what stands below the user's middleware
+    pub(crate) raise_within: Py<PyAny>,
+    /// `async (scope, receive, send, error, started)`: the same through what stands around the user's middleware
+    pub(crate) raise_outermost: Py<PyAny>,
+    /// The outermost middleware of the user's, where requests enter; `None` if plans apply it themselves, or if something
+    /// stands around it that has a say.
+    pub(crate) outermost: Option<Py<PyAny>>,
     /// Middleware of the user's that plans apply themselves.
     pub(crate) layers: Layers,
     /// `async (scope, receive, send, headers, application, begun)`: the way of any other answer through it
@@ -196,7 +204,7 @@ impl Plans {
     #[new]
     #[pyo3(signature = (
         *, runtime, entries, application, root_path, redirects, router, handlers, default_http_handler,
-        default_validation_handler, raise_through, layers, passage, route_lists, stack, globals, on_change,
+        default_validation_handler, raise_through, raise_within, raise_outermost, outermost, layers, passage, route_lists, stack, globals, on_change,
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
     fn new(
@@ -211,6 +219,9 @@ impl Plans {
         default_http_handler: Option<Py<PyAny>>,
         default_validation_handler: Option<Py<PyAny>>,
         raise_through: Py<PyAny>,
+        raise_within: Py<PyAny>,
+        raise_outermost: Py<PyAny>,
+        outermost: Option<Py<PyAny>>,
         layers: Vec<LayerSpec>,
         passage: Py<PyAny>,
         route_lists: Vec<Bound<'_, PyList>>,
@@ -254,6 +265,9 @@ impl Plans {
             default_http_handler,
             default_validation_handler,
             raise_through,
+            raise_within,
+            raise_outermost,
+            outermost,
             layers: Layers::new(py, layers)?,
             passage,
             on_change,
@@ -264,15 +278,23 @@ impl Plans {
         })
     }
 
-    /// The awaitable that answers an ASGI request by its plan, or `None` if FastAPI's own router has to.
+    /// The awaitable that answers an ASGI request by its plan, or `None` if FastAPI's own code has to.
+    ///
+    /// `handles`: it stands in the place of the exception handlers, not in the router's.
     fn call(
         this: &Bound<'_, Self>,
-        scope: &Bound<'_, PyDict>,
+        scope: &Bound<'_, PyAny>,
         receive: &Bound<'_, PyAny>,
         send: &Bound<'_, PyAny>,
+        handles: bool,
     ) -> PyResult<Option<PlanCoroutine>> {
         this.get().graveyard.empty();
-        match asgi::begin(this, scope, receive, send)? {
+        let place = if handles { Place::Handlers } else { Place::Router };
+        let begun = match scope.cast::<PyDict>() {
+            Ok(scope) => asgi::begin(this, scope, receive, send, place)?,
+            Err(_) => Err("a scope that is no dict".to_owned()),
+        };
+        match begun {
             Ok(planned) => Ok(Some(planned)),
             Err(reason) => {
                 this.get().count_handed_over(&reason);
@@ -296,6 +318,9 @@ impl Plans {
         visit.call(&self.router_object)?;
         visit.call(&self.handlers)?;
         visit.call(&self.raise_through)?;
+        visit.call(&self.raise_within)?;
+        visit.call(&self.raise_outermost)?;
+        visit.call(&self.outermost)?;
         self.layers.traverse(visit)?;
         visit.call(&self.passage)?;
         visit.call(&self.on_change)
@@ -409,6 +434,14 @@ impl Plans {
         {
             error.write_unraisable(py, None);
         }
+    }
+
+    /// What the application itself puts into a scope.
+    pub(crate) fn enter_application(&self, py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<()> {
+        if !self.root_path.is_empty() {
+            scope.set_item(pyo3::intern!(py, "root_path"), &self.root_path)?;
+        }
+        scope.set_item(pyo3::intern!(py, "app"), &self.application)
     }
 
     /// `path`: as scopes have it behind the root path.
