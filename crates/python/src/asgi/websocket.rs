@@ -24,6 +24,7 @@ use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
 use crate::plan::socket;
 use crate::plan::table::Plans;
+use crate::plan::wire::Place;
 use crate::watch::RequestClock;
 
 /// The state of one WebSocket, shared by its coroutine, its `receive` and `send`, and its connection.
@@ -445,7 +446,7 @@ impl Request for WebSocketCall {
         }
         if let Some(plans) = &self.plans {
             let plans = plans.bind(py);
-            match socket::begin(plans, self.scope.bind(py), &receive, &send, true)? {
+            match socket::begin(plans, self.scope.bind(py), &receive, &send, Place::Application)? {
                 Ok(steps) => {
                     session.answered_by("plan".to_owned());
                     return Ok(Begun::Steps(steps));

@@ -1,6 +1,5 @@
 //! Stalls: times in which the loop did one thing and nothing else.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
 use super::moment::Moment;
@@ -63,21 +62,6 @@ impl Stall {
         }
         self.samples.push(sample);
     }
-
-    /// The stack that stood for most of the looks, as far as its lines of the user's code go.
-    pub(crate) fn stack(&self, is_users: impl Fn(&Frame) -> bool) -> &[Frame] {
-        let mut counts: HashMap<&[Frame], (usize, &[Frame])> = HashMap::new();
-        let mut best: (usize, &[Frame]) = (0, &[]);
-        for sample in &self.samples {
-            let from = sample.stack.iter().position(&is_users).unwrap_or(0);
-            let counted = counts.entry(&sample.stack[from..]).or_insert((0, &sample.stack));
-            counted.0 += 1;
-            if counted.0 > best.0 {
-                best = *counted;
-            }
-        }
-        best.1
-    }
 }
 
 /// The stall that is under way, as the watcher's thread and the loop's share it. Locked for a few instructions, and only
@@ -107,17 +91,6 @@ mod tests {
 
     fn elsewhere() -> Stall {
         Stall::new(Culprit::Elsewhere(None), Moment::from_number(1))
-    }
-
-    #[test]
-    fn the_stack_most_often_seen_in_users_code_counts() {
-        let mut stall = elsewhere();
-        stall.add(seen(vec![frame("main.py", 1)]));
-        stall.add(seen(vec![frame("lib/re.py", 7), frame("main.py", 2)]));
-        stall.add(seen(vec![frame("lib/re.py", 8), frame("main.py", 2)]));
-        let stack = stall.stack(|frame| !frame.file.starts_with("lib/"));
-        assert_eq!(stack, [frame("lib/re.py", 7), frame("main.py", 2)]);
-        assert!(elsewhere().stack(|_| true).is_empty());
     }
 
     #[test]
