@@ -22,7 +22,7 @@ from overdrive.importer import import_from_string, summary, user_traceback
 from overdrive.listener import Listener
 
 COMPILE_MODES = ("auto", "off", "strict")
-WATCH_MODES = ("on", "off")
+WATCH_MODES = ("on", "strict", "off")
 LIFESPANS = ("auto", "on", "off")
 
 _TLS = "TLS is not served; put a proxy in front that does"

@@ -103,6 +103,7 @@ class Server:
         config = self.config
         self._listener = listener = Listener(sockets, "") if sockets is not None else config.bind()
         self.lifespan = Lifespan(config.loaded_app, config.lifespan)
+        self.engine = self._attach(self.lifespan)
         await self._unless_forced(self.lifespan.startup())
         if self._force_exit:
             return
@@ -113,24 +114,10 @@ class Server:
         except StartupError:
             await self._unless_forced(self.lifespan.shutdown())
             raise
-        if config.limit_max_requests is not None:
-            self._request_limit = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)
-        if config.watch != "off":
-            self.watch = LoopWatch(config.watch_threshold)
-        self.engine = Engine(
-            config.loaded_app,
-            asyncio.get_running_loop(),
-            config.engine_settings(self._request_limit),
-            # Not the lifespan task's: what it sets there, requests do not see under uvicorn either.
-            context=contextvars.copy_context(),
-            state=self.lifespan.state,
-            on_request_limit=self._request_limit_reached,
-            watch=self.watch.engine if self.watch is not None else None,
-        )
-        self.engine.attach()
         self.routes = CompiledRoutes(config.loaded_app, self.engine, config.compile)
         try:
-            self.routes.start()
+            with self.watch.suspended() if self.watch is not None else contextlib.nullcontext():
+                self.routes.start()
         except StartupError:
             await self._unless_forced(self.lifespan.shutdown())
             raise
@@ -141,6 +128,28 @@ class Server:
         if sockets is None:
             log_address(listener.address)
         self.started = True
+
+    def _attach(self, lifespan: Lifespan) -> Engine:
+        """The engine on the running loop: before the application starts, as that is watched, too."""
+        config = self.config
+        if config.limit_max_requests is not None:
+            self._request_limit = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)
+        if config.watch != "off":
+            self.watch = LoopWatch(config.watch_threshold, strict=config.watch == "strict")
+        engine = Engine(
+            config.loaded_app,
+            asyncio.get_running_loop(),
+            config.engine_settings(self._request_limit),
+            # Not the lifespan task's: what it sets there, requests do not see under uvicorn either.
+            context=contextvars.copy_context(),
+            state=lifespan.state,
+            on_request_limit=self._request_limit_reached,
+            watch=self.watch.engine if self.watch is not None else None,
+        )
+        engine.attach()
+        if self.watch is not None:
+            self.watch.start(asyncio.get_running_loop())
+        return engine
 
     async def main_loop(self) -> None:
         """Waits until the server is told to stop."""
@@ -228,6 +237,8 @@ class Server:
                 self.routes.stop()
             if self.engine is not None:
                 self.engine.close()
+            if self.watch is not None:
+                self.watch.stop()
             if self.lifespan is not None:
                 self.lifespan.cancel()
             if self._listener is not None:

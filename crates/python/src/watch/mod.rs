@@ -7,11 +7,12 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 
 mod clock;
+mod collector;
 pub(crate) mod detector;
 mod machine;
 pub(crate) mod moment;
@@ -23,6 +24,7 @@ mod stack;
 mod stall;
 
 pub(crate) use clock::RequestClock;
+use collector::Collector;
 use machine::Schedule;
 use moment::Moment;
 use pulse::Pulse;
@@ -43,6 +45,9 @@ pub(crate) struct Shared {
     lost: AtomicU64,
     /// How often the watcher itself was kept from running.
     slow_machine: AtomicU64,
+    collector: Collector,
+    /// Nobody is to be blamed at the moment: the server itself has the loop.
+    suspended: AtomicBool,
     /// The frames below those of whatever the loop runs: the loop's own, and of those who run it. [`UNKNOWN`] until then.
     loop_depth: AtomicUsize,
 }
@@ -59,6 +64,8 @@ impl Shared {
             delayed_before: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             slow_machine: AtomicU64::new(0),
+            collector: Collector::default(),
+            suspended: AtomicBool::new(false),
             loop_depth: AtomicUsize::new(UNKNOWN),
         }
     }
@@ -95,6 +102,8 @@ pub(crate) struct Watch {
     describe: Py<PyAny>,
     /// Called with each stall once it is over.
     on_stall: Py<PyAny>,
+    /// The context variable that says whose a context is: the place of a route, or the line of a request.
+    origin: Py<PyAny>,
     /// Has the loop call [`Watch::settle`] soon.
     schedule_settling: RefCell<Option<Rc<dyn Fn()>>>,
     /// The place of what has no route.
@@ -112,7 +121,7 @@ struct Aftermath {
 }
 
 impl Watch {
-    fn new(shared: Arc<Shared>, describe: Py<PyAny>, on_stall: Py<PyAny>) -> Rc<Watch> {
+    fn new(shared: Arc<Shared>, describe: Py<PyAny>, on_stall: Py<PyAny>, origin: Py<PyAny>) -> Rc<Watch> {
         Rc::new(Watch {
             shared,
             index: RefCell::default(),
@@ -124,6 +133,7 @@ impl Watch {
             last: Cell::new(Moment::NONE),
             describe,
             on_stall,
+            origin,
             schedule_settling: RefCell::default(),
             unrouted: Cell::new(None),
         })
@@ -253,11 +263,15 @@ impl Watch {
     /// A silence that began at `began` is over. Gives how long it was, if it was a stall.
     fn over(&self, began: Moment, now: Moment, name: impl FnOnce(&mut Culprit)) -> Option<u64> {
         self.pulse().set_stalled(false);
+        if self.shared.suspended.load(Ordering::Relaxed) {
+            return None;
+        }
         let seen = self.shared.under_way.lock().take();
         let seen = seen.filter(|stall| stall.began == began);
         let was_seen = seen.is_some();
         let mut stall = seen.unwrap_or_else(|| Stall::new(Culprit::Elsewhere(None), began));
         stall.ended = now;
+        stall.collected = self.shared.collector.within(began, now);
         if !was_seen {
             // The watcher did not get to it; what it keeps in mind is kept in mind here, too.
             let own = self.shared.loops_own(stall.duration(), &self.schedule);
