@@ -11,6 +11,7 @@ import click
 
 from overdrive import interface, loops
 from overdrive._overdrive import __version__
+from overdrive.errors import STALLED
 from overdrive.config import COMPILE_MODES, ELSEWHERE, LIFESPANS, WATCH_MODES
 from overdrive.logging import LEVELS
 from overdrive.main import run

@@ -17,7 +17,7 @@ from types import FrameType
 
 from overdrive._overdrive import Engine
 from overdrive.config import Config
-from overdrive.errors import STARTUP_FAILURE, StartupError
+from overdrive.errors import STALLED, STARTUP_FAILURE, StartupError
 from overdrive.lifespan import Lifespan
 from overdrive.listener import Listener
 from overdrive.plans import CompiledRoutes
@@ -246,6 +246,11 @@ class Server:
             self._loop = None
         if was_started:
             _log_process("Finished server process [%s]", process)
+        if self.watch is not None and self.watch.strict and self.watch.stalls.count:
+            logger.error(
+                "%d stall(s) of the event loop, which --watch strict takes for an error.", self.watch.stalls.count
+            )
+            raise SystemExit(STALLED)
 
     def _log_counts(self, engine: Engine) -> None:
         """What would explain a slow application, on level debug."""

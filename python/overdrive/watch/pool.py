@@ -52,7 +52,9 @@ class Shortage:
     requests: tuple[tuple[str, int], ...]
 
     def __str__(self) -> str:
-        text = f"the thread pool is full: {self.threads} threads are taken, {self.waiting} call{_s(self.waiting)} waiting"
+        text = (
+            f"the thread pool is full: {self.threads} threads are taken, {self.waiting} call{_s(self.waiting)} waiting"
+        )
         text += f", for {self.seconds:.1f} s now"
         if self.is_stuck:
             text += ", and nothing has moved: it may be a deadlock"

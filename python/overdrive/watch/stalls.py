@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +47,8 @@ class Stalls:
         self._level = logging.ERROR if strict else logging.WARNING
         self.places: dict[Any, Place] = {}
         self.count = 0
+        # Called with each stall, as the engine tells of it.
+        self.listeners: list[Callable[[dict[str, Any]], object]] = []
         self._lock = threading.Lock()
         self._telling = Telling()
 
@@ -57,10 +59,20 @@ class Stalls:
 
     def add(self, stall: dict[str, Any]) -> None:
         """Counts a stall that the engine tells of, and logs it unless the place was told of just now."""
+        for listener in self.listeners:
+            listener(stall)
         stack = usual_stack([stack for _, stack in stall["samples"]])
         found = blame(stack)
         route = stall["route"]
-        where = COLLECTOR if is_collectors(stall) else f"{route[0]} {route[1]}" if route else "a WebSocket" if stall["line"] else outside(stall["task"])
+        where = (
+            COLLECTOR
+            if is_collectors(stall)
+            else f"{route[0]} {route[1]}"
+            if route
+            else "a WebSocket"
+            if stall["line"]
+            else outside(stall["task"])
+        )
         if where == COLLECTOR:
             found = None
         key = (where, found.frame[:2] if found else None)
@@ -78,7 +90,7 @@ class Stalls:
             place.delayed += stall["delayed"]
             untold = self._telling.due(key)
         if untold is not None:
-            logger.log(self._level, "%s", line(stall, found, untold))
+            logger.log(self._level, "%s", line(stall, untold))
 
 
 def is_collectors(stall: dict[str, Any]) -> bool:
@@ -93,8 +105,9 @@ def outside(task: str | None) -> str:
     return f"the task {task}" if task else "a callback outside of requests"
 
 
-def line(stall: dict[str, Any], found: Blame | None, untold: int) -> str:
+def line(stall: dict[str, Any], untold: int) -> str:
     """A stall in one line: who, for how long, who waited, and where."""
+    found = blame(usual_stack([stack for _, stack in stall["samples"]]))
     who = stall["line"] or outside(stall["task"])
     endpoint = f" ({stall['route'][2]})" if stall["route"] and stall["route"][2] else ""
     text = f"{who}{endpoint} blocked the event loop for {stall['seconds'] * 1000:.0f} ms"
