@@ -193,6 +193,9 @@ class Watch:
     def collections(self) -> tuple[int, float, float]:
         """How often the garbage collector ran, for how many seconds in all, and at the longest."""
 
+    def pause(self, seconds: float) -> None:
+        """Waits without the GIL, and leaves it to those who look at a stall."""
+
     def under_way(self) -> dict[str, Any] | None:
         """The stall that is going on, as far as it is known."""
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -57,6 +58,17 @@ impl PyWatch {
         (collector.runs.get(), seconds(collector.total.get()), seconds(collector.longest.get()))
     }
 
+    /// Waits for about so many seconds, without the GIL; and for as long as the detector waits for it, to see what keeps
+    /// the loop.
+    fn pause(&self, py: Python<'_>, seconds: f64) {
+        let ends = Instant::now() + Duration::from_secs_f64(seconds);
+        py.detach(|| {
+            while Instant::now() < ends || self.shared.is_stall_unseen() {
+                std::thread::sleep(ends.saturating_duration_since(Instant::now()).clamp(MOMENT, PATIENCE));
+            }
+        });
+    }
+
     /// The stall that is under way.
     fn under_way<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let stall = self.shared.under_way.lock().clone();
@@ -98,7 +110,12 @@ impl PyWatch {
 
     /// The watch of the calling thread's loop.
     pub(crate) fn on_loop(&self, py: Python<'_>) -> std::rc::Rc<Watch> {
-        Watch::new(self.shared.clone(), self.describe.clone_ref(py), self.on_stall.clone_ref(py), self.origin.clone_ref(py))
+        Watch::new(
+            self.shared.clone(),
+            self.describe.clone_ref(py),
+            self.on_stall.clone_ref(py),
+            self.origin.clone_ref(py),
+        )
     }
 }
 
@@ -193,3 +210,7 @@ fn route<'py>(py: Python<'py>, route: &Route) -> PyResult<Bound<'py, PyDict>> {
     dict.set_item("longest_latency", seconds(route.latency.longest()))?;
     Ok(dict)
 }
+
+const MOMENT: Duration = Duration::from_millis(5);
+/// [`PyWatch::pause`] looks up so often.
+const PATIENCE: Duration = Duration::from_millis(50);
