@@ -8,7 +8,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -47,8 +46,8 @@ def line_of(mark: str) -> int:
 
 
 @pytest.fixture(scope="module", params=["auto", "off"], ids=["compiled", "stock"])
-def gallery(request: pytest.FixtureRequest, serve_once: Serve) -> Iterator[Served]:
-    yield serve_once("gallery:app", "--compile", request.param, "--report", app_dir=APPS)
+def gallery(request: pytest.FixtureRequest, serve_once: Serve) -> Served:
+    return serve_once("gallery:app", "--compile", request.param, "--report", app_dir=APPS)
 
 
 def get(served: Served, path: str) -> httpx.Response:

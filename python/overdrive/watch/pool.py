@@ -52,7 +52,8 @@ class Shortage:
     requests: tuple[tuple[str, int], ...]
 
     def __str__(self) -> str:
-        text = f"the thread pool is full: {self.threads} thread{_s(self.threads)} taken, {self.waiting} call{_s(self.waiting)} waiting"
+        text = f"the thread pool is full: {self.threads} thread{_s(self.threads)} taken"
+        text += f", {self.waiting} call{_s(self.waiting)} waiting"
         text += f", for {self.seconds:.1f} s now"
         if self.is_stuck:
             text += ", and nothing has moved: it may be a deadlock"

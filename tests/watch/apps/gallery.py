@@ -3,7 +3,8 @@
 The comment at the end of a line is what a test looks it up by: the line that is to be told of.
 """
 
-# ruff: noqa: ASYNC210, ASYNC251, RUF006: it is there for its faults.
+# It is there for its faults.
+# ruff: noqa: ASYNC210, ASYNC251, RUF006
 
 import asyncio
 import contextlib
