@@ -66,6 +66,8 @@ pub(crate) struct FileReader {
     due: VecDeque<Due>,
     /// The file may end before its part.
     to_its_end: bool,
+    /// It has ended before its part.
+    is_short: bool,
     sender: Sender<io::Result<Bytes>>,
     receiver: Receiver<io::Result<Bytes>>,
     stop: Rc<Stop>,
@@ -101,6 +103,7 @@ impl FileReader {
             parts: parts.into(),
             due: VecDeque::new(),
             to_its_end: false,
+            is_short: false,
             sender,
             receiver,
             stop: stop.clone(),
@@ -113,6 +116,10 @@ impl FileReader {
         if self.stop.is_stopped.get() {
             self.ended(FileEnd::Left);
             return Poll::Ready(Some(Err(io::ErrorKind::Interrupted.into())));
+        }
+        if self.is_short {
+            self.ended(FileEnd::Short);
+            return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
         }
         self.ask();
         let piece = match self.due.front_mut() {
@@ -135,9 +142,14 @@ impl FileReader {
                         self.ended(FileEnd::Sent);
                         return Poll::Ready(Some(Ok(piece)).filter(|piece| !piece.as_ref().is_ok_and(Bytes::is_empty)));
                     }
+                    Ok(piece) if !piece.is_empty() => {
+                        // What there is of it goes out before the end.
+                        self.is_short = true;
+                        return Poll::Ready(Some(Ok(piece)));
+                    }
                     Ok(_) => {
-                        self.ended(FileEnd::Short);
-                        return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+                        self.is_short = true;
+                        return self.poll_chunk(cx);
                     }
                     Err(error) => {
                         self.ended(FileEnd::Failed(error.raw_os_error()));

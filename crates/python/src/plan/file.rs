@@ -45,7 +45,6 @@ struct Shipment {
 enum Prepared {
     Shipment(Shipment),
     Refusal(Reply),
-    Odd,
 }
 
 impl Call {
@@ -99,10 +98,10 @@ impl Call {
                 self.wire.send_whole(&self.baton, reply).await?;
                 return Ok(Sent::Refusal);
             }
-            Prepared::Odd => return Ok(Sent::Nothing),
         };
         let exchange = self.wire.engine().expect("without an engine response objects send themselves");
         let length: u64 = parts.iter().map(length_of).sum();
+        let is_said = says(&headers, length);
         match opened {
             Opened::Odd => return Ok(Sent::Nothing),
             Opened::Failed(error) => {
@@ -110,11 +109,16 @@ impl Call {
                 return Err(Python::attach(|py| error_of(py, &error, &opening.get().path)));
             }
             Opened::Nothing => exchange.send_whole(status, headers, Bytes::new())?,
-            Opened::Content(content) if content.len() as u64 == length => {
+            Opened::Content(content) if content.len() as u64 == length && is_said => {
                 exchange.send_whole(status, headers, content)?;
             }
-            // It has changed within the moment.
-            Opened::Content(_) => return Ok(Sent::Nothing),
+            // The application has said another length, or the file has just changed: as much is sent as makes no difference.
+            Opened::Content(content) => {
+                exchange.begin_pieces(status, headers)?;
+                exchange.push_piece(content)?;
+                exchange.end_pieces()?;
+            }
+            Opened::File(_) if !is_said => return Ok(Sent::Nothing),
             Opened::File(_) if length == 0 || matches!(status.as_u16(), 204 | 304) => {
                 exchange.send_whole(status, headers, Bytes::new())?;
             }
@@ -167,21 +171,21 @@ impl Call {
             if !ranges.is_none() {
                 let (headers, parts): (Bound<'_, PyAny>, Vec<Bound<'_, PyAny>>) = ranges.extract()?;
                 let parts = parts.iter().map(part).collect::<PyResult<Vec<FilePart>>>()?;
-                return Ok(shipment(StatusCode::PARTIAL_CONTENT, raw_headers(&headers)?, parts));
+                let (status, headers) = (StatusCode::PARTIAL_CONTENT, raw_headers(&headers)?);
+                return Ok(Prepared::Shipment(Shipment { status, headers, parts }));
             }
         }
         let status = status_code(response.getattr(pyo3::intern!(py, "status_code"))?.extract()?)?;
         let headers = raw_headers(&response.getattr(pyo3::intern!(py, "raw_headers"))?)?;
-        Ok(shipment(status, headers, vec![FilePart::Range(0..size)]))
+        let parts = vec![FilePart::Range(0..size)];
+        Ok(Prepared::Shipment(Shipment { status, headers, parts }))
     }
 }
 
-/// Nothing is sent that would not be as long as the headers say.
-fn shipment(status: StatusCode, headers: Vec<(HeaderName, HeaderValue)>, parts: Vec<FilePart>) -> Prepared {
-    let length = parts.iter().map(length_of).sum::<u64>().to_string();
+/// Whether the headers say this length, and no other.
+fn says(headers: &[(HeaderName, HeaderValue)], length: u64) -> bool {
     let mut said = headers.iter().filter(|(name, _)| *name == CONTENT_LENGTH);
-    let is_right = said.next().is_some_and(|(_, value)| value.as_bytes() == length.as_bytes()) && said.next().is_none();
-    if is_right { Prepared::Shipment(Shipment { status, headers, parts }) } else { Prepared::Odd }
+    said.next().is_some_and(|(_, value)| value.as_bytes() == length.to_string().as_bytes()) && said.next().is_none()
 }
 
 fn part(part: &Bound<'_, PyAny>) -> PyResult<FilePart> {
@@ -252,8 +256,12 @@ impl Opening {
 
 impl Opening {
     fn open(&self) -> io::Result<Opened> {
+        let found = std::fs::metadata(&self.path)?;
+        if found.is_dir() {
+            return Err(io::Error::from_raw_os_error(IS_A_DIRECTORY));
+        }
         // To open a pipe would wait for its other end.
-        if !std::fs::metadata(&self.path)?.is_file() {
+        if !found.is_file() {
             return Ok(Opened::Odd);
         }
         let mut file = File::open(&self.path)?;
@@ -270,6 +278,9 @@ impl Opening {
         std::mem::take(&mut *self.opened.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+/// `EISDIR`, of Linux and of macOS.
+const IS_A_DIRECTORY: i32 = 21;
 
 /// A file up to this size, in bytes, is read where it is opened.
 const SMALL: u64 = 64 * 1024;

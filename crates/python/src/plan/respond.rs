@@ -167,9 +167,22 @@ impl Call {
                 Known::File => match self.send_file(&response).await? {
                     Sent::File(background) => background,
                     Sent::Refusal => None,
-                    Sent::Nothing => return self.let_speak(&response).await,
+                    Sent::Nothing => {
+                        let awaitable = Python::attach(|py| {
+                            let (receive, send) = self.wire.channel(py)?;
+                            let arguments = (response, self.scope(py)?, receive, send);
+                            PyResult::Ok(self.plans().runtime.speak_file.bind(py).call1(arguments)?.unbind())
+                        })?;
+                        return self.baton.wait_for(awaitable).await.map(drop);
+                    }
                 },
-                Known::Nothing => return self.let_speak(&response).await,
+                Known::Nothing => {
+                    let awaitable = Python::attach(|py| {
+                        let (receive, send) = self.wire.channel(py)?;
+                        PyResult::Ok(response.bind(py).call1((self.scope(py)?, receive, send))?.unbind())
+                    })?;
+                    return self.baton.wait_for(awaitable).await.map(drop);
+                }
             },
         };
         if let Some(background) = background {
@@ -177,15 +190,6 @@ impl Call {
             self.baton.wait_for(awaitable).await?;
         }
         Ok(())
-    }
-
-    /// Lets a response send itself.
-    async fn let_speak(&self, response: &Py<PyAny>) -> PyResult<()> {
-        let awaitable = Python::attach(|py| {
-            let (receive, send) = self.wire.channel(py)?;
-            PyResult::Ok(response.bind(py).call1((self.scope(py)?, receive, send))?.unbind())
-        })?;
-        self.baton.wait_for(awaitable).await.map(drop)
     }
 
     /// What a response object would do, if its class does it in a way that we know.
