@@ -107,12 +107,12 @@ def test_what_fails_in_a_stream_ends_it(streams: Pair, kind: str, after: int, ho
 @pytest.fixture
 def impatient(streams: Pair) -> Iterator[Pair]:
     """While silence is broken early."""
-    streams.same(post("/interval?seconds=0.2"))
+    streams.same(post("/interval?seconds=0.6"))
     yield streams
     streams.same(post("/interval?seconds=15"))
 
 
-@pytest.mark.parametrize("query", ["first=0.5", "then=0.5", "first=0.3&then=0.3"])
+@pytest.mark.parametrize("query", ["first=0.9", "then=0.9", "first=0.9&then=0.9"])
 def test_silence_is_broken_by_pings(impatient: Pair, query: str) -> None:
     impatient.check(case(get(f"/events/slow?{query}"), 200, ": ping"))
 
