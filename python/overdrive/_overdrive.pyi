@@ -128,6 +128,9 @@ class Engine:
     def set_plans(self, plans: Plans | None) -> None:
         """Lets compiled routes answer from now on; requests under way go on as they began."""
 
+    def withhold(self, extension: str) -> None:
+        """Announces an extension of ASGI ("http.response.pathsend") to HTTP requests no more."""
+
     def drain(self) -> asyncio.Future[None]:
         """Stops accepting, closes idle connections, lets each running request finish and then closes its connection;
         WebSockets are closed with 1012. The future is done when nothing is left, neither connections nor tasks."""
@@ -175,6 +178,8 @@ class Plans:
         default_http_handler: Callable[..., Any] | None,
         default_validation_handler: Callable[..., Any] | None,
         raise_through: Callable[..., Any],
+        layers: Sequence[Any],
+        passage: Callable[..., Any],
         route_lists: Sequence[list[Any]],
         stack: Any,
         globals: Sequence[tuple[dict[str, Any], str, Any, str]],
@@ -185,8 +190,10 @@ class Plans:
         entries: of `overdrive.compiler.spec.Entry`, in FastAPI's order.
         handlers: the exception handlers by class and by status.
         default_http_handler, default_validation_handler: FastAPI's own handlers, where they are in charge.
-        raise_through: `async (scope, receive, send, request, error, started)`, the way of an exception through the
-            application's middleware.
+        raise_through: `async (scope, receive, send, request, error, (started, sent), headers)`, the way of an exception
+            through the application's middleware.
+        layers: of `overdrive.compiler.middleware.Layer`, the outermost first; plans do what these do.
+        passage: an `overdrive.compiler.middleware.Passage`, the way of any other answer through the same middleware.
         route_lists: of all routers; plans hold as long as these are what they were.
         stack: the application's `middleware_stack`, which must stay the same, too.
         globals: `(globals, name, value, reason)` of variables that must be what they were for plans to answer, and

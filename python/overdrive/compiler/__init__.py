@@ -18,9 +18,10 @@ from fastapi.exception_handlers import http_exception_handler, request_validatio
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRouter
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import WebSocketRoute
 
-from overdrive._overdrive import Plans
+from overdrive._overdrive import Engine, Plans
 from overdrive.compiler import known, routes, sockets
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
@@ -52,8 +53,19 @@ class Compilation:
 
     @property
     def is_direct(self) -> bool:
-        """Whether the engine may hand requests to plans itself: no middleware of the user's stands before them."""
-        return self.stack is not None and not self.stack.foreign
+        """Whether the engine may hand requests to plans itself: they do what middleware stands before them."""
+        return self.stack is not None and self.stack.layers is not None
+
+    @property
+    def has_middleware(self) -> bool:
+        """Whether there is middleware of the user's: what it does not leave to plans goes through it, to plans within."""
+        return self.stack is not None and bool(self.stack.foreign)
+
+    def restrict(self, engine: Engine) -> None:
+        """Withholds from an application what its middleware would not see: Starlette compresses no file that the
+        server reads itself."""
+        if self.stack is not None and any(issubclass(kind, GZipMiddleware) for kind in self.stack.foreign):
+            engine.withhold("http.response.pathsend")
 
     def install(self) -> None:
         """Puts the plans into the application's stack, in the place of its router."""
@@ -132,7 +144,7 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         for feature in ("routing", "operations", "dependencies"):
             if feature in off:
                 raise NotCompiled(f"not the code we know: {off[feature]}")
-        stack = examine(app.middleware_stack, router)
+        stack = examine(app.middleware_stack, router, off)
         _examine_router(router)
     except NotCompiled as error:
         reason = str(error)
@@ -168,6 +180,8 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
         default_validation_handler=_if_same(by_class.get(RequestValidationError), request_validation_exception_handler),
         raise_through=stack.raise_through,
+        layers=stack.layers or [],
+        passage=stack.passage,
         route_lists=[routes for _, routes in lists],
         stack=app.middleware_stack,
         globals=_watched(),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette import responses
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import FileResponse, MalformedRangeHeader, PlainTextResponse, RangeNotSatisfiable, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 # Bytes, or a range of the file.
 Part = bytes | tuple[int, int]
@@ -49,10 +49,14 @@ def describe(response: FileResponse, found: os.stat_result) -> None:
         raise RuntimeError(f"File at path {response.path} is not a file.")
 
 
-def speak(response: FileResponse, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-    """Lets a response send itself, piece by piece: what is odd about it shows as with every server."""
-    extensions = {name: value for name, value in scope["extensions"].items() if name != "http.response.pathsend"}
-    return response({**scope, "extensions": extensions}, receive, send)
+def speaking(response: FileResponse) -> ASGIApp:
+    """The response as an application that sends it piece by piece: what is odd about it shows as with every server."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        extensions = {name: value for name, value in scope.get("extensions", {}).items() if name != "http.response.pathsend"}
+        await response({**scope, "extensions": extensions}, receive, send)
+
+    return application
 
 
 def asked(scope: Mapping[str, Any]) -> tuple[str, str | None, str | None]:

@@ -299,7 +299,7 @@ class Runtime:
         self.file = (FileResponse.__call__, files.SENDING) if own_files else None
         self.examine_file = files.examine
         self.describe_file = files.describe
-        self.speak_file = files.speak
+        self.speaking_file = files.speaking
         self.file_asked = files.asked
         self.file_ranges = files.ranges
         self.request_validation_error = _request_validation_error

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 
 from overdrive._overdrive import Plans
 from overdrive.answering import answering
+from overdrive.compiler.middleware import App, Layer, Passage, around, layers
 from overdrive.compiler.spec import NotCompiled
 
 RAISED = "overdrive.raised"
@@ -26,6 +26,8 @@ MAX_MIDDLEWARE = 1000
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+# Whether a response has begun, as those next to the route know, and as the server knows.
+Progress = tuple[bool, bool]
 
 
 class PlannedRouter:
@@ -58,19 +60,23 @@ class Stack:
     handlers: the tables of exception handlers, by class and by status.
     limit: of the size of all bodies, in bytes.
     foreign: the middleware of the user's, as classes, the outermost first.
+    layers: the same as layers that plans apply themselves; None if there is one among them that only Python can run.
     exits: the innermost middleware, around the router.
-    raise_through: sends an exception through a copy of the stack; for a stack without foreign middleware.
+    raise_through: sends an exception through a copy of the stack; for a stack with layers.
+    passage: sends what a plan does not send itself through copies of the user's middleware.
     """
 
     handlers: tuple[dict[Any, Any], dict[int, Any]]
     limit: int | None
     foreign: list[type]
+    layers: list[Layer] | None
     exits: AsyncExitStackMiddleware
     raise_through: Callable[..., Awaitable[None]]
+    passage: Passage
 
 
-def examine(stack: Any, router: Any) -> Stack:
-    """Reads a built stack.
+def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
+    """Reads a built stack. `off`: the features that are, see `known`.
 
     Raises:
         NotCompiled: there is something in it that plans do not know.
@@ -84,32 +90,55 @@ def examine(stack: Any, router: Any) -> Stack:
         limit = limiter.max_body_size
         # Within it FastAPI's own turns groups of errors into one.
         inner = limiter.app.app
-    foreign: list[type] = []
+    foreign: list[Any] = []
     while type(inner) is not ExceptionMiddleware:
-        foreign.append(type(inner))
+        foreign.append(inner)
         following = getattr(inner, "app", None)
         if following is None or len(foreign) > MAX_MIDDLEWARE:
-            raise NotCompiled(f"middleware that hides what it stands around: {foreign[-1].__name__}")
+            raise NotCompiled(f"middleware that hides what it stands around: {type(inner).__name__}")
         inner = following
     exceptions = inner
     exits = _expect(exceptions.app, AsyncExitStackMiddleware)
     inside = exits.app.router if type(exits.app) is PlannedRouter else exits.app
     if inside is not router:
         raise NotCompiled("the application's router is wrapped")
-    chain: Any = _raise
-    for middleware in (exceptions, telemetry, errors):
-        link = copy.copy(middleware)
-        link.app = chain
-        chain = link
+    known = layers(foreign, off)
+    passage = Passage(foreign if known is not None else [])
+    around_routes = around([exceptions], _raise)
+    # The exceptions that no handler takes pass the user's middleware by; the answers of handlers go through it.
+    unanswered = around([errors, telemetry], around_routes)
+    answered = around([errors, telemetry], _Within(passage, around_routes))
 
     async def raise_through(
-        scope: Scope, receive: Any, send: Send, request: Any, error: Exception, started: bool
+        scope: Scope, receive: Any, send: Send, request: Any, error: Exception, progress: Progress, headers: Any
     ) -> None:
-        scope[RAISED] = (request, error, started)
-        await chain(scope, receive, without_first(send) if started else send)
+        started, sent = progress
+        scope[RAISED] = (request, error, started, headers)
+        if sent or not foreign:
+            await unanswered(scope, receive, without_first(send) if started else send)
+        else:
+            await answered(scope, receive, send)
 
     handlers = (exceptions._exception_handlers, exceptions._status_handlers)
-    return Stack(handlers, limit, foreign, exits, raise_through)
+    kinds = [type(one) for one in foreign]
+    return Stack(handlers, limit, kinds, known, exits, raise_through, passage)
+
+
+class _Within:
+    """An application within the user's middleware."""
+
+    def __init__(self, passage: Passage, app: App) -> None:
+        self.passage = passage
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
+        _, _, started, headers = scope[RAISED]
+
+        async def application(scope: Scope, receive: Any, send: Send) -> None:
+            # Those next to the route think that a response has begun; the layers, and the client, know of none.
+            await self.app(scope, receive, without_first(send) if started else send)
+
+        await self.passage(scope, receive, send, headers, application, [])
 
 
 def _expect(middleware: Any, known: type) -> Any:
@@ -120,7 +149,7 @@ def _expect(middleware: Any, known: type) -> Any:
 
 async def _raise(scope: Scope, receive: Any, send: Send) -> None:
     """The innermost application of the copied stack: raises as the route would."""
-    request, error, started = scope.pop(RAISED)
+    request, error, started, _ = scope.pop(RAISED)
     async with scope["fastapi_middleware_astack"]:
         await raise_innermost(scope, receive, send, request, error, started)
 

@@ -37,6 +37,8 @@ class CompiledApplication:
             if self.is_stale:
                 self._compilation = self._compile()
         compilation = self._compilation
+        if compilation is not None:
+            compilation.restrict(engine)
         if compilation is not None and compilation.is_direct:
             engine.set_plans(compilation.plans)
 
@@ -52,7 +54,7 @@ class CompiledApplication:
                 return None
         self.is_stale = False
         compilation = compiler.compile_application(app, self._has_changed)
-        if not compilation.is_direct:
+        if compilation.has_middleware:
             compilation.install()
         return compilation
 

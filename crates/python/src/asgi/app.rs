@@ -27,6 +27,7 @@ use crate::host::loop_bound::LoopBound;
 use crate::host::pool::{Pool, Waits};
 use crate::plan::call::{Call, PlannedRequest};
 use crate::plan::input::Input;
+use crate::plan::layers::Incoming;
 use crate::plan::runtime::Runtime;
 use crate::plan::table::{Destination, Plan, Plans, Sent};
 use crate::plan::wire::{Peer, Wire};
@@ -90,6 +91,11 @@ impl Bridge {
     pub(crate) fn set_plans(&self, plans: Option<Py<Plans>>) {
         let before = self.plans.replace(plans);
         drop(before);
+    }
+
+    /// Announces an extension of ASGI no more.
+    pub(crate) fn withhold(&self, py: Python<'_>, extension: &str) -> PyResult<()> {
+        self.scopes.withhold(py, extension)
     }
 
     pub(crate) fn set_connections(&self, count: ConnectionCount) {
@@ -231,14 +237,8 @@ impl Bridge {
         let client = peer.client.unwrap_or_else(|| connection.client.clone_ref(py));
         let peer = Peer { client, server: connection.server.clone_ref(py), scheme: peer.scheme };
         let chosen = amended.and_then(|()| {
-            plan_for(
-                py,
-                &self.plans.borrow(),
-                &exchange,
-                &parts.headers,
-                peer.scheme,
-                Sent::new(&parts.headers, has_body),
-            )
+            let arriving = Arriving { exchange: &exchange, headers: &parts.headers, peer: &peer };
+            plan_for(py, &self.plans.borrow(), &arriving, Sent::new(&parts.headers, has_body))
         });
         let request = match chosen {
             Ok(Chosen::Answered) => return exchange,
@@ -314,7 +314,8 @@ impl Bridge {
             return session;
         }
         connection.current.replace(Current::WebSocket(session.clone()));
-        let plans = self.plans.borrow().as_ref().map(|plans| plans.clone_ref(py));
+        // Layers are for answers; around a WebSocket the middleware itself stands, with the plans within.
+        let plans = self.plans.borrow().as_ref().filter(|plans| plans.get().layers.is_empty()).map(|p| p.clone_ref(py));
         let request = scope.map(|scope| Box::new(WebSocketCall::new(&session, scope, plans)) as _);
         self.spawn(py, request, session.record());
         session
@@ -359,16 +360,10 @@ enum Chosen {
 }
 
 /// Looks for the plan of a request.
-fn plan_for(
-    py: Python<'_>,
-    plans: &Option<Py<Plans>>,
-    exchange: &Exchange,
-    headers: &HeaderMap,
-    scheme: Option<&str>,
-    sent: Sent,
-) -> PyResult<Chosen> {
+fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, arriving: &Arriving<'_>, sent: Sent) -> PyResult<Chosen> {
     let Some(handle) = plans else { return Ok(Chosen::Application) };
     let plans = handle.get();
+    let exchange = arriving.exchange;
     let line = &exchange.line;
     let path = exchange.path();
     let root = if plans.root_path.is_empty() { exchange.root_path() } else { &plans.root_path };
@@ -376,10 +371,14 @@ fn plan_for(
         Ok(()) if exchange.record().is_some_and(Record::is_unreadable) => {
             Destination::Stock("bytes that no plan reads")
         }
-        Ok(()) => plans.find(line.method.as_str(), route_path(&path, root), sent),
+        Ok(()) => match layer_ahead(py, plans, arriving)? {
+            Ahead::Nothing => plans.find(line.method.as_str(), route_path(&path, root), sent),
+            Ahead::Answer(reply) => return answer(py, plans, exchange, reply),
+            Ahead::Stock => Destination::Stock(LAYERS_OWN),
+        },
         Err(reason) => Destination::Stock(reason),
     };
-    let reply = match destination {
+    let mut reply = match destination {
         Destination::Plan(plan, values) => {
             let plan = match plan.in_force(py) {
                 Ok(plan) => plan,
@@ -401,9 +400,11 @@ fn plan_for(
             return Ok(Chosen::Application);
         }
         Destination::Redirect(other) => {
-            let scheme = exchange.record().map(Record::scheme).or(scheme);
-            let found =
-                root.is_empty().then(|| redirect::location(scheme, headers, &other, line.uri.query())).flatten();
+            let scheme = exchange.record().map(Record::scheme).or(arriving.peer.scheme);
+            let found = root
+                .is_empty()
+                .then(|| redirect::location(scheme, arriving.headers, &other, line.uri.query()))
+                .flatten();
             let Some(location) = found.and_then(|location| HeaderValue::try_from(location).ok()) else {
                 exchange.handed_over(plans, "a redirect");
                 return Ok(Chosen::Application);
@@ -423,6 +424,36 @@ fn plan_for(
             )
         }
     };
+    if !plans.layers.is_empty() && !plans.layers.behind(py, arriving.headers, &mut reply)? {
+        exchange.handed_over(plans, LAYERS_OWN);
+        return Ok(Chosen::Application);
+    }
+    answer(py, plans, exchange, reply)
+}
+
+/// What the layers around the routes say to a request.
+enum Ahead {
+    Nothing,
+    Answer(Reply),
+    /// The answer takes their own code.
+    Stock,
+}
+
+fn layer_ahead(py: Python<'_>, plans: &Plans, arriving: &Arriving<'_>) -> PyResult<Ahead> {
+    // A method in lower case is another one in the scope.
+    if plans.layers.is_empty() || arriving.method().bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return Ok(Ahead::Nothing);
+    }
+    match plans.layers.ahead(py, arriving) {
+        Ok(None) => Ok(Ahead::Nothing),
+        Ok(Some(reply)) => Ok(Ahead::Answer(reply)),
+        Err(None) => Ok(Ahead::Stock),
+        Err(Some(error)) => Err(error),
+    }
+}
+
+/// Answers without a task.
+fn answer(py: Python<'_>, plans: &Plans, exchange: &Exchange, reply: Reply) -> PyResult<Chosen> {
     exchange.send_whole(reply.status, reply.headers, reply.body)?;
     plans.count_answered();
     exchange.answered_by_plan();
@@ -431,6 +462,44 @@ fn plan_for(
     }
     Ok(Chosen::Answered)
 }
+
+/// A request, as the layers around the routes see it.
+struct Arriving<'a> {
+    exchange: &'a Exchange,
+    headers: &'a HeaderMap,
+    peer: &'a Peer,
+}
+
+impl Incoming for Arriving<'_> {
+    fn method(&self) -> &str {
+        self.exchange.line.method.as_str()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        self.headers
+    }
+
+    fn scheme(&self) -> Option<&str> {
+        // A test client may claim another one.
+        self.exchange.record().is_none().then(|| self.peer.scheme.unwrap_or("http"))
+    }
+
+    fn scope<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let line = &self.exchange.line;
+        let head = Head {
+            version: line.version,
+            uri: &line.uri,
+            headers: self.headers,
+            scheme: self.peer.scheme,
+            client: &self.peer.client,
+            server: &self.peer.server,
+        };
+        self.exchange.new_scope(py, &head)
+    }
+}
+
+/// Why a request is handed over whose answer a layer does not give natively.
+const LAYERS_OWN: &str = "a middleware's own answer";
 
 /// Who made a request, after what a trusted proxy says.
 struct Forwarded {

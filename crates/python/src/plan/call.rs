@@ -51,6 +51,8 @@ pub(crate) struct Call {
     pub(super) exposed: Cell<bool>,
     /// The answer that takes the place of whatever is raised next.
     pub(super) ready: RefCell<Option<Reply>>,
+    /// Not empty once an answer has begun that goes out through the middleware's own code.
+    pub(super) begun: OnceCell<Py<PyList>>,
 }
 
 /// A body on its way.
@@ -88,6 +90,7 @@ impl Call {
             request_exits: RefCell::default(),
             exposed: Cell::new(false),
             ready: RefCell::default(),
+            begun: OnceCell::new(),
         })
     }
 
@@ -165,26 +168,33 @@ impl Call {
     async fn failed(&self, error: PyErr) -> PyResult<()> {
         let ready = self.ready.take();
         if let Some(reply) = ready {
-            return self.wire.send_whole(&self.baton, reply).await;
+            return self.deliver(reply).await;
         }
-        let started = self.wire.has_started();
+        let started = self.has_begun();
         if Python::attach(|py| !error.is_instance_of::<PyException>(py)) {
             return self.leave(Which::File, Err::<(), _>(error)).await.map(drop);
         }
         if !started && let Some(reply) = Python::attach(|py| self.reply_to(py, &error))? {
-            self.wire.send_whole(&self.baton, reply).await?;
+            self.deliver(reply).await?;
             Python::attach(|py| error.value(py).setattr(pyo3::intern!(py, "__traceback__"), py.None()))?;
             return self.leave(Which::File, Ok(())).await.map(drop);
         }
         let awaitable = Python::attach(|py| {
             let (receive, send) = self.wire.channel(py)?;
-            let raise = match self.wire.engine() {
-                Some(_) => &self.plans().raise_through,
+            let (scope, request, error) = (self.scope(py)?, self.request(py)?, error.into_value(py));
+            let awaitable = match self.wire.engine() {
+                Some(_) => {
+                    let progress = (started, self.wire.has_started());
+                    let arguments = (scope, receive, send, request, error, progress, self.given_headers(py));
+                    self.plans().raise_through.bind(py).call1(arguments)?
+                }
                 // The application's stack stands around us.
-                None => &self.plans().runtime.raise_innermost,
+                None => {
+                    let raise = self.plans().runtime.raise_innermost.bind(py);
+                    raise.call1((scope, receive, send, request, error, started))?
+                }
             };
-            let arguments = (self.scope(py)?, receive, send, self.request(py)?, error.into_value(py), started);
-            PyResult::Ok(raise.bind(py).call1(arguments)?.unbind())
+            PyResult::Ok(awaitable.unbind())
         })?;
         self.baton.wait_for(awaitable).await.map(drop)
     }

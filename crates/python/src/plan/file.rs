@@ -92,14 +92,17 @@ impl Call {
             let prepared = self.prepare(py, response, found.bind(py), &asked)?;
             PyResult::Ok((prepared, Some(background.unbind()).filter(|background| !background.is_none(py))))
         })?;
-        let Shipment { status, headers, parts } = match prepared {
+        let Shipment { status, mut headers, parts } = match prepared {
             Prepared::Shipment(shipment) => shipment,
             Prepared::Refusal(reply) => {
-                self.wire.send_whole(&self.baton, reply).await?;
+                self.deliver(reply).await?;
                 return Ok(Sent::Refusal);
             }
         };
         let exchange = self.wire.engine().expect("without an engine response objects send themselves");
+        if self.is_layered() {
+            Python::attach(|py| self.plans().layers.on_head(py, &self.input.headers, &mut headers))?;
+        }
         let length: u64 = parts.iter().map(length_of).sum();
         let is_said = says(&headers, length);
         match opened {

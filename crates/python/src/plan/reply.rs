@@ -120,6 +120,17 @@ impl Reply {
         Ok(Reply { status: status_code(status)?, headers, body })
     }
 
+    /// Whether the names of its headers are in lower case, as Starlette's middleware expects them.
+    pub(crate) fn has_plain_names(response: &Bound<'_, PyAny>) -> PyResult<bool> {
+        for pair in response.getattr(pyo3::intern!(response.py(), "raw_headers"))?.try_iter()? {
+            let (name, _) = pair?.extract::<(PyBackedBytes, Bound<'_, PyAny>)>()?;
+            if name.iter().any(u8::is_ascii_uppercase) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// What FastAPI's own handler makes of an `HTTPException`; `None` where Python has to look.
     pub(crate) fn of_http_exception(
         py: Python<'_>,

@@ -1,7 +1,7 @@
 //! The request object of a request and what it stands on, made when somebody asks: its scope, its exit stacks.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyString};
 
 use super::call::{Call, get_or_try_init};
 use super::exits::Stacks;
@@ -69,10 +69,7 @@ impl Call {
         let request = self.request(py)?.bind(py);
         match request.getattr_opt(pyo3::intern!(py, "_headers"))? {
             Some(headers) => headers.getattr(pyo3::intern!(py, "_list")),
-            None => Ok(match self.first_headers.get() {
-                Some(headers) => headers.bind(py).clone(),
-                None => PyList::empty(py).into_any(),
-            }),
+            None => Ok(self.given_headers(py)),
         }
     }
 

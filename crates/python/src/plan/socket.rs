@@ -44,9 +44,14 @@ impl Call {
         let awaitable = Python::attach(|py| {
             let (receive, send) = self.wire.channel(py)?;
             let plans = self.plans();
-            let raise = if self.wire.is_outermost() { &plans.raise_through } else { &plans.runtime.raise_innermost };
-            let arguments = (self.scope(py)?, receive, send, self.request(py)?, error.into_value(py), false);
-            PyResult::Ok(raise.bind(py).call1(arguments)?.unbind())
+            let (scope, socket, error) = (self.scope(py)?, self.request(py)?, error.into_value(py));
+            let awaitable = if self.wire.is_outermost() {
+                let arguments = (scope, receive, send, socket, error, (false, false), self.given_headers(py));
+                plans.raise_through.bind(py).call1(arguments)?
+            } else {
+                plans.runtime.raise_innermost.bind(py).call1((scope, receive, send, socket, error, false))?
+            };
+            PyResult::Ok(awaitable.unbind())
         })?;
         self.baton.wait_for(awaitable).await.map(drop)
     }

@@ -13,6 +13,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::asgi::{self, PlanCoroutine};
 use super::item::StreamKind;
+use super::layers::{LayerSpec, Layers};
 use super::node::{Kind, Node, Special};
 use super::overrides::Overrides;
 use super::reply::Answer;
@@ -158,8 +159,13 @@ pub(crate) struct Plans {
     pub(crate) handlers: Py<PyAny>,
     pub(crate) default_http_handler: Option<Py<PyAny>>,
     pub(crate) default_validation_handler: Option<Py<PyAny>>,
-    /// `async (scope, receive, send, request, error, started)`: the way of an exception through the application's stack
+    /// `async (scope, receive, send, request, error, (started, sent), headers)`: the way of an exception through the
+    /// application's stack
     pub(crate) raise_through: Py<PyAny>,
+    /// Middleware of the user's that plans apply themselves.
+    pub(crate) layers: Layers,
+    /// `async (scope, receive, send, headers, application, begun)`: the way of any other answer through it
+    pub(crate) passage: Py<PyAny>,
     /// Called once when the routes have changed.
     on_change: Py<PyAny>,
     changed: AtomicBool,
@@ -186,8 +192,8 @@ struct Guards {
 impl Plans {
     #[new]
     #[pyo3(signature = (
-        *, runtime, entries, application, root_path, redirects, router, handlers, default_http_handler, default_validation_handler,
-        raise_through, route_lists, stack, globals, on_change,
+        *, runtime, entries, application, root_path, redirects, router, handlers, default_http_handler,
+        default_validation_handler, raise_through, layers, passage, route_lists, stack, globals, on_change,
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
     fn new(
@@ -202,6 +208,8 @@ impl Plans {
         default_http_handler: Option<Py<PyAny>>,
         default_validation_handler: Option<Py<PyAny>>,
         raise_through: Py<PyAny>,
+        layers: Vec<LayerSpec>,
+        passage: Py<PyAny>,
         route_lists: Vec<Bound<'_, PyList>>,
         stack: Py<PyAny>,
         globals: Vec<Global>,
@@ -241,6 +249,8 @@ impl Plans {
             default_http_handler,
             default_validation_handler,
             raise_through,
+            layers: Layers::new(py, layers)?,
+            passage,
             on_change,
             changed: AtomicBool::new(false),
             graveyard: Arc::default(),
@@ -280,6 +290,8 @@ impl Plans {
         visit.call(&self.router_object)?;
         visit.call(&self.handlers)?;
         visit.call(&self.raise_through)?;
+        self.layers.traverse(visit)?;
+        visit.call(&self.passage)?;
         visit.call(&self.on_change)
     }
 
