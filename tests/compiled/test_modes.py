@@ -41,7 +41,7 @@ def test_routes_are_listed_with_the_reason_of_those_that_are_not_compiled() -> N
     assert states["/own-handler"] == "a request handler of its own (get_route_handler)"
     assert states["/own-matches"] == "its own matches()"
     assert states["/{a}-{b}"] == "a path that is not made of whole segments, or a convertor of its own"
-    assert states["/mounted"] == "a mount"
+    assert states["/mounted"] == "a mounted application"
     assert listed.stdout.splitlines()[-1].startswith("Compiled 3 of 7 routes")
 
 
@@ -51,7 +51,7 @@ def test_routes_are_listed_for_programs_with_the_time_it_took() -> None:
     by_path = {route["path"]: route for route in document["routes"]}
     assert by_path["/compiled"]["compiled"]
     assert by_path["/compiled"]["reason"] is None
-    assert by_path["/mounted"]["reason"] == "a mount"
+    assert by_path["/mounted"]["reason"] == "a mounted application"
     assert document["seconds"].keys() == {"overdrive", "fastapi"}
 
 

@@ -53,7 +53,9 @@ def speaking(response: FileResponse) -> ASGIApp:
     """The response as an application that sends it piece by piece: what is odd about it shows as with every server."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        extensions = {name: value for name, value in scope.get("extensions", {}).items() if name != "http.response.pathsend"}
+        extensions = {
+            name: value for name, value in scope.get("extensions", {}).items() if name != "http.response.pathsend"
+        }
         await response({**scope, "extensions": extensions}, receive, send)
 
     return application

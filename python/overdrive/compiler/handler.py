@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
-from fastapi import _body_limit, params, routing
+from fastapi import params, routing
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies import models
 from pydantic_core import SchemaSerializer
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.responses import JSONResponse
 
 from overdrive.compiler import fields
+from overdrive.compiler.limits import limited_inside
 from overdrive.compiler.spec import Answer, NotCompiled, Stream
 
 # What `SchemaSerializer.to_json` does without being told.
@@ -107,10 +107,7 @@ def unwrap(app: Any) -> Handler:
     Raises:
         NotCompiled: something else than FastAPI's own code stands around it or in its place.
     """
-    max_body_size = None
-    if type(app) is RequestBodyLimitMiddleware and type(app.app) is _body_limit._BodyLimitExceptionMiddleware:
-        max_body_size = app.max_body_size
-        app = app.app.app
+    max_body_size, app = limited_inside(app)
     inner = closure(app, ENDPOINT_APP, "the route's application is not FastAPI's own")
     values = closure(inner.get("f"), REQUEST_HANDLER, "a request handler of its own (get_route_handler)")
     # Values that the handler does not use are not in its closure.

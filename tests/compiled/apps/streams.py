@@ -119,7 +119,8 @@ async def small_file() -> FileResponse:
 
 @app.get("/middle-file")
 async def middle_file() -> FileResponse:
-    """Its own thread reads it."""
-    path = Path(folder.name) / "middle"
-    path.write_bytes(b"m" * 300_000)
+    """One for each request, and no longer there after it."""
+    with tempfile.NamedTemporaryFile(dir=folder.name, delete=False) as file:
+        file.write(b"m" * 300_000)
+    path = Path(file.name)
     return FileResponse(path, background=BackgroundTask(path.unlink))

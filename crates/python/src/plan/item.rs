@@ -168,7 +168,8 @@ impl Items {
     /// FastAPI's `format_sse_event` of a `ServerSentEvent`.
     fn write_event<'py>(&self, item: &Bound<'py, PyAny>) -> PyResult<Bytes> {
         let py = item.py();
-        let some = |name: &Bound<'py, PyString>| PyResult::Ok(Some(item.getattr(name)?).filter(|value| !value.is_none()));
+        let some =
+            |name: &Bound<'py, PyString>| PyResult::Ok(Some(item.getattr(name)?).filter(|value| !value.is_none()));
         let mut fields = Fields::default();
         if let Some(raw) = some(pyo3::intern!(py, "raw_data"))? {
             fields.data = Some(raw);

@@ -17,6 +17,7 @@ mod invoke;
 mod item;
 mod json;
 pub(crate) mod layers;
+pub(crate) mod mount;
 mod node;
 mod overrides;
 mod query;
@@ -34,4 +35,4 @@ mod value;
 pub(crate) mod wire;
 
 pub(crate) use reply::Reply;
-pub(crate) use request::{UNCONVERTIBLE, convert_path, route_path};
+pub(crate) use request::{Converted, UNCONVERTIBLE, convert_path, route_path};

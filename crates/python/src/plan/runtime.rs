@@ -135,6 +135,8 @@ pub(crate) struct Runtime {
     pub(crate) file_asked: Py<PyAny>,
     /// `(response, range, if_range, size) -> (headers, parts) | Response | None`
     pub(crate) file_ranges: Py<PyAny>,
+    /// `(raise_through, arounds) -> raise_through`: the way of an exception out of a mounted application
+    pub(crate) raising_below: Py<PyAny>,
     /// FastAPI's `RequestValidationError`
     pub(crate) request_validation_error_class: Py<PyAny>,
     /// `("from_attributes",)`

@@ -162,7 +162,9 @@ async def file() -> FileResponse:
 
 @router.get("/image")
 async def image(filename: str | None = None) -> FileResponse:
-    return FileResponse(Path(__file__), media_type="image/png", filename=filename, headers={"etag": "x", "vary": "Accept"})
+    return FileResponse(
+        Path(__file__), media_type="image/png", filename=filename, headers={"etag": "x", "vary": "Accept"}
+    )
 
 
 @router.get("/lines")
