@@ -51,7 +51,7 @@ def test_routes_are_listed_for_programs_with_the_time_it_took() -> None:
     by_path = {route["path"]: route for route in document["routes"]}
     assert by_path["/compiled"]["compiled"]
     assert by_path["/compiled"]["reason"] is None
-    assert by_path["/mounted"]["reason"] == "a mounted application"
+    assert by_path["/own-matches"]["reason"] == "its own matches()"
     assert document["seconds"].keys() == {"overdrive", "fastapi"}
 
 

@@ -50,7 +50,7 @@ ANSWERS: dict[str, tuple[Request, int]] = {
     "stream-with-length": (get("/stream?length=900"), 200),
     "file": (get("/file"), 200),
     "file-range": (get("/file", ("range", "bytes=0-9")), 206),
-    "image": (get("/image"), 200),
+    "image-file": (get("/image"), 200),
     "image-range": (get("/image?filename=a.png", ("range", "bytes=0-9")), 206),
     "image-refused-range": (get("/image", ("range", "bytes=9-0")), 400),
     "lines": (get("/lines"), 200),

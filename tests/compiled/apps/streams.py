@@ -61,13 +61,13 @@ async def tasks() -> int:
 
 
 @app.get("/resident")
-async def resident() -> int:
+def resident() -> int:
     """Resident memory, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 @app.get("/descriptors")
-async def descriptors() -> int:
+def descriptors() -> int:
     """How often the large file is open."""
     links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
     return sum(os.path.realpath(link) == str(large) for link in links if os.path.islink(link))

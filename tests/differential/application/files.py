@@ -61,7 +61,7 @@ def in_thread(name: str, tasks: BackgroundTasks) -> FileResponse:
 
 
 @app.get("/relative")
-async def relative() -> FileResponse:
+def relative() -> FileResponse:
     return FileResponse(os.path.relpath(FOLDER / "small.txt"))
 
 
