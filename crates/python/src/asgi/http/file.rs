@@ -9,10 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use overdrive_http::{FileEnd, FilePart, ResponseBody};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
 use super::{Exchange, Stage};
-use crate::asgi::message::too_late;
 use crate::host::awaitable::{Operation, awaitable};
 use crate::host::loop_bound::LoopBound;
 
@@ -32,11 +30,7 @@ impl Exchange {
             self.file_end.set(Some(FileEnd::Left));
             return Ok(());
         }
-        if self.stage.get() != Stage::Start {
-            return Python::attach(|py| {
-                Err(too_late(&PyString::new(py, "http.response.start"), "response already started"))
-            });
-        }
+        self.check_unstarted()?;
         // Room for those that the server adds.
         let mut headers = HeaderMap::with_capacity(given.len() + 3);
         for (name, value) in given {
