@@ -103,7 +103,16 @@ def test_a_file_is_sent_as_by_starlette(files: Pair, case: Case) -> None:
 ODD: dict[str, Case] = {
     "folder-known": case(get("/folder-known"), 200, "IsADirectoryError", LEFT),
     "vanished": case(get("/vanished"), 200, "FileNotFoundError", LEFT),
-    "shorter-than-known": case(get("/grown"), 200, "RuntimeError", LEFT),
+    "shorter-than-known": case(get("/sizes/100/90"), 200, "RuntimeError", LEFT),
+    "longer-than-known": case(get("/sizes/90/100"), 200, "RuntimeError", LEFT),
+    "large-and-shorter-than-known": case(get("/sizes/900000/400000"), 200, "RuntimeError", LEFT),
+    "large-and-longer-than-known": case(get("/sizes/400000/900000"), 200, "RuntimeError", LEFT),
+    "range-of-one-that-is-shorter": case(
+        get("/sizes/900000/400000", ("range", "bytes=300000-500000")), 206, "RuntimeError", LEFT
+    ),
+    "range-of-one-that-is-longer": case(
+        get("/sizes/400000/900000", ("range", "bytes=300000-")), 206, "bytes 300000-399999/400000", LEFT
+    ),
     "said-short": case(get("/said/20"), 200, "RuntimeError", LEFT),
     "said-long": case(get("/said/30"), 200, "RuntimeError", LEFT),
 }

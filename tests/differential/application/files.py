@@ -137,13 +137,14 @@ async def nul(session: Session) -> FileResponse:
     return FileResponse(f"{FOLDER}/\0")
 
 
-@app.get("/grown")
-async def grown(session: Session) -> FileResponse:
-    path = FOLDER / "grown.txt"
-    path.write_bytes(b"x" * 100)
+@app.get("/sizes/{known}/{real}")
+async def sizes(known: int, real: int, session: Session) -> FileResponse:
+    """A file that changes between the look at it and its opening."""
+    path = FOLDER / "changing.txt"
+    path.write_bytes(b"x" * known)
     os.utime(path, (MOMENT, MOMENT))
     found = path.stat()
-    path.write_bytes(b"x" * 90)
+    path.write_bytes(b"x" * real)
     return FileResponse(path, stat_result=found)
 
 

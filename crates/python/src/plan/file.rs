@@ -126,11 +126,13 @@ impl Call {
                 exchange.push_piece(content)?;
                 exchange.end_pieces()?;
             }
-            Opened::File(_) if !is_said => return Ok(Sent::Nothing),
-            Opened::File(_) if length == 0 || matches!(status.as_u16(), 204 | 304) => {
+            Opened::File(..) if !is_said => return Ok(Sent::Nothing),
+            // It has grown since: whole files are read to their end, and that is an error then.
+            Opened::File(_, size) if asked.range.is_none() && size > length => return Ok(Sent::Nothing),
+            Opened::File(..) if length == 0 || matches!(status.as_u16(), 204 | 304) => {
                 exchange.send_whole(status, headers, Bytes::new())?;
             }
-            Opened::File(file) => {
+            Opened::File(file, _) => {
                 exchange.begin_file(status, headers, file, parts)?;
                 let sent = Python::attach(|py| exchange.file_sent(py))?;
                 self.baton.wait_for(sent).await?;
@@ -244,7 +246,8 @@ enum Opened {
     /// Nothing that has a length and places.
     Odd,
     Failed(io::Error),
-    File(File),
+    /// With its size.
+    File(File, u64),
     Content(Bytes),
 }
 
@@ -272,7 +275,7 @@ impl Opening {
         let mut file = File::open(&self.path)?;
         let size = file.metadata()?.len();
         if self.wants == Wants::File || size > SMALL {
-            return Ok(Opened::File(file));
+            return Ok(Opened::File(file, size));
         }
         let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         Read::by_ref(&mut file).take(SMALL + 1).read_to_end(&mut content)?;

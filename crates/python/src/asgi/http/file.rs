@@ -59,11 +59,12 @@ impl Exchange {
 
     fn poll_file(&self) -> Poll<PyResult<Option<Py<PyAny>>>> {
         let end = match self.file_end.get() {
-            _ if self.disconnected.get() => return Poll::Ready(Ok(None)),
-            None => return Poll::Pending,
+            // Breaking it off has ended the connection as well.
             Some(end) => end,
+            None if self.disconnected.get() => return Poll::Ready(Ok(None)),
+            None => return Poll::Pending,
         };
-        if self.stage.get() != Stage::Complete {
+        if self.stage.get() != Stage::Complete && !self.disconnected.get() {
             match end {
                 FileEnd::Sent => self.finish(None),
                 _ => self.abort(),
