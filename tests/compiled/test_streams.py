@@ -100,6 +100,28 @@ def test_a_client_that_leaves_a_file_closes_it(served: Served) -> None:
     assert "Traceback" not in served.log
 
 
+def test_streams_that_were_left_leave_nothing_behind(served: Served) -> None:
+    paths = ["/lines/60", "/lines/0", "/events/60", "/events/0", "/own/60", "/thread", "/file"]
+
+    def leave_all(times: int) -> int:
+        before = noted(served).count("exit")
+        for _ in range(times):
+            for path in paths:
+                wire = Wire(served)
+                wire.request(path)
+                wire.until(b"\r\n\r\n")
+                wire.exactly(500)
+                wire.reset()
+        eventually(lambda: noted(served).count("exit") == before + times * len(paths))
+        return count(served, "/objects")
+
+    tasks = count(served, "/tasks")
+    first = leave_all(5)
+    assert leave_all(20) - first < 100
+    eventually(lambda: count(served, "/tasks") == tasks)
+    assert count(served, "/descriptors") == 0
+
+
 def test_a_file_is_sent_as_its_client_reads(served: Served) -> None:
     before = count(served, "/resident")
     with Wire(served) as wire:

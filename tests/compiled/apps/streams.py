@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -58,6 +59,13 @@ async def forget() -> None:
 async def tasks() -> int:
     """Tasks beside the one that counts."""
     return len(asyncio.all_tasks()) - 1
+
+
+@app.get("/objects")
+async def objects() -> int:
+    """How many the garbage collector knows."""
+    gc.collect()
+    return len(gc.get_objects())
 
 
 @app.get("/resident")
