@@ -61,6 +61,8 @@ WHOLE: dict[str, Case] = {
     "own-longer-than-said": case(get("/own/long"), 200, "RuntimeError", PLAIN),
     "own-empty": case(get("/own/empty"), 200),
     "own-no-content": case(get("/own/no-content"), 204),
+    "own-for-head": case(method("HEAD", "/own/bodiless/200"), 200, "goes on after 3", PLAIN),
+    "own-without-a-body": case(get("/own/bodiless/304"), 304, "goes on after 3", PLAIN),
     "own-of-an-iterator-of-another-kind": case(get("/own/iterator-without-send"), 200, "piece piece"),
     "own-with-a-wrong-piece": case(get("/own/wrong-piece"), 200, "AttributeError", PLAIN),
     "own-with-a-bytearray": case(get("/own/bytearray"), 200, "a"),
