@@ -9,7 +9,7 @@ from fastapi import params
 from fastapi.dependencies import models, utils
 from fastapi.dependencies.models import Dependant
 
-from overdrive.compiler import fields, security
+from overdrive.compiler import fields, forms, security
 from overdrive.compiler.spec import Node, NotCompiled
 
 SOURCES = ("path", "query", "header", "cookie")
@@ -19,7 +19,7 @@ class Tree:
     """Builds the nodes of one route.
 
     known_security: FastAPI's security schemes are the code we know.
-    form: the body is a form, which FastAPI's own code takes apart.
+    form: the body is a form, whose fields our own code can look for; False: FastAPI's; None: it is no form.
     websocket: the request is a WebSocket.
     overrides: functions that stand in for others; with any, FastAPI reads the signatures of all dependencies anew.
     """
@@ -28,7 +28,7 @@ class Tree:
         self,
         *,
         known_security: bool,
-        form: bool,
+        form: bool | None,
         overrides: Mapping[Callable[..., Any], Callable[..., Any]],
         websocket: bool = False,
     ) -> None:
@@ -70,7 +70,7 @@ class Tree:
         body = []
         of_form = []
         for field in dependant.body_params:
-            if self._form:
+            if self._form is not None:
                 of_form.append(len(names))
             elif isinstance(field.field_info, params.Form):
                 raise NotCompiled("a form that the route does not declare")
@@ -101,6 +101,7 @@ class Tree:
                 parameters=parameters,
                 body=body,
                 of_form=of_form,
+                form=forms.parameters(dependant.body_params, of_form) if self._form else None,
                 specials=specials,
                 presented=presented,
                 cache=self._caches.setdefault(key, len(self._caches)),

@@ -19,6 +19,7 @@ from starlette.convertors import (
 from starlette.routing import BaseRoute, Host, Mount, compile_path
 from starlette.routing import Route as StarletteRoute
 
+from overdrive.compiler import forms
 from overdrive.compiler.dependencies import Tree
 from overdrive.compiler.handler import unwrap
 from overdrive.compiler.spec import Entry, NotCompiled, Overrides, Plan, Route
@@ -193,7 +194,8 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
         raise NotCompiled("it is marked as uncompiled")
     if handler.stream_item_field is not None or handler.is_sse_stream or handler.is_json_stream:
         raise NotCompiled("a streaming endpoint")
-    tree = Tree(known_security="security" not in off, form=handler.reads == "form", overrides=overrides or {})
+    is_form = handler.reads == "form"
+    tree = Tree(known_security="security" not in off, form="forms" not in off if is_form else None, overrides=overrides or {})
     tree.add_endpoint(dependant, handler.is_coroutine)
     answer = handler.answer(native_json="JSON" not in off)
     for feature, is_used in (
@@ -211,7 +213,10 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
         nodes=tree.nodes,
         caches=tree.caches,
         reads=handler.reads,
-        form_limits=handler.form_limits if handler.reads == "form" else None,
+        form_limits=handler.form_limits if is_form else None,
+        own_form_limits=forms.limits(found.form_limits, handler.form_limits)
+        if is_form and "form parsers" not in off
+        else None,
         strict_content_type=bool(strict),
         embed=handler.embed_body_fields,
         body_limit=min((size for size in (limit, handler.max_body_size) if size is not None), default=None),

@@ -9,6 +9,7 @@ import asyncio
 import email.message
 import functools
 import http.cookies
+import io
 import json
 import sys
 import threading
@@ -16,6 +17,7 @@ import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, _AsyncGeneratorContextManager
 from copy import deepcopy
+from tempfile import SpooledTemporaryFile
 from types import CodeType
 from typing import Any
 
@@ -25,7 +27,7 @@ from anyio._core._eventloop import claim_worker_thread, threadlocals
 from fastapi import _compat, routing
 from fastapi._body_limit import get_body_limit_error
 from fastapi._compat import ModelField
-from fastapi._compat.v2 import _regenerate_error_with_loc
+from fastapi._compat.v2 import _regenerate_error_with_loc, serialize_sequence_value
 from fastapi.background import BackgroundTasks
 from fastapi.dependencies import models, utils
 from fastapi.dependencies.models import Dependant
@@ -38,9 +40,11 @@ from fastapi.exceptions import (
 )
 from fastapi.security import SecurityScopes
 from pydantic_core import ValidationError
+from starlette import formparsers, requests
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData, Headers, QueryParams
+from starlette.datastructures import FormData, Headers, QueryParams, UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import FormParser, MultiPartParser
 from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -176,6 +180,34 @@ async def _read_form(request: Request, files: AsyncExitStack, form_limits: Any) 
         raise _body_error(error) from error
 
 
+def _form_spool_size() -> int | None:
+    parsers = (requests.MultiPartParser, requests.FormParser, formparsers.SpooledTemporaryFile)
+    if parsers != (MultiPartParser, FormParser, SpooledTemporaryFile):
+        return None
+    size = MultiPartParser.spool_max_size
+    return size if type(size) is int and size >= 0 else None
+
+
+def _new_upload(filename: str, headers: list[tuple[bytes, bytes]], content: bytes, spool_size: int) -> UploadFile:
+    file = SpooledTemporaryFile(max_size=spool_size)
+    # As written and rewound, but not copied: until somebody writes to it, this file shares its bytes.
+    file._file = io.BytesIO(content)  # type: ignore[attr-defined]
+    return UploadFile(file, size=len(content), filename=filename, headers=Headers(raw=headers))  # type: ignore[arg-type]
+
+
+def _form_sequence(field: ModelField, contents: list[Any]) -> Any:
+    return serialize_sequence_value(field=field, value=contents)
+
+
+def _replay(receive: Callable[[], Awaitable[Any]], body: bytes, more: bool) -> Callable[[], Awaitable[Any]]:
+    received = [{"type": "http.request", "body": body, "more_body": more}]
+
+    async def replay() -> Any:
+        return received.pop() if received else await receive()
+
+    return replay
+
+
 def _form_arguments(dependant: Dependant, form: Any, embed: bool) -> Awaitable[tuple[dict[str, Any], list[Any]]]:
     return utils.request_body_to_args(body_fields=dependant.body_params, received_body=form, embed_body_fields=embed)
 
@@ -267,6 +299,12 @@ class Runtime:
         self.leave_with_error = _leave_with_error
         self.is_json = _is_json
         self.json_error = _json_error
+        self.form_data = FormData
+        self.form_spool_size = _form_spool_size
+        self.new_upload = _new_upload
+        self.form_sequence = _form_sequence
+        self.replay = _replay
+        self.body_limit_key = MAX_BODY_SIZE_SCOPE_KEY
         self.read_form = _read_form
         self.form_arguments = _form_arguments
         self.body_error = _body_error

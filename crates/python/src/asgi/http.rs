@@ -206,6 +206,14 @@ impl Exchange {
         }
     }
 
+    /// Puts back what was read of the request's body.
+    pub(crate) fn unread(&self, bytes: Vec<u8>) {
+        let mut peeked = self.peeked.borrow_mut();
+        let following = peeked.take().flatten().unwrap_or_default();
+        *peeked = Some(Some([Bytes::from(bytes), following].concat().into()));
+        self.body_received.set(false);
+    }
+
     /// A future that is completed when another [`Exchange::read`] makes sense.
     pub(crate) fn readable<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.receivers.add(py, &self.bridge.host)

@@ -11,6 +11,7 @@ mod body;
 pub(crate) mod call;
 mod deliver;
 mod exits;
+mod form;
 pub(crate) mod input;
 mod invoke;
 mod json;

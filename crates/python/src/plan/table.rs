@@ -13,6 +13,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::asgi::{self, PlanCoroutine};
 use super::layers::{LayerSpec, Layers};
+use super::form::Limits;
 use super::node::{Kind, Node, Special};
 use super::overrides::Overrides;
 use super::reply::Answer;
@@ -56,6 +57,8 @@ pub(crate) struct Plan {
     pub(crate) reads: Reads,
     /// The route's own limits of forms.
     pub(crate) form_limits: Py<PyAny>,
+    /// `None`: forms are Starlette's to read.
+    pub(crate) own_form_limits: Option<Limits>,
     pub(crate) strict_content_type: bool,
     pub(crate) embed: bool,
     /// The least of the limits around the route, in bytes: bodies that are known to keep to it are none of their concern.
@@ -83,13 +86,11 @@ impl Plan {
                 nodes[index].target = Some(nodes[parent].base + argument);
             }
         }
-        // Files of a form are closed with a stack.
-        let own_exits = spec.reads != "form"
-            && !nodes.iter().any(|node| {
-                node.kind == Kind::Generator
-                    || node.limited
-                    || node.specials.iter().any(|(special, _)| *special == Special::Request)
-            });
+        let own_exits = !nodes.iter().any(|node| {
+            node.kind == Kind::Generator
+                || node.limited
+                || node.specials.iter().any(|(special, _)| *special == Special::Request)
+        });
         Ok(Plan {
             own_exits,
             route: spec.route,
@@ -100,6 +101,9 @@ impl Plan {
             caches: spec.caches,
             reads: Reads::parse(&spec.reads)?,
             form_limits: spec.form_limits,
+            own_form_limits: spec
+                .own_form_limits
+                .map(|(files, fields, part_size)| Limits { files, fields, part_size }),
             strict_content_type: spec.strict_content_type,
             embed: spec.embed,
             body_limit: spec.body_limit,
