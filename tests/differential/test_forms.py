@@ -73,14 +73,18 @@ assert isinstance(PIECES, bytes)
 
 FIELDS: dict[str, Case] = {
     "one": case(encoded("/forms/fields", name="n"), 200, '["n",1,null,["list"]]'.replace('["list"]', "")[:9]),
-    "all": case(encoded("/forms/fields", [("name", "n"), ("count", "2"), ("tags", "a"), ("tags", "b"), ("numbers", "1")])),
+    "all": case(
+        encoded("/forms/fields", [("name", "n"), ("count", "2"), ("tags", "a"), ("tags", "b"), ("numbers", "1")])
+    ),
     "last-of-repeated": case(encoded("/forms/fields", "name=a&name=b"), 200, '"b"'),
     "last-empty": case(encoded("/forms/fields", "name=a&name="), 422, "missing"),
     "empty-in-list": case(encoded("/forms/fields", "name=a&tags=&tags=b"), 200, '"",'),
     "only-empty-in-list": case(encoded("/forms/fields", "name=a&tags="), 200, '""'),
     "missing": case(encoded("/forms/fields"), 422, '["body","name"]'),
     "wrong": case(encoded("/forms/fields", "name=" + "n" * 30 + "&count=-1&numbers=x"), 422, "too_long"),
-    "multipart": case(multipart("/forms/fields", field("name", "ä"), field("count", "5"), field("tags", "x")), 200, "ä"),
+    "multipart": case(
+        multipart("/forms/fields", field("name", "ä"), field("count", "5"), field("tags", "x")), 200, "ä"
+    ),
     "file-for-a-field": case(multipart("/forms/fields", file("name", b"x")), 422, "string_type"),
     "no-content-type": case(post("/forms/fields", b"name=n"), 422, "missing"),
     "json": case(post("/forms/fields", b'{"name": "n"}', ("content-type", "application/json")), 422, "missing"),
@@ -103,7 +107,9 @@ FIELDS: dict[str, Case] = {
 }
 
 MODELS: dict[str, Case] = {
-    "plain": case(encoded("/forms/plain", [("name", "n"), ("age", "5"), ("tags", "a"), ("tags", "b")]), 200, "validator 'n'"),
+    "plain": case(
+        encoded("/forms/plain", [("name", "n"), ("age", "5"), ("tags", "a"), ("tags", "b")]), 200, "validator 'n'"
+    ),
     "plain-in-thread": case(encoded("/forms/plain-in-thread", name="n"), 200, '"age":18'),
     "plain-multipart": case(multipart("/forms/plain", field("name", "n"), field("tags", "a")), 200, '"age":18'),
     "plain-nothing": case(encoded("/forms/plain"), 422, '["body","name"]'),
@@ -148,7 +154,9 @@ MODELS: dict[str, Case] = {
         200,
         '"content":["bytes",2',
     ),
-    "filed-empty": case(multipart("/forms/filed", field("name", "n"), file("file", b"", ""), file("more", b"", "")), 422),
+    "filed-empty": case(
+        multipart("/forms/filed", field("name", "n"), file("file", b"", ""), file("more", b"", "")), 422
+    ),
     "filed-missing": case(encoded("/forms/filed", "name=n&content=text"), 422, '["body","file"]'),
 }
 
@@ -157,10 +165,12 @@ FILES: dict[str, Case] = {
     "file-empty": case(multipart("/forms/file", file("file", b"")), 200, '"size":0'),
     "file-not-chosen": case(multipart("/forms/file", file("file", b"", "")), 422, "missing"),
     "file-without-a-name": case(multipart("/forms/file", file("file", b"x", "")), 200, '"filename":""'),
-    "file-without-type": case(multipart("/forms/file", file("file", b"x", content_type=None)), 200, '"content_type":null'),
+    "file-without-type": case(
+        multipart("/forms/file", file("file", b"x", content_type=None)), 200, '"content_type":null'
+    ),
     "file-last-counts": case(multipart("/forms/file", file("file", b"1"), file("file", b"2", "b")), 200, '"b"'),
-    "file-as-text": case(multipart("/forms/file", field("file", "x")), 422, "Expected UploadFile"),
-    "file-urlencoded": case(encoded("/forms/file", file="x"), 422, "Expected UploadFile"),
+    "file-as-text": case(multipart("/forms/file", field("file", "x")), 422, "value_error"),
+    "file-urlencoded": case(encoded("/forms/file", file="x"), 422, "value_error"),
     "file-binary": case(multipart("/forms/file", file("file", bytes(range(256)) * 3)), 200, "768"),
     "file-almost-boundaries": case(
         multipart("/forms/file", file("file", b"\r\n--boundary-\r\n\r\n--\r\nboundary-7--\r\n--boundary-6\r\n\r")), 200
@@ -169,7 +179,11 @@ FILES: dict[str, Case] = {
     "file-that-rolls": case(multipart("/forms/file", file("file", b"x" * 1_100_000)), 200, '"rolled":true'),
     "file-of-the-spool-size": case(multipart("/forms/file", file("file", b"x" * (1 << 20))), 200, '"rolled":false'),
     "file-chunked": case(
-        post("/forms/file", (*(multipart("/", file("file", b"x" * 5000)).body[at : at + 700] for at in range(0, 6000, 700)),), MULTIPART),  # type: ignore[index]
+        post(
+            "/forms/file",
+            (*(multipart("/", file("file", b"x" * 5000)).body[at : at + 700] for at in range(0, 6000, 700)),),
+            MULTIPART,
+        ),  # type: ignore[index]
         200,
         "5000",
     ),
@@ -188,14 +202,17 @@ FILES: dict[str, Case] = {
     "bytes-or-none": case(multipart("/forms/bytes-or-none", file("file", b"", "")), 200, "null"),
     "bytes-or-none-given": case(multipart("/forms/bytes-or-none", file("file", b"1")), 200, "bytes"),
     "many-bytes": case(
-        multipart("/forms/many-bytes", file("files", b"1"), file("files", b""), field("files", "x"), file("more", b"2")),
+        multipart(
+            "/forms/many-bytes", file("files", b"1"), file("files", b""), field("files", "x"), file("more", b"2")
+        ),
         200,
         '["tuple",["bytes",1',
     ),
     "many-bytes-rolled": case(multipart("/forms/many-bytes", file("files", b"1" * (1 << 20))), 200, "1048576"),
     "both": case(multipart("/forms/both", file("file", b"content")), 422, "file"),
     "mixed": case(
-        multipart("/forms/mixed/5?q=1", file("file", b"1"), field("token", "t"), headers=(MULTIPART, ("x-word", "w"))), 200
+        multipart("/forms/mixed/5?q=1", file("file", b"1"), field("token", "t"), headers=(MULTIPART, ("x-word", "w"))),
+        200,
     ),
     "mixed-all-wrong": case(multipart("/forms/mixed/x?q=x", field("file", "1")), 422, '["body","token"]'),
 }
@@ -212,7 +229,9 @@ ORDER: dict[str, Case] = {
         200,
         "attachment",
     ),
-    "dependency-refuses-before-the-endpoint-is-validated": case(encoded("/forms/dependencies", user="u"), 401, "user u"),
+    "dependency-refuses-before-the-endpoint-is-validated": case(
+        encoded("/forms/dependencies", user="u"), 401, "user u"
+    ),
     "dependency-is-not-called-when-wrong": case(encoded("/forms/dependencies", word="w"), 422, "attachment"),
     "form-cannot-be-read": case(raw(b"--x", "/forms/dependencies"), 400, "Invalid multipart data"),
     "request": case(WHOLE, 200, "Stream consumed"),
@@ -254,11 +273,11 @@ ODD: dict[str, Request] = {
     "name-with-open-quote": headed(DISPOSITION + b'name="a'),
     "name-with-inner-quotes": headed(DISPOSITION + b'name="a"b"c"'),
     "name-percent": headed(DISPOSITION + b'name="a%22b+c"'),
-    "name-utf8": headed(DISPOSITION + "name=\"ä€\"; filename=\"ö.txt\"".encode()),
+    "name-utf8": headed(DISPOSITION + 'name="ä€"; filename="ö.txt"'.encode()),
     "name-latin1": headed(DISPOSITION + b'name="\xe4"; filename="\xf6.txt"'),
     "key-latin1": headed(DISPOSITION + b'name="a"; \xc4="x"'),
     "filename-extended": headed(DISPOSITION + b"name=\"a\"; filename*=UTF-8''%e2%82%ac.txt"),
-    "filename-both": headed(DISPOSITION + b"name=\"a\"; filename=\"x\"; filename*=UTF-8''%e2%82%ac.txt"),
+    "filename-both": headed(DISPOSITION + b'name="a"; filename="x"; filename*=UTF-8\'\'%e2%82%ac.txt'),
     "filename-continued": headed(DISPOSITION + b'name="a"; filename*0="x"; filename*1="y"'),
     "filename-of-windows": headed(DISPOSITION + b'name="a"; filename="C:\\dir\\x.txt"'),
     "filename-of-a-share": headed(DISPOSITION + b'name="a"; filename="\\\\host\\x.txt"'),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -87,9 +87,9 @@ SENDERS: dict[str, tuple[Header, ...]] = {
 
 
 @pytest.fixture(params=STACKS)
-def stack(request: pytest.FixtureRequest, pair_of: Callable[..., Pair]) -> Iterator[Pair]:
+def stack(request: pytest.FixtureRequest, pair_of: Callable[..., Pair]) -> Pair:
     """Each stack in its own application."""
-    yield pair_of(f"middleware.{request.param}")
+    return pair_of(f"middleware.{request.param}")
 
 
 @pytest.mark.parametrize("sender", SENDERS)

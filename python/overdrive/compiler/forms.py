@@ -17,7 +17,7 @@ from fastapi._compat import (
 from fastapi.dependencies import utils
 from starlette.requests import Request
 
-from overdrive.compiler import fields
+from overdrive.compiler import fields, known
 from overdrive.compiler.spec import FormField, FormParameter
 
 
@@ -25,6 +25,11 @@ def parameters(body_params: Sequence[ModelField], places: Sequence[int]) -> list
     """How a node's parameters are read from a form, at their places among its arguments; None: only FastAPI can do it."""
     found = [_parameter(field, place) for field, place in zip(body_params, places, strict=True)]
     return None if None in found else [parameter for parameter in found if parameter is not None]
+
+
+def are_known(off: Mapping[str, str]) -> bool:
+    """Whether FastAPI looks for fields as our own code does: older releases have other ways."""
+    return "forms" not in off and all(known.behaves(name) == known.NEWEST for name in known.FEATURES["forms"])
 
 
 def limits(router: Mapping[str, int], route: Mapping[str, int] | None) -> tuple[int, int, int] | None:

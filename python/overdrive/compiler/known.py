@@ -208,6 +208,33 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "starlette.responses:JSONResponse.__init__",
         "json:dumps",
     ),
+    "streams": (
+        "fastapi.routing:_normalize_non_finite_floats",
+        "fastapi.routing:format_sse_event",
+        "fastapi.routing:iterate_in_threadpool",
+        "fastapi.sse:_split_sse_lines",
+        "fastapi.sse:format_sse_event",
+        "starlette._utils:create_collapsing_task_group",
+        "starlette.concurrency:_next",
+        "starlette.concurrency:iterate_in_threadpool",
+        "starlette.responses:StreamingResponse.__call__",
+        "starlette.responses:StreamingResponse.__init__",
+        "starlette.responses:StreamingResponse.listen_for_disconnect",
+        "starlette.responses:StreamingResponse.stream_response",
+    ),
+    "files": (
+        "starlette._utils:create_collapsing_task_group",
+        "starlette.responses:FileResponse.__call__",
+        "starlette.responses:FileResponse._handle_multiple_ranges",
+        "starlette.responses:FileResponse._handle_simple",
+        "starlette.responses:FileResponse._handle_single_range",
+        "starlette.responses:FileResponse._open_file",
+        "starlette.responses:FileResponse._parse_range_header",
+        "starlette.responses:FileResponse._parse_ranges",
+        "starlette.responses:FileResponse._should_use_range",
+        "starlette.responses:FileResponse.generate_multipart",
+        "starlette.responses:FileResponse.set_stat_headers",
+    ),
     "default handlers": (
         "fastapi.exception_handlers:http_exception_handler",
         "fastapi.exception_handlers:request_validation_exception_handler",
@@ -242,6 +269,10 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "starlette.routing:WebSocketRoute.matches",
         "starlette.routing:WebSocketRoute.handle",
         "starlette.websockets:WebSocket.__init__",
+    ),
+    "mounts": (
+        "starlette.routing:Mount.matches",
+        "starlette.routing:Mount.handle",
     ),
     "threads": (
         "starlette.concurrency:run_in_threadpool",
@@ -296,6 +327,10 @@ FEATURES: dict[str, tuple[str, ...]] = {
 }
 
 
+# What `behaves` has found: a release does not change while it is loaded.
+_behaviours: dict[str, str] = {}
+
+
 def features_off() -> dict[str, str]:
     """The features that are off, each with the first function whose code is not known."""
     return {feature: name for feature in FEATURES if (name := unknown(feature)) is not None}
@@ -309,7 +344,17 @@ def unknown(feature: str) -> str | None:
 def dialect(name: str) -> str | None:
     """How the function under `name` behaves, as recorded; None if it is not the code we know."""
     found = fingerprint(name)
-    return None if found is None else _recorded().get(name, {}).get(found)
+    return None if found is None else recorded().get(name, {}).get(found)
+
+
+def behaves(name: str) -> str:
+    """The dialect of a function, once it was known. Where it is not, the features that mirror it are off."""
+    if name not in _behaviours:
+        found = dialect(name)
+        if found is None:
+            return NEWEST
+        _behaviours[name] = found
+    return _behaviours[name]
 
 
 def functions() -> list[str]:
@@ -374,22 +419,24 @@ def _has_docstring(code: CodeType) -> bool:
 
 
 @cache
-def _recorded() -> dict[str, dict[str, str]]:
-    recorded: dict[str, dict[str, str]] = {}
+def recorded() -> dict[str, dict[str, str]]:
+    """The dialects of all fingerprints, by function."""
+    found: dict[str, dict[str, str]] = {}
     for line in RECORDED.read_text().splitlines():
-        name, version, found, behaves = line.split()
-        recorded.setdefault(name, {})[f"{version} {found}"] = behaves
-    return recorded
+        name, version, digest, behaves = line.split()
+        found.setdefault(name, {})[f"{version} {digest}"] = behaves
+    return found
 
 
-def record(found: Mapping[str, str], behaves: Mapping[str, str]) -> None:
-    """Adds fingerprints by function; `behaves`: their dialects, where they are others than the newest release's."""
-    recorded = {name: dict(known) for name, known in _recorded().items()}
-    for name, print_ in found.items():
-        recorded.setdefault(name, {}).setdefault(print_, behaves.get(name, NEWEST))
-    lines = [f"{name} {print_} {word}" for name, known in recorded.items() for print_, word in known.items()]
-    RECORDED.write_text("".join(f"{line}\n" for line in sorted(lines)))
-    _recorded.cache_clear()
+def record(new: Mapping[str, str], dialects: Mapping[str, str]) -> None:
+    """Adds fingerprints by function; `dialects`: of those that behave otherwise than the newest release's."""
+    known = {name: dict(prints) for name, prints in recorded().items()}
+    for name, text in new.items():
+        prints = known.setdefault(name, {})
+        prints[text] = dialects.get(name, prints.get(text, NEWEST))
+    lines = [f"{name} {text} {word}\n" for name, prints in known.items() for text, word in prints.items()]
+    RECORDED.write_text("".join(sorted(lines)))
+    recorded.cache_clear()
 
 
 def main() -> int:
@@ -407,8 +454,7 @@ def main() -> int:
         print(f"unknown:   {name} {installed[name]}")
     if options.record:
         # What is missing of the newest release is a mistake in FEATURES; older ones have their own way in.
-        found = {name: print_ for name, print_ in installed.items() if print_ is not None and ABSENT not in print_}
-        record(found, {})
+        record({name: text for name, text in installed.items() if text is not None and ABSENT not in text}, {})
     return 0 if options.record or not missing else 1
 
 

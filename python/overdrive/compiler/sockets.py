@@ -69,7 +69,7 @@ def _plan(found: Found, *, off: Mapping[str, str], overrides: dict[Any, Any] | N
         raise NotCompiled("it is marked as uncompiled")
     if dependant.call is None or not models._is_coroutine_callable(dependant.call):
         raise NotCompiled("an endpoint that is no coroutine function")
-    tree = Tree(known_security="security" not in off, form=None, websocket=True, overrides=overrides or {})
+    tree = Tree(known_security="security" not in off, form=False, websocket=True, overrides=overrides or {})
     tree.add_endpoint(dependant, is_coroutine=True)
     for feature, is_used in (
         ("parameters", any(node.parameters or node.body for node in tree.nodes)),

@@ -313,7 +313,11 @@ async def dependencies(
 async def whole(request: Request) -> Any:
     note("whole")
     form = await request.form()
-    return [form is await request.form(), [[key, shown(value)] for key, value in form.multi_items()], type(form).__name__]
+    return [
+        form is await request.form(),
+        [[key, shown(value)] for key, value in form.multi_items()],
+        type(form).__name__,
+    ]
 
 
 @router.post("/request")
@@ -412,9 +416,7 @@ limited = APIRouter(prefix="/limited", form_limits={"max_fields": 2, "max_files"
 
 
 @limited.post("/inherited")
-async def inherited(
-    a: Annotated[list[str], Form()] = [], file: Annotated[list[UploadFile] | None, File()] = None
-):
+async def inherited(a: Annotated[list[str], Form()] = [], file: Annotated[list[UploadFile] | None, File()] = None):
     return shown([a, file])
 
 

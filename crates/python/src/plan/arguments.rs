@@ -75,11 +75,11 @@ impl Call {
         }
     }
 
-    async fn read_form_arguments(&self, node: &Node, form: &Form) -> PyResult<Py<PyAny>> {
+    async fn read_form_arguments(&self, node: &Node, body: &Body) -> PyResult<Py<PyAny>> {
         let reading = Python::attach(|py| {
             let runtime = &self.plans().runtime;
-            let read = runtime.form_arguments.bind(py);
-            PyResult::Ok(read.call1((&node.dependant, form.data(py, runtime)?, self.plan().embed))?.unbind())
+            let body = body.object(py, runtime)?;
+            PyResult::Ok(runtime.form_arguments.bind(py).call1((&node.dependant, body, self.plan().embed))?.unbind())
         })?;
         self.baton.wait_for(reading).await
     }
@@ -99,10 +99,8 @@ impl Call {
                 errors = found.into_list();
                 PyResult::Ok((valid, read))
             })?;
-            if let Body::Form(form) = body
-                && !read
-            {
-                let form = self.read_form_arguments(node, form).await?;
+            if !read {
+                let form = self.read_form_arguments(node, body).await?;
                 valid &= Python::attach(|py| {
                     let mut found = Errors::new(py, errors.as_ref());
                     take_form_arguments(py, node, form.bind(py), &mut arguments, &mut found)?;
@@ -174,7 +172,7 @@ impl Call {
         }
         let read_form = match body {
             Body::Form(form) => self.read_form_parameters(py, node, form, arguments, errors)?,
-            _ => true,
+            _ => node.of_form.is_empty(),
         };
         for (special, argument) in &node.specials {
             let value = match special {

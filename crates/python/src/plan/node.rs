@@ -25,7 +25,7 @@ pub(crate) struct Node {
     pub(crate) target: Option<usize>,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) body: Vec<BodyParameter>,
-    /// Places of arguments that come from a form.
+    /// Places of arguments that come from a form; in some releases from any body.
     pub(crate) of_form: Vec<usize>,
     /// How they are read; `None`: by FastAPI's own code.
     pub(crate) form: Option<Vec<FormParameter>>,

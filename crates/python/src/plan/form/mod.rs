@@ -67,9 +67,8 @@ impl Form {
 
     /// Starlette's `FormData`.
     pub(super) fn data<'py>(&self, py: Python<'py>, runtime: &Runtime) -> PyResult<&Bound<'py, PyAny>> {
-        let data = super::call::get_or_try_init(&self.data, || {
-            Ok(runtime.form_data.bind(py).call1((&self.list,))?.unbind())
-        })?;
+        let data =
+            super::call::get_or_try_init(&self.data, || Ok(runtime.form_data.bind(py).call1((&self.list,))?.unbind()))?;
         Ok(data.bind(py))
     }
 

@@ -112,12 +112,7 @@ impl Multipart {
         })
     }
 
-    fn header(
-        &mut self,
-        body: &[u8],
-        at: usize,
-        mut headers: Vec<(Range<usize>, Range<usize>)>,
-    ) -> Result<Step, Odd> {
+    fn header(&mut self, body: &[u8], at: usize, mut headers: Vec<(Range<usize>, Range<usize>)>) -> Result<Step, Odd> {
         let line = &body[at..];
         let line = &line[..line.len().min(MAX_HEADER_LINE)];
         let end = memchr::memchr(b'\r', line);
@@ -148,12 +143,7 @@ impl Multipart {
     }
 
     /// A part whose headers are complete; its data begin at `start`.
-    fn part(
-        &mut self,
-        body: &[u8],
-        start: usize,
-        headers: Vec<(Range<usize>, Range<usize>)>,
-    ) -> Result<Step, Odd> {
+    fn part(&mut self, body: &[u8], start: usize, headers: Vec<(Range<usize>, Range<usize>)>) -> Result<Step, Odd> {
         let disposition = headers
             .iter()
             .rev()

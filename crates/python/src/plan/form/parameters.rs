@@ -194,12 +194,7 @@ impl Field {
     }
 
     /// The value, and the name under which it was found. Empty texts and empty files are none.
-    fn find<'s, 'py>(
-        &'s self,
-        py: Python<'py>,
-        runtime: &Runtime,
-        form: &Form,
-    ) -> PyResult<Option<Found<'s, 'py>>> {
+    fn find<'s, 'py>(&'s self, py: Python<'py>, runtime: &Runtime, form: &Form) -> PyResult<Option<Found<'s, 'py>>> {
         for key in &self.keys {
             let Some(last) = form.last.bind(py).get_item(key)? else { continue };
             if self.is_sequence {

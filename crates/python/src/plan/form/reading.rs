@@ -233,9 +233,8 @@ impl Call {
     /// Closes the form's files, where there is no exit stack for that.
     pub(in crate::plan) async fn close_files(&self) -> PyResult<()> {
         for upload in self.form.get().map_or(&[][..], |form| form.files()) {
-            let closing = Python::attach(|py| {
-                upload.bind(py).call_method0(pyo3::intern!(py, "close")).map(Bound::unbind)
-            })?;
+            let closing =
+                Python::attach(|py| upload.bind(py).call_method0(pyo3::intern!(py, "close")).map(Bound::unbind))?;
             self.baton.wait_for(closing).await?;
         }
         Ok(())
