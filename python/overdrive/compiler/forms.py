@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import get_args
 
 from fastapi import params
 from fastapi._compat import (
@@ -22,7 +22,7 @@ from overdrive.compiler.spec import FormField, FormParameter
 
 
 def parameters(body_params: Sequence[ModelField], places: Sequence[int]) -> list[FormParameter] | None:
-    """How a node's parameters are read from a form, at their places among its arguments; None: only FastAPI can do it."""
+    """How a node's parameters are read from a form, at their places among its arguments; None: by FastAPI's code."""
     found = [_parameter(field, place) for field, place in zip(body_params, places, strict=True)]
     return None if None in found else [parameter for parameter in found if parameter is not None]
 
@@ -52,7 +52,7 @@ def _parameter(field: ModelField, place: int) -> FormParameter | None:
         if not utils._should_embed_body_fields([field]):
             return None
         single = _field(field)
-        return single and FormParameter(place, [single], None, fields.value(field))
+        return None if single is None else FormParameter(place, [single], None, fields.value(field))
     if len(models) > 1:
         return None
     members = [_field(member) for member in get_cached_model_fields(models[0])]

@@ -69,8 +69,8 @@ class FormField:
 class FormParameter:
     """A parameter that is a field of a form, or a model of such fields.
 
-    model: of a model: whether the parameter may be `None`, and whether fields that are not its own count as its; None: the
-        parameter is its one field.
+    model: of a model: whether the parameter may be `None`, and whether fields that are not its own count as its; None:
+        the parameter is its one field.
     """
 
     argument: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Awaitable, Callable
 from tempfile import SpooledTemporaryFile
+from types import ModuleType
 from typing import Any
 
 from fastapi._compat import ModelField
@@ -13,11 +14,17 @@ from starlette import formparsers, requests
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import FormParser, MultiPartParser
 
+# What reading a form comes to, under the names by which it is looked up.
+_PARSERS: tuple[tuple[ModuleType, str, type], ...] = (
+    (requests, "MultiPartParser", MultiPartParser),
+    (requests, "FormParser", FormParser),
+    (formparsers, "SpooledTemporaryFile", SpooledTemporaryFile),
+)
+
 
 def spool_size() -> int | None:
     """How large a file is that stays in memory, in bytes, 0 for any; None: other parsers have been put in place."""
-    parsers = (requests.MultiPartParser, requests.FormParser, formparsers.SpooledTemporaryFile)
-    if parsers != (MultiPartParser, FormParser, SpooledTemporaryFile):
+    if any(module.__dict__[name] is not known for module, name, known in _PARSERS):
         return None
     size = MultiPartParser.spool_max_size
     return size if type(size) is int and size >= 0 else None
@@ -25,9 +32,9 @@ def spool_size() -> int | None:
 
 def new_upload(filename: str, headers: list[tuple[bytes, bytes]], content: bytes, spool_size: int) -> UploadFile:
     """A file as Starlette's parser leaves it: written, and at its beginning."""
-    file = SpooledTemporaryFile(max_size=spool_size)
+    file = SpooledTemporaryFile(max_size=spool_size)  # noqa: SIM115
     # Not copied: until somebody writes to it, the file shares its bytes.
-    file._file = io.BytesIO(content)  # type: ignore[attr-defined]
+    file._file = io.BytesIO(content)
     return UploadFile(file, size=len(content), filename=filename, headers=Headers(raw=headers))  # type: ignore[arg-type]
 
 

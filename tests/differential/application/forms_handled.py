@@ -29,5 +29,5 @@ async def invalid(request: Request, error: RequestValidationError) -> JSONRespon
 @app.exception_handler(HTTPException)
 async def refused(request: Request, error: HTTPException) -> JSONResponse:
     """Shows the reason."""
-    note(f"refused {type(error.__cause__).__name__} {type(error.__context__).__name__}")
+    note(f"refused {request.url.query} {type(error.__cause__).__name__} {type(error.__context__).__name__}")
     return JSONResponse({"refused": error.detail}, error.status_code)

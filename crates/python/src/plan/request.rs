@@ -82,7 +82,7 @@ impl Call {
         get_or_try_init(&self.stacks, || {
             let new = || PyResult::Ok(self.plans().runtime.exit_stack.bind(py).call0()?.unbind());
             let stacks = Stacks { file: new()?, request: new()?, function: new()? };
-            if self.wire.engine().is_some()
+            if self.wire.place() != Place::Router
                 && let Some(form) = self.form.get().filter(|form| form.is_own())
             {
                 self.close_with(stacks.file.bind(py), form)?;

@@ -13,6 +13,7 @@ use super::options::Options;
 use super::urlencoded::Urlencoded;
 use crate::plan::body::Body;
 use crate::plan::call::{Call, End};
+use crate::plan::wire::Place;
 
 /// How far the reading of a form has come.
 #[derive(Default)]
@@ -122,17 +123,10 @@ impl Call {
                 return Err(self.unreadable(error));
             }
         }
-        Python::attach(|py| {
-            let files = match self.wire.engine() {
-                Some(_) => match self.stacks.get() {
-                    Some(stacks) => stacks.file.bind(py).clone(),
-                    // See `Call::stacks` and `Call::leave`.
-                    None => return PyResult::Ok(()),
-                },
-                None => self.scope(py)?.bind(py).as_any().get_item(pyo3::intern!(py, "fastapi_middleware_astack"))?,
-            };
-            self.close_with(&files, form)
-        })?;
+        // Elsewhere see `Call::stacks` and `Call::leave`.
+        if self.wire.place() == Place::Router || self.stacks.get().is_some() {
+            Python::attach(|py| self.close_with(&self.file_stack(py)?, form))?;
+        }
         Ok(Body::Form(form.clone()))
     }
 
@@ -197,11 +191,7 @@ impl Call {
             if complete || !received.is_empty() {
                 self.wire.unread(py, &self.plans().runtime, received, complete)?;
             }
-            let (request, stacks) = (self.request(py)?, self.stacks(py)?);
-            let files = match self.wire.engine() {
-                Some(_) => stacks.file.bind(py).clone(),
-                None => self.scope(py)?.bind(py).as_any().get_item(pyo3::intern!(py, "fastapi_middleware_astack"))?,
-            };
+            let (request, files) = (self.request(py)?, self.file_stack(py)?);
             let read = self.plans().runtime.read_form.bind(py);
             PyResult::Ok(read.call1((request, files, &self.plan().form_limits))?.unbind())
         })?;
@@ -221,6 +211,14 @@ impl Call {
                 Err(error) => error,
             }
         })
+    }
+
+    /// The exit stack with which FastAPI closes files: the application's, or ours in its place.
+    fn file_stack<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.wire.place() {
+            Place::Router => self.scope(py)?.bind(py).as_any().get_item(pyo3::intern!(py, "fastapi_middleware_astack")),
+            _ => Ok(self.stacks(py)?.file.bind(py).clone()),
+        }
     }
 
     /// Has the form's files closed with an exit stack, as FastAPI does.
