@@ -18,7 +18,7 @@ FRAMEWORK_VENVS = BENCH / ".venvs"
 RUST = BENCH / "rust"
 TARGET = ROOT / "target/bench"
 RUST_PROGRAMS = TARGET / "release"
-PACKAGES = ("uvicorn[standard]", "hypercorn", "granian", "fastapi")
+PACKAGES = ("uvicorn[standard]", "hypercorn", "granian", "fastapi", "python-multipart")
 BUILD_SECONDS = 1800
 
 

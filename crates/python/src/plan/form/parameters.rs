@@ -104,7 +104,7 @@ impl FormParameter {
         form: &Form,
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
         let last = form.last.bind(py);
-        if model.optional && !(model.any_counts && !last.is_empty()) {
+        if model.optional && (!model.any_counts || last.is_empty()) {
             let keys = self.fields.iter().flat_map(|field| &field.keys);
             let mut given = keys.map(|key| last.contains(key)).filter(|given| *given.as_ref().unwrap_or(&true));
             if given.next().transpose()?.is_none() {

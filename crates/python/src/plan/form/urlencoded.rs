@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use super::multipart::{Limits, Odd};
 use crate::plan::query::parse_query;
 
+/// A name and its value.
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// Keeps watch over the limits while a body arrives; more than they allow is [`Odd`].
 pub(in crate::plan) struct Urlencoded {
     limits: Limits,
@@ -32,7 +35,7 @@ impl Urlencoded {
     }
 
     /// The pairs of a body that is complete, and with which `advance` was called.
-    pub(super) fn finish(mut self, body: &[u8]) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Odd> {
+    pub(super) fn finish(mut self, body: &[u8]) -> Result<Vec<Pair<'_>>, Odd> {
         self.count(&body[self.pair..])?;
         Ok(parse_query(body))
     }
