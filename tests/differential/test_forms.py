@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlencode
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from tests.differential.pair import Case, Pair, Story, case, table
 from tests.differential.wire import Header, Request, get, post
@@ -14,6 +17,8 @@ from tests.differential.wire import Header, Request, get, post
 URLENCODED = ("content-type", "application/x-www-form-urlencoded")
 BOUNDARY = b"boundary-7"
 MULTIPART = ("content-type", b"multipart/form-data; boundary=" + BOUNDARY)
+# How many bodies hypothesis makes; the same ones each time unless this is set.
+EXAMPLES = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "150"))
 APPLICATIONS = ("forms", "forms_handled", "forms_layered")
 
 
@@ -243,6 +248,7 @@ ORDER: dict[str, Case] = {
     "dependency-is-not-called-when-wrong": case(encoded("/forms/dependencies", word="w"), 422, "attachment"),
     "form-cannot-be-read": case(raw(b"--x", "/forms/dependencies"), 400, "Invalid multipart data"),
     "request": case(WHOLE, 200, "Stream consumed"),
+    "request-has-the-same-file": case(WHOLE, 200, "the same file: True"),
     "request-urlencoded": case(encoded("/forms/request", "a=1&a=2&word=x"), 200, '["list"'.replace('["list"', '"a"')),
     "request-of-another-type": case(post("/forms/request", b"body", ("content-type", "text/plain")), 200, "[4]"),
     "undeclared": case(multipart("/forms/undeclared", file("a", b"1")), 200, '"a"'),
@@ -480,3 +486,72 @@ def test_bodies_arrive_in_pieces(both: Pair) -> None:
     for size in (1, 7, 40):
         pieces = tuple(PIECES[at : at + size] for at in range(0, len(PIECES), size))
         both.same(post("/forms/request", pieces, MULTIPART))
+
+
+# What bodies are made of, and what breaks them.
+PIECES_OF_BODIES = [
+    *(
+        b"--boundary-7",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"--",
+        b"-",
+        b'"',
+        b";",
+        b":",
+        b"=",
+        b" ",
+        b"\t",
+        b"\\",
+        b"'",
+        b"%",
+        b"\xff",
+    ),
+    *(b"name", b"filename", b"filename*", b"Content-Disposition: form-data; ", b"form-data", b"x" * 300, b"\0"),
+]
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    derandomize="DIFFERENTIAL_EXAMPLES" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate, Phase.shrink],
+)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(PIECES)), st.integers(0, 12), st.sampled_from([b"", *PIECES_OF_BODIES])),
+        min_size=1,
+        max_size=3,
+    ),
+    st.integers(0, 5),
+)
+def test_broken_bodies(pair_of: Callable[..., Pair], changes: list[tuple[int, int, bytes]], pieces: int) -> None:
+    body = PIECES
+    for start, length, inserted in changes:
+        body = body[:start] + inserted + body[start + length :]
+    size = len(body) // (pieces + 1) + 1
+    sent = tuple(body[at : at + size] for at in range(0, len(body), size)) if pieces else body
+    pair_of("forms_handled").same(post("/forms/request", sent, MULTIPART))
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    derandomize="DIFFERENTIAL_EXAMPLES" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate, Phase.shrink],
+)
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"&", b"=", b"+", b"%", b";", b"a", b"word", b"%41", b"%c3%a4", b"%E4", b"\xc3\xa4", b"\xff", b"\0"]
+        ),
+        max_size=12,
+    ).map(b"".join)
+)
+def test_urlencoded_bodies(pair_of: Callable[..., Pair], body: bytes) -> None:
+    pair_of("forms_handled").same(encoded("/forms/request", body))

@@ -330,8 +330,14 @@ async def whole(request: Request) -> Any:
 
 
 @router.post("/request")
-async def of_request(request: Request, whole: Annotated[Any, Depends(whole)], word: Annotated[str, Form()] = "none"):
+async def of_request(
+    request: Request,
+    whole: Annotated[Any, Depends(whole)],
+    word: Annotated[str, Form()] = "none",
+    file: Annotated[UploadFile | None, File()] = None,
+):
     form = await request.form(max_fields=1)
+    note(f"the same file: {form.get('file') is file}")
     try:
         body = [len(await request.body())]
     except Exception as error:
