@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Awaitable, Callable
 from tempfile import SpooledTemporaryFile
-from types import ModuleType
 from typing import Any
 
 from fastapi._compat import ModelField
@@ -14,17 +13,16 @@ from starlette import formparsers, requests
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import FormParser, MultiPartParser
 
-# What reading a form comes to, under the names by which it is looked up.
-_PARSERS: tuple[tuple[ModuleType, str, type], ...] = (
-    (requests, "MultiPartParser", MultiPartParser),
-    (requests, "FormParser", FormParser),
-    (formparsers, "SpooledTemporaryFile", SpooledTemporaryFile),
-)
+# Where Starlette looks up what it reads a form with.
+_REQUESTS = requests.__dict__
+_PARSERS = formparsers.__dict__
 
 
 def spool_size() -> int | None:
     """How large a file is that stays in memory, in bytes, 0 for any; None: other parsers have been put in place."""
-    if any(module.__dict__[name] is not known for module, name, known in _PARSERS):
+    if _REQUESTS["MultiPartParser"] is not MultiPartParser or _REQUESTS["FormParser"] is not FormParser:
+        return None
+    if _PARSERS["SpooledTemporaryFile"] is not SpooledTemporaryFile:
         return None
     size = MultiPartParser.spool_max_size
     return size if type(size) is int and size >= 0 else None

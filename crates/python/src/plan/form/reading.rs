@@ -71,6 +71,9 @@ impl Call {
         let gathered = &mut *self.gathered.borrow_mut();
         if matches!(gathered.form, Reading::Unbegun) {
             gathered.form = self.begin_form();
+            if gathered.form.is_parsing() {
+                gathered.bytes.reserve(self.announced().unwrap_or_default());
+            }
         }
         if !gathered.form.is_parsing() {
             return true;
@@ -82,12 +85,15 @@ impl Call {
 
     fn begin_form(&self) -> Reading {
         let Some(limits) = self.plan().own_form_limits else { return Reading::Starlette };
-        let headers = &self.input.headers;
-        let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > MAX_GATHERED) {
+        if self.announced().is_some_and(|length| length > MAX_GATHERED) {
             return Reading::Starlette;
         }
-        Reading::new(headers.get(CONTENT_TYPE).map(|value| value.as_bytes()), limits)
+        Reading::new(self.input.headers.get(CONTENT_TYPE).map(|value| value.as_bytes()), limits)
+    }
+
+    /// How long the body is to be, in bytes.
+    fn announced(&self) -> Option<usize> {
+        self.input.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
     }
 
     /// Reads the body as a form.
