@@ -8,7 +8,7 @@ import load
 from cases import RATE, Case, Measured, Metric, Settings, Target, Variant, echoes, requests, sessions
 from frameworks import FRAMEWORKS, Framework
 from load import InvalidRun
-from rows import FORM_ROWS, ROWS, Row
+from rows import CONNECTIONS, FORM_ROWS, ROWS, Row
 from servers import Running
 
 GROUP = "compile"
@@ -61,6 +61,19 @@ def verify_websocket(server: Running) -> None:
     next(row for row in ROWS if row.name == AXUM_ROW).verify(server)
 
 
+EVENTS = load.Request("/events")
+EVENTS_BODY = "".join(f'data: {{"route":{number},"item":7}}\n\n' for number in range(100)).encode()
+
+
+def verify_events(server: Running) -> None:
+    """That all the events come, as events."""
+    status, headers, body = load.fetch(server.port, EVENTS)
+    if (status, headers.get("content-type")) != (200, "text/event-stream; charset=utf-8"):
+        raise InvalidRun(f"the answer is no stream of events: {status}, {headers}")
+    if body != EVENTS_BODY:
+        raise InvalidRun(f"the events are wrong: {body[:200]!r}")
+
+
 def compile_time(server: Running, settings: Settings) -> Measured:
     """What compiling 500 routes takes by overdrive's own account, and what FastAPI takes to lay them out before."""
     found = load.compilation(f"{APP}:many", settings.core)
@@ -94,6 +107,17 @@ CASES = {
             (Target("rate", 3, "uvicorn"),),
             verify_websocket,
             sessions,
+            group=GROUP,
+        ),
+        Case(
+            "fastapi-events",
+            "SSE, 100 events",
+            f"{APP}:app",
+            tuple(map(Variant, ("uvicorn", "granian", "overdrive"))),
+            {"rate": Metric("streams/s")},
+            (Target("rate", 3, "uvicorn"),),
+            verify_events,
+            requests(EVENTS, CONNECTIONS),
             group=GROUP,
         ),
         Case(

@@ -129,6 +129,26 @@ impl Layers {
         apply(py, &self.layers, request, reply)
     }
 
+    /// Whether the layers do nothing to an answer of this type that comes in pieces, but to its head.
+    pub(crate) fn leaves_pieces(&self, py: Python<'_>, content_type: Option<&HeaderValue>) -> PyResult<bool> {
+        for (kind, _) in &self.layers {
+            if let Kind::Gzip(gzip) = kind
+                && !gzip.excludes(py, content_type)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Lets the head of such an answer pass outwards.
+    pub(crate) fn on_head(&self, py: Python<'_>, request: &HeaderMap, headers: &mut Headers) -> PyResult<()> {
+        self.layers.iter().rev().try_for_each(|(kind, _)| match kind {
+            Kind::Cors(cors) => cors.behind(py, request, headers),
+            Kind::Gzip(_) | Kind::Hosts(_) | Kind::Https => Ok(()),
+        })
+    }
+
     /// For the garbage collector.
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.layers.iter().try_for_each(|(kind, middleware)| {
@@ -156,7 +176,7 @@ fn apply(py: Python<'_>, layers: &[(Kind, Py<PyAny>)], request: &HeaderMap, repl
     Ok(true)
 }
 
-type Headers = Vec<(HeaderName, HeaderValue)>;
+pub(crate) type Headers = Vec<(HeaderName, HeaderValue)>;
 
 /// Sets a header in its first place, or at the end; there is one of it then (Starlette's `MutableHeaders.__setitem__`).
 fn set(headers: &mut Headers, name: &HeaderName, value: HeaderValue) {
