@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,13 +68,13 @@ class Compilation:
 
     @property
     def operations(self) -> int:
-        """How many path operations there are."""
-        return sum(entry.is_operation for entry in self.entries)
+        """How many path operations there are, as far as what is mounted is compiled."""
+        return sum(entry.is_operation for _, _, entry in self.routes())
 
     @property
     def compiled(self) -> int:
         """How many of them have a plan that is used."""
-        return sum(map(self.is_compiled, self.entries))
+        return sum(compilation.is_compiled(entry) for _, compilation, entry in self.routes())
 
     def counts(self) -> tuple[int, dict[str, int]]:
         """How many requests plans have answered, and how many were handed to FastAPI's own code, by reason.
@@ -82,7 +82,8 @@ class Compilation:
         What is mounted counts as well.
         """
         answered, handed_over = 0, Counter[str]()
-        for compilation in self._with_mounted({}):
+        mounted = (_mounted(entry) for _, _, entry in self.routes())
+        for compilation in {id(each): each for each in (self, *mounted) if each is not None}.values():
             if compilation.plans is not None:
                 more, reasons = compilation.plans.counts()
                 answered += more
@@ -91,13 +92,14 @@ class Compilation:
         del handed_over[WITHIN]
         return answered, dict(handed_over)
 
-    def _with_mounted(self, known: dict[int, Compilation]) -> Iterable[Compilation]:
-        if known.setdefault(id(self), self) is self:
-            for entry in self.entries:
-                compilation = entry.mount.mounted.compilation if entry.mount is not None else None
-                if compilation is not None and id(compilation) not in known:
-                    compilation._with_mounted(known)
-        return known.values()
+    def routes(self, below: str = "", around: tuple[Compilation, ...] = ()) -> Iterator[tuple[str, Compilation, Entry]]:
+        """All routes, also of mounted applications that are compiled: path, compilation, and the entry there."""
+        for entry in self.entries:
+            yield below + entry.path, self, entry
+            inner = _mounted(entry)
+            # An application may be mounted in itself.
+            if inner is not None and inner is not self and all(inner is not other for other in around):
+                yield from inner.routes(below + entry.path, (*around, self))
 
     def summary(self) -> str:
         """One line for the log."""
@@ -106,9 +108,18 @@ class Compilation:
             return line
         if self.reason is not None:
             return f"{line} ({self.reason})"
-        reasons = Counter(entry.reason for entry in self.entries if entry.is_operation and entry.plan is None)
+        reasons = Counter(
+            compilation.reason or entry.reason
+            for _, compilation, entry in self.routes()
+            if entry.is_operation and not compilation.is_compiled(entry)
+        )
         reason, count = reasons.most_common(1)[0]
         return f"{line} ({count}: {reason})"
+
+
+def _mounted(entry: Entry) -> Compilation | None:
+    compilation: Compilation | None = entry.mount.mounted.compilation if entry.mount is not None else None
+    return compilation
 
 
 def is_application(app: Any) -> bool:

@@ -152,6 +152,9 @@ pub(crate) struct Plans {
     pub(crate) handlers: Py<PyAny>,
     pub(crate) default_http_handler: Option<Py<PyAny>>,
     pub(crate) default_validation_handler: Option<Py<PyAny>>,
+    /// 404 and 405 are FastAPI's default handler's affair, and nobody's of the user's.
+    default_not_found: bool,
+    default_not_allowed: bool,
     /// `async (scope, receive, send, request, error, started)`: the way of an exception through the application's stack
     pub(crate) raise_through: Py<PyAny>,
     /// Called once when the routes have changed.
@@ -216,6 +219,9 @@ impl Plans {
             reasons.push(spec.reason);
             allow.push(spec.allow);
         }
+        let (_, by_status): (Bound<'_, PyAny>, Bound<'_, PyDict>) = handlers.extract(py)?;
+        let is_default = |status: u16| PyResult::Ok(default_http_handler.is_some() && !by_status.contains(status)?);
+        let (default_not_found, default_not_allowed) = (is_default(404)?, is_default(405)?);
         let lists = route_lists
             .into_iter()
             .map(|list| (list.clone().unbind(), list.iter().map(Bound::unbind).collect()))
@@ -236,6 +242,8 @@ impl Plans {
             handlers,
             default_http_handler,
             default_validation_handler,
+            default_not_found,
+            default_not_allowed,
             raise_through,
             on_change,
             changed: AtomicBool::new(false),
@@ -410,7 +418,7 @@ impl Plans {
                 },
             },
             Found::Method(place) => match &self.allow[place] {
-                Some(allow) if self.default_http_handler.is_some() => Destination::MethodNotAllowed(allow),
+                Some(allow) if self.default_not_allowed => Destination::MethodNotAllowed(allow),
                 _ => Destination::Stock("405"),
             },
             Found::Nothing => self.otherwise(method, path, sent),
@@ -449,7 +457,7 @@ impl Plans {
                 _ => return Destination::Stock("a redirect"),
             }
         }
-        if self.default_http_handler.is_some() { Destination::NotFound } else { Destination::Stock("404") }
+        if self.default_not_found { Destination::NotFound } else { Destination::Stock("404") }
     }
 
     /// The exception handler that Starlette would choose; `None` if there is none.
