@@ -74,9 +74,11 @@ class CompiledRoutes:
 
     def _install(self, compilation: Compilation) -> None:
         self.compilation = compilation
+        if self._engine is not None:
+            compilation.restrict(self._engine)
         if self._engine is not None and compilation.is_direct:
             self._engine.set_plans(compilation.plans)
-        else:
+        if self._engine is None or compilation.has_middleware:
             compilation.install()
 
     def _refuse(self, reason: str) -> None:

@@ -18,15 +18,16 @@ from fastapi.exception_handlers import http_exception_handler, request_validatio
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRouter
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, WebSocketRoute
 
-from overdrive._overdrive import Plans
+from overdrive._overdrive import Engine, Plans
 from overdrive.compiler import known, routes, sockets
 from overdrive.compiler.mounts import WITHIN, Mounts
 from overdrive.compiler.mounts import entry as mount_entry
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
-from overdrive.compiler.stack import PlannedRouter, Stack, examine
+from overdrive.compiler.stack import HAS_TELEMETRY, Stack, examine
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +55,25 @@ class Compilation:
 
     @property
     def is_direct(self) -> bool:
-        """Whether the engine may hand requests to plans itself: no middleware of the user's stands before them."""
-        return self.stack is not None and not self.stack.foreign
+        """Whether the engine may ask the plans first: they do what the middleware does, or know where it begins."""
+        return self.stack is not None and (self.stack.layers is not None or self.stack.outermost is not None)
+
+    @property
+    def has_middleware(self) -> bool:
+        """Whether there is middleware of the user's: what it does not leave to plans goes through it, to plans within."""
+        return self.stack is not None and bool(self.stack.foreign)
+
+    def restrict(self, engine: Engine) -> None:
+        """Withholds from an application what its middleware would not see: Starlette compresses no file that the
+        server reads itself."""
+        if self.stack is not None and any(isinstance(one, GZipMiddleware) for one in self.stack.foreign):
+            engine.withhold("http.response.pathsend")
 
     def install(self) -> None:
-        """Puts the plans into the application's stack, in the place of its router."""
+        """Puts the plans into the application's stack, below the user's middleware."""
         if self.stack is None or self.plans is None:
             return
-        place = self.stack.exits
-        planned = place.app if isinstance(place.app, PlannedRouter) else PlannedRouter(place.app)
-        planned.plans = self.plans
-        place.app = planned
+        self.stack.install(self.plans)
 
     @property
     def operations(self) -> int:
@@ -169,13 +178,14 @@ def compile_in_steps(
     reason, stack = None, None
     off = known.features_off()
     yield
-    if app._native_telemetry.enabled():
+    telemetry = getattr(app, "_native_telemetry", None)
+    if telemetry is not None and telemetry.enabled():
         reason = "FastAPI's telemetry is on"
     try:
         for feature in ("routing", "operations", "dependencies"):
             if feature in off:
                 raise NotCompiled(f"not the code we know: {off[feature]}")
-        stack = examine(app.middleware_stack, router)
+        stack = examine(app.middleware_stack, router, off)
         _examine_router(router)
     except NotCompiled as error:
         reason = str(error)
@@ -201,7 +211,9 @@ def compile_in_steps(
         return Compilation(None, entries, reason, None, own_seconds(), fastapi_seconds)
     by_class = stack.handlers[0] if "default handlers" not in off else {}
     plans = Plans(
-        runtime=Runtime(own_threads="threads" not in off),
+        runtime=Runtime(
+            own_threads="threads" not in off, own_streams="streams" not in off, own_files="files" not in off
+        ),
         entries=entries,
         application=app,
         root_path=app.root_path,
@@ -211,6 +223,11 @@ def compile_in_steps(
         default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
         default_validation_handler=_if_same(by_class.get(RequestValidationError), request_validation_exception_handler),
         raise_through=stack.raise_through,
+        raise_within=stack.raise_within,
+        raise_outermost=stack.raise_outermost,
+        outermost=stack.outermost,
+        layers=stack.layers or [],
+        passage=stack.passage,
         route_lists=[routes for _, routes in lists],
         stack=app.middleware_stack,
         globals=_watched(),
@@ -235,16 +252,15 @@ def _if_same(found: Any, known: Any) -> Any:
 
 def _watched() -> list[tuple[dict[str, Any], str, Any, str]]:
     """The globals that plans depend on and that others set: telemetry's providers, and functions that tests replace."""
-    import opentelemetry._logs._internal as logs
-    import opentelemetry.metrics._internal as metrics
-    import opentelemetry.trace as trace
+    watched: list[tuple[Any, str, str]] = [(json, "loads", "json.loads was replaced")]
+    if HAS_TELEMETRY:
+        import opentelemetry._logs._internal as logs
+        import opentelemetry.metrics._internal as metrics
+        import opentelemetry.trace as trace
 
-    return [
-        (vars(module), name, getattr(module, name), reason)
-        for module, name, reason in (
+        watched += [
             (trace, "_TRACER_PROVIDER", "OpenTelemetry is active"),
             (metrics, "_METER_PROVIDER", "OpenTelemetry is active"),
             (logs, "_LOGGER_PROVIDER", "OpenTelemetry is active"),
-            (json, "loads", "json.loads was replaced"),
-        )
-    ]
+        ]
+    return [(vars(module), name, getattr(module, name), reason) for module, name, reason in watched]

@@ -21,7 +21,7 @@ from starlette.routing import Mount
 
 from overdrive.compiler.routes import Found, base_entry, convertors, room
 from overdrive.compiler.spec import Entry, MountedApplication
-from overdrive.compiler.stack import Scope, Send, Stack, without_first
+from overdrive.compiler.stack import Progress, Scope, Send, Stack, without_first
 from overdrive.plans import in_slices
 
 if TYPE_CHECKING:
@@ -203,13 +203,15 @@ def raising_below(
     """
 
     async def raise_below(
-        scope: Scope, receive: Any, send: Send, request: Any, error: Exception, started: bool
+        scope: Scope, receive: Any, send: Send, request: Any, error: Exception, progress: Progress, headers: Any
     ) -> None:
+        started, _ = progress
+
         async def application(scope: Scope, receive: Any, send: Send) -> None:
             if started:
                 # For those around, to whom it is news, too.
                 await send({"type": "http.response.start", "status": 200, "headers": []})
-            await raise_through(scope, receive, send, request, error, started)
+            await raise_through(scope, receive, send, request, error, progress, headers)
 
         chain: Any = application
         for around in arounds:

@@ -57,7 +57,7 @@ class Node:
 
     kind: "coroutine", "sync", "generator" or "async_generator".
     names: of all its arguments, in their order.
-    of_form: places of the arguments that come from a form.
+    of_form: places of the arguments that FastAPI's own code takes from a form, or in some releases from any body.
     parent, argument: which node receives its value, and where; None: nobody does.
     specials: arguments that are not read from the request, and their places.
     presented: for a security scheme: the attribute of the request and the key that it looks at.
@@ -84,6 +84,17 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """How what a generator endpoint yields becomes a response.
+
+    kind: "lines" (of JSON), "events" (server-sent ones) or "raw" (pieces for the response class).
+    """
+
+    kind: str
+    is_async: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """How an endpoint's value becomes a response.
 
@@ -92,6 +103,7 @@ class Answer:
     status: None: the class's own.
     options: keywords for `serialize`.
     in_thread: the response is validated in the thread pool.
+    stream: the endpoint is a generator, and all of this is about its items.
     """
 
     kind: str
@@ -102,6 +114,7 @@ class Answer:
     serialize: Callable[..., Any] | None
     options: dict[str, Any]
     in_thread: bool
+    stream: Stream | None = None
 
 
 @dataclass(frozen=True, slots=True)

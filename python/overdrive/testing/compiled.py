@@ -39,6 +39,8 @@ class CompiledApplication:
             if self.is_stale:
                 self._compilation = self._compile()
         compilation = self._compilation
+        if compilation is not None:
+            compilation.restrict(engine)
         if compilation is not None and compilation.is_direct:
             engine.set_plans(compilation.plans)
 
@@ -57,7 +59,7 @@ class CompiledApplication:
         if self._mounts is None:
             self._mounts = Mounts()
         compilation = compiler.compile_application(app, self._has_changed, mounts=self._mounts)
-        if not compilation.is_direct:
+        if compilation.has_middleware:
             compilation.install()
         return compilation
 

@@ -30,6 +30,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection
 from starlette.routing import Host, Mount, Route
 from starlette.types import Receive, Scope, Send
 
@@ -73,7 +74,7 @@ async def outer_http(request: Request, error: HTTPException) -> JSONResponse:
     return JSONResponse({"outer": error.detail}, error.status_code)
 
 
-async def journal_of(request: Request) -> AsyncIterator[str]:
+async def journal_of(request: HTTPConnection) -> AsyncIterator[str]:
     note("enter")
     try:
         yield request.scope["root_path"]
@@ -117,8 +118,9 @@ def seen(request: Request | WebSocket) -> dict[str, Any]:
         "endpoint": getattr(scope["endpoint"], "__name__", None),
         "fastapi": sorted(fastapi),
         "context": getattr(getattr(effective, "original_route", None), "path", None),
-        "url": str(request.url),
-        "base_url": str(request.base_url),
+        # Of WebSockets, whose host is a port of the server's, the path alone.
+        "url": str(request.url) if scope["type"] == "http" else request.url.path,
+        "base_url": str(request.base_url) if scope["type"] == "http" else request.base_url.path,
         "state": getattr(request.app.state, "name", None),
         "started": getattr(request.app.state, "started", None),
     }
@@ -167,9 +169,7 @@ def made(title: str, **options: Any) -> FastAPI:
         return seen(request)
 
     @sub.get("/tenant")
-    async def of_tenant(
-        tenant: Annotated[str, Path()] = "none", number: Annotated[str, Path()] = "none"
-    ) -> list[str]:
+    async def of_tenant(tenant: Annotated[str, Path()] = "none", number: Annotated[str, Path()] = "none") -> list[str]:
         return [tenant, number]
 
     @sub.get("/hides/{tenant}")

@@ -1,12 +1,13 @@
 //! The request object of a request and what it stands on, made when somebody asks: its scope, its exit stacks.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyString};
 
 use super::call::{Call, get_or_try_init};
 use super::exits::Stacks;
 use super::mount::Within;
 use super::table::Plan;
+use super::wire::Place;
 
 impl Call {
     /// The one `Request` of this request.
@@ -39,11 +40,12 @@ impl Call {
             let stacks = self.stacks(py)?;
             let parameters = self.input.path_parameters(py)?;
             let outermost = self.within.as_ref().map_or(plans, |within| within.outermost());
-            if self.wire.is_outermost() {
-                if !outermost.root_path.is_empty() {
-                    scope.set_item(pyo3::intern!(py, "root_path"), &outermost.root_path)?;
-                }
+            let place = self.wire.place();
+            if place == Place::Application {
+                outermost.enter_application(py, &scope)?;
                 scope.set_item(pyo3::intern!(py, "app"), &plans.application)?;
+            }
+            if place != Place::Router {
                 scope.set_item(pyo3::intern!(py, "starlette.exception_handlers"), &plans.handlers)?;
                 scope.set_item(pyo3::intern!(py, "fastapi_middleware_astack"), &stacks.file)?;
             }
@@ -68,10 +70,7 @@ impl Call {
         let request = self.request(py)?.bind(py);
         match request.getattr_opt(pyo3::intern!(py, "_headers"))? {
             Some(headers) => headers.getattr(pyo3::intern!(py, "_list")),
-            None => Ok(match self.first_headers.get() {
-                Some(headers) => headers.bind(py).clone(),
-                None => PyList::empty(py).into_any(),
-            }),
+            None => Ok(self.given_headers(py)),
         }
     }
 
@@ -86,7 +85,7 @@ impl Call {
         if let Some(within) = &self.within {
             return &within.root_path;
         }
-        if !self.wire.is_outermost() {
+        if self.wire.place() != Place::Application {
             // The application has put its own into the scope.
             return self.wire.root_path();
         }

@@ -18,7 +18,7 @@ use super::input::Input;
 use super::mount::{At, Within};
 use super::request::Converted;
 use super::table::{Destination, Plan, Plans};
-use super::wire::{Asgi, Wire};
+use super::wire::{Asgi, Place, Wire};
 use super::{UNCONVERTIBLE, convert_path, route_path};
 use crate::host::steps::Steps;
 
@@ -46,9 +46,7 @@ impl Call {
         }
         let awaitable = Python::attach(|py| {
             let (receive, send) = self.wire.channel(py)?;
-            let raise = self.way_of_exceptions(py)?;
-            let arguments = (self.scope(py)?, receive, send, self.request(py)?, error.into_value(py), false);
-            PyResult::Ok(raise.call1(arguments)?.unbind())
+            self.raised(py, (receive, send), error, false)
         })?;
         self.baton.wait_for(awaitable).await.map(drop)
     }
@@ -56,13 +54,12 @@ impl Call {
 
 /// The steps of a WebSocket that a plan serves, or the reason why the application's own code has to.
 ///
-/// `is_outermost`: the scope is the server's, and nothing of the application's stands around.
 pub(crate) fn begin(
     plans: &Bound<'_, Plans>,
     scope: &Bound<'_, PyDict>,
     receive: &Bound<'_, PyAny>,
     send: &Bound<'_, PyAny>,
-    is_outermost: bool,
+    place: Place,
 ) -> PyResult<Result<Steps, String>> {
     let py = plans.py();
     let table = plans.get();
@@ -70,7 +67,8 @@ pub(crate) fn begin(
         scope.get_item(name)?.map_or(Ok(String::new()), |value| value.extract())
     };
     let (path, root_path) = (text(pyo3::intern!(py, "path"))?, text(pyo3::intern!(py, "root_path"))?);
-    let root_path = if is_outermost && !table.root_path.is_empty() { table.root_path.clone() } else { root_path };
+    let root_path =
+        if place == Place::Application && !table.root_path.is_empty() { table.root_path.clone() } else { root_path };
     if scope.get_item(pyo3::intern!(py, "path_params"))?.is_some_and(|given| given.is_truthy().unwrap_or(true)) {
         return Ok(Err("path parameters of a mount around the application".into()));
     }
@@ -81,11 +79,11 @@ pub(crate) fn begin(
     let (Some(headers), Some(query)) = (headers(scope)?, query) else {
         return Ok(Err("bytes that the engine would not let through".into()));
     };
-    let found = match find(plans, &path, &root_path, is_outermost) {
+    let found = match find(plans, &path, &root_path, place) {
         Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };
-    let wire = Wire::Asgi(Asgi::websocket(scope, receive, send, &root_path, is_outermost));
+    let wire = Wire::Asgi(Asgi::websocket(scope, receive, send, &root_path, place));
     let input = Input::new(&query, headers, found.parameters);
     let call = Call::new(found.plans, found.plan, wire, found.within, input);
     call.counting().count_answered();
@@ -100,7 +98,7 @@ struct Found {
     within: Option<Box<Within>>,
 }
 
-fn find(plans: &Bound<'_, Plans>, path: &str, root_path: &str, is_outermost: bool) -> Result<Found, String> {
+fn find(plans: &Bound<'_, Plans>, path: &str, root_path: &str, place: Place) -> Result<Found, String> {
     let py = plans.py();
     let mut plans = plans.clone().unbind();
     let mut within: Option<Box<Within>> = None;
@@ -117,7 +115,7 @@ fn find(plans: &Bound<'_, Plans>, path: &str, root_path: &str, is_outermost: boo
                 };
                 return Ok(Found { plans, plan, parameters, within });
             }
-            Destination::Mount(mount, _) if !is_outermost => return Err(mount.install(py)),
+            Destination::Mount(mount, _) if place != Place::Application => return Err(mount.install(py)),
             Destination::Mount(mount, values) => mount.enter(py, &plans, within.as_deref(), at, values)?,
             Destination::Stock(reason) => return Err(reason.to_owned()),
             _ => return Err("no such WebSocket".to_owned()),

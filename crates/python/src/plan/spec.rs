@@ -123,4 +123,12 @@ pub(crate) struct AnswerSpec {
     /// Keywords for `serialize`.
     pub(crate) options: Py<PyDict>,
     pub(crate) in_thread: bool,
+    pub(crate) stream: Option<StreamSpec>,
+}
+
+/// See `overdrive.compiler.spec.Stream`.
+#[derive(FromPyObject)]
+pub(crate) struct StreamSpec {
+    pub(crate) kind: String,
+    pub(crate) is_async: bool,
 }

@@ -12,6 +12,8 @@ use pyo3::types::{PyDict, PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::asgi::{self, PlanCoroutine};
+use super::item::StreamKind;
+use super::layers::{LayerSpec, Layers};
 use super::mount::Mount;
 use super::node::{Kind, Node, Special};
 use super::overrides::Overrides;
@@ -20,6 +22,7 @@ use super::request::Parameters;
 use super::router::{self, Entry, Found, Router, Segment};
 use super::runtime::Runtime;
 use super::spec::{EntrySpec, PlanSpec};
+use super::wire::Place;
 use crate::host::ffi;
 use crate::host::loop_bound::Graveyard;
 
@@ -84,8 +87,16 @@ impl Plan {
                 nodes[index].target = Some(nodes[parent].base + argument);
             }
         }
+        let answer = Answer::new(spec.answer)?;
+        // Events that FastAPI produces beside the exits of the function, or beside background tasks, end with a stack.
+        let with_stacks = answer.stream.is_some_and(|stream| stream.kind == StreamKind::Events)
+            && nodes.iter().any(|node| {
+                (node.kind == Kind::AsyncGenerator && !node.request_scoped)
+                    || node.specials.iter().any(|(special, _)| *special == Special::BackgroundTasks)
+            });
         // Files of a form are closed with a stack.
         let own_exits = spec.reads != "form"
+            && !with_stacks
             && !nodes.iter().any(|node| {
                 node.kind == Kind::Generator
                     || node.limited
@@ -104,7 +115,7 @@ impl Plan {
             strict_content_type: spec.strict_content_type,
             embed: spec.embed,
             body_limit: spec.body_limit,
-            answer: Answer::new(spec.answer)?,
+            answer,
             overrides: spec.overrides.map(Overrides::new),
         })
     }
@@ -155,8 +166,20 @@ pub(crate) struct Plans {
     /// 404 and 405 are FastAPI's default handler's affair, and nobody's of the user's.
     default_not_found: bool,
     default_not_allowed: bool,
-    /// `async (scope, receive, send, request, error, started)`: the way of an exception through the application's stack
+    /// `async (scope, receive, send, request, error, (started, sent), headers)`: the way of an exception through the
+    /// application's stack
     pub(crate) raise_through: Py<PyAny>,
+    /// `async (scope, receive, send, request, error, started)`: the same through what stands below the user's middleware
+    pub(crate) raise_within: Py<PyAny>,
+    /// `async (scope, receive, send, error, started)`: the same through what stands around the user's middleware
+    pub(crate) raise_outermost: Py<PyAny>,
+    /// The outermost middleware of the user's, where requests enter; `None` if plans apply it themselves, or if something
+    /// stands around it that has a say.
+    pub(crate) outermost: Option<Py<PyAny>>,
+    /// Middleware of the user's that plans apply themselves.
+    pub(crate) layers: Layers,
+    /// `async (scope, receive, send, headers, application, begun)`: the way of any other answer through it
+    pub(crate) passage: Py<PyAny>,
     /// Called once when the routes have changed.
     on_change: Py<PyAny>,
     changed: AtomicBool,
@@ -183,8 +206,8 @@ struct Guards {
 impl Plans {
     #[new]
     #[pyo3(signature = (
-        *, runtime, entries, application, root_path, redirects, router, handlers, default_http_handler, default_validation_handler,
-        raise_through, route_lists, stack, globals, on_change,
+        *, runtime, entries, application, root_path, redirects, router, handlers, default_http_handler,
+        default_validation_handler, raise_through, raise_within, raise_outermost, outermost, layers, passage, route_lists, stack, globals, on_change,
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
     fn new(
@@ -199,6 +222,11 @@ impl Plans {
         default_http_handler: Option<Py<PyAny>>,
         default_validation_handler: Option<Py<PyAny>>,
         raise_through: Py<PyAny>,
+        raise_within: Py<PyAny>,
+        raise_outermost: Py<PyAny>,
+        outermost: Option<Py<PyAny>>,
+        layers: Vec<LayerSpec>,
+        passage: Py<PyAny>,
         route_lists: Vec<Bound<'_, PyList>>,
         stack: Py<PyAny>,
         globals: Vec<Global>,
@@ -245,6 +273,11 @@ impl Plans {
             default_not_found,
             default_not_allowed,
             raise_through,
+            raise_within,
+            raise_outermost,
+            outermost,
+            layers: Layers::new(py, layers)?,
+            passage,
             on_change,
             changed: AtomicBool::new(false),
             graveyard: Arc::default(),
@@ -253,15 +286,23 @@ impl Plans {
         })
     }
 
-    /// The awaitable that answers an ASGI request by its plan, or `None` if FastAPI's own router has to.
+    /// The awaitable that answers an ASGI request by its plan, or `None` if FastAPI's own code has to.
+    ///
+    /// `handles`: it stands in the place of the exception handlers, not in the router's.
     fn call(
         this: &Bound<'_, Self>,
-        scope: &Bound<'_, PyDict>,
+        scope: &Bound<'_, PyAny>,
         receive: &Bound<'_, PyAny>,
         send: &Bound<'_, PyAny>,
+        handles: bool,
     ) -> PyResult<Option<PlanCoroutine>> {
         this.get().graveyard.empty();
-        match asgi::begin(this, scope, receive, send)? {
+        let place = if handles { Place::Handlers } else { Place::Router };
+        let begun = match scope.cast::<PyDict>() {
+            Ok(scope) => asgi::begin(this, scope, receive, send, place)?,
+            Err(_) => Err("a scope that is no dict".to_owned()),
+        };
+        match begun {
             Ok(planned) => Ok(Some(planned)),
             Err(reason) => {
                 this.get().count_handed_over(&reason);
@@ -285,6 +326,11 @@ impl Plans {
         visit.call(&self.router_object)?;
         visit.call(&self.handlers)?;
         visit.call(&self.raise_through)?;
+        visit.call(&self.raise_within)?;
+        visit.call(&self.raise_outermost)?;
+        visit.call(&self.outermost)?;
+        self.layers.traverse(visit)?;
+        visit.call(&self.passage)?;
         visit.call(&self.on_change)
     }
 
@@ -396,6 +442,14 @@ impl Plans {
         {
             error.write_unraisable(py, None);
         }
+    }
+
+    /// What the application itself puts into a scope.
+    pub(crate) fn enter_application(&self, py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<()> {
+        if !self.root_path.is_empty() {
+            scope.set_item(pyo3::intern!(py, "root_path"), &self.root_path)?;
+        }
+        scope.set_item(pyo3::intern!(py, "app"), &self.application)
     }
 
     /// `path`: as scopes have it behind the root path.
