@@ -1,4 +1,4 @@
-"""Requests to mounted applications are answered as FastAPI does it, wherever these stand and whatever they do on their own."""
+"""Requests to mounted applications are answered as FastAPI does it, wherever these stand and whatever they do."""
 
 from __future__ import annotations
 
