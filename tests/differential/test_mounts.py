@@ -168,6 +168,10 @@ OTHERS: dict[str, Case] = {
     "no-redirect": case(get("/no-redirects/slashed"), 404),
     "beside-a-mount-in-a-router": case(get("/inner/outer/outer-route"), 200, "outer"),
     "larger-than-the-limit-of-the-mount": case(json_post("/limited/any", "x" * 30), 413),
+    "limit-of-the-mounted-kept": case(json_post("/small/any", "x" * 10), 200, "xxx"),
+    "limit-of-the-mounted-exceeded": case(json_post("/small/any", "x" * 30), 413),
+    "limit-of-the-mounted-exceeded-chunked": case(post("/small/any", (b"1" * 10, b"1" * 30)), 413),
+    "limit-of-the-mounted-nobody-reads": case(post("/small/nowhere", b"x" * 30), 413),
     "broken-stream": case(get("/sub/included/seen"), 200, "leaf"),
 }
 
@@ -251,6 +255,11 @@ def test_overrides_of_a_mounted_application_count_at_once(growing: Pair) -> None
     assert growing.same(get("/growing/fixed")).body == b'"leaf 0"'
     growing.same(post("/grow?name=overridden&how=override"))
     assert growing.same(get("/growing/fixed")).body == b'"overridden"'
+
+
+def test_overrides_of_the_application_around_do_not_count_in_a_mounted_one(growing: Pair) -> None:
+    growing.same(post("/grow?name=overridden&how=override-around"))
+    assert growing.same(get("/growing/fixed")).body == b'"leaf 0"'
 
 
 def test_what_is_mounted_may_be_another(growing: Pair) -> None:

@@ -330,6 +330,8 @@ app.mount("/rooted", rooted)
 app.mount("/no-redirects", made("no redirects", redirect_slashes=False))
 app.mount("/served", made("served", servers=[{"url": "/elsewhere"}], root_path_in_servers=True))
 
+app.mount("/small", made("small", max_body_size=20, openapi_url=None))
+
 overriding = made("overriding")
 overriding.dependency_overrides[leaf] = lambda: "overridden leaf"
 app.mount("/overriding", overriding)
@@ -436,8 +438,11 @@ async def grow(name: str, how: str = "route") -> int:
             growing_deep.get(f"/{name}")(endpoint)
         case "override":
             growing.dependency_overrides[leaf] = lambda: name
+        case "override-around":
+            app.dependency_overrides[leaf] = lambda: name
         case "undo":
             growing.dependency_overrides.clear()
+            app.dependency_overrides.clear()
         case "swap":
             GROWING.app = deep
         case "swap-back":

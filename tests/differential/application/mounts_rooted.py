@@ -1,4 +1,4 @@
-"""The mounted applications, in one with a root path and a limit of bodies."""
+"""The mounted applications, in one with a root path."""
 
 from __future__ import annotations
 
