@@ -22,7 +22,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, WebSocketRoute
 
 from overdrive._overdrive import Engine, Plans
-from overdrive.compiler import known, routes, sockets
+from overdrive.compiler import known, limits, routes, sockets
 from overdrive.compiler.mounts import WITHIN
 from overdrive.compiler.mounts import Mounts as Mounts
 from overdrive.compiler.mounts import entry as mount_entry
@@ -176,7 +176,7 @@ def compile_in_steps(
     mounts = mounts or Mounts()
     router = app.router
     lists = [(router, router.routes) for router in routes.routers(router)]
-    reason, stack = None, None
+    reason, stack, limit = None, None, None
     off = known.features_off()
     yield
     telemetry = getattr(app, "_native_telemetry", None)
@@ -187,7 +187,7 @@ def compile_in_steps(
             if feature in off:
                 raise NotCompiled(f"not the code we know: {off[feature]}")
         stack = examine(app.middleware_stack, router, off)
-        _examine_router(router)
+        limit = limits.least(stack.limit, _examine_router(router))
     except NotCompiled as error:
         reason = str(error)
     entries = []
@@ -202,9 +202,9 @@ def compile_in_steps(
         if isinstance(found.effective, WebSocketRoute):
             entries.append(sockets.entry(found, off=off))
         elif isinstance(found.effective, Mount):
-            entries.append(mount_entry(found, stack=stack, off=off, mounts=mounts, below=below))
+            entries.append(mount_entry(found, stack=stack, limit=limit, off=off, mounts=mounts, below=below))
         else:
-            entries.append(routes.entry(found, limit=stack.limit if stack is not None else None, off=off))
+            entries.append(routes.entry(found, limit=limit, off=off))
         yield
     if any(router._low_priority_routes for router, _ in lists):
         entries.append(Entry(path="", methods=[], segments=None, reason="a frontend", kind="any"))
@@ -219,6 +219,7 @@ def compile_in_steps(
         application=app,
         root_path=app.root_path,
         redirects=router.redirect_slashes and "redirects" not in off,
+        body_limit=limit,
         router=router,
         handlers=stack.handlers,
         default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
@@ -237,14 +238,21 @@ def compile_in_steps(
     return Compilation(plans, entries, None, stack, own_seconds(), fastapi_seconds)
 
 
-def _examine_router(router: APIRouter) -> None:
+def _examine_router(router: APIRouter) -> int | None:
+    """The limit of bodies that stands around the router, in bytes.
+
+    Raises:
+        NotCompiled: it is not FastAPI's alone.
+    """
     name = routes.own_method(router)
     if name is not None:
         raise NotCompiled(f"the router's own {name}")
-    if router.middleware_stack != router.app:
+    limit, inside = limits.limited_inside(router.middleware_stack)
+    if inside != router.app:
         raise NotCompiled("middleware of the router")
     if router.default != router.not_found or type(router).not_found is not APIRouter.not_found:
         raise NotCompiled("the router's own default")
+    return limit
 
 
 def _if_same(found: Any, known: Any) -> Any:

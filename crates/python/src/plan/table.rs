@@ -158,6 +158,8 @@ pub(crate) struct Plans {
     pub(crate) root_path: String,
     /// Paths with a slash too many or too few are redirected, as FastAPI's router does it.
     redirects: bool,
+    /// Of all bodies, in bytes.
+    body_limit: Option<u64>,
     pub(crate) router_object: Py<PyAny>,
     /// `(exception handlers, status handlers)` of the built stack, as scopes have them.
     pub(crate) handlers: Py<PyAny>,
@@ -206,7 +208,7 @@ struct Guards {
 impl Plans {
     #[new]
     #[pyo3(signature = (
-        *, runtime, entries, application, root_path, redirects, router, handlers, default_http_handler,
+        *, runtime, entries, application, root_path, redirects, body_limit, router, handlers, default_http_handler,
         default_validation_handler, raise_through, raise_within, raise_outermost, outermost, layers, passage, route_lists, stack, globals, on_change,
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
@@ -217,6 +219,7 @@ impl Plans {
         application: Py<PyAny>,
         root_path: String,
         redirects: bool,
+        body_limit: Option<u64>,
         router: Py<PyAny>,
         handlers: Py<PyAny>,
         default_http_handler: Option<Py<PyAny>>,
@@ -266,6 +269,7 @@ impl Plans {
             application,
             root_path,
             redirects,
+            body_limit,
             router_object: router,
             handlers,
             default_http_handler,
@@ -408,7 +412,7 @@ fn other_path(path: &str) -> Option<String> {
 }
 
 /// Why a request is handed over whose head does not promise that its body keeps to a limit.
-const TOO_LARGE: &str = "a body that may be larger than its limit";
+pub(crate) const TOO_LARGE: &str = "a body that may be larger than its limit";
 
 impl Plans {
     /// Whether plans may answer at the moment; else the reason why not.
@@ -450,6 +454,11 @@ impl Plans {
             scope.set_item(pyo3::intern!(py, "root_path"), &self.root_path)?;
         }
         scope.set_item(pyo3::intern!(py, "app"), &self.application)
+    }
+
+    /// Whether a request's body keeps to the limit around all routes; else nothing there has its say undisturbed.
+    pub(crate) fn admits(&self, sent: Sent) -> bool {
+        sent.keeps_to(self.body_limit)
     }
 
     /// `path`: as scopes have it behind the root path.
