@@ -440,6 +440,11 @@ impl Plans {
         Ok(())
     }
 
+    /// Whether nothing of the user's stands around the routes.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.layers.is_empty() && self.outermost.is_none()
+    }
+
     fn change(&self, py: Python<'_>) {
         if !self.changed.swap(true, Ordering::Relaxed)
             && let Err(error) = self.on_change.bind(py).call0()
