@@ -1,4 +1,4 @@
-"""A middleware that changes nothing: below it, the application is asked through ASGI. It notes the WebSockets it sees."""
+"""A middleware that changes nothing, and notes the WebSockets it sees: below it, the application is asked through ASGI."""
 
 from __future__ import annotations
 
