@@ -1,4 +1,4 @@
-"""A middleware that changes nothing, and notes the WebSockets it sees: below it, the application is asked through ASGI."""
+"""A middleware that changes nothing, and notes the WebSockets it sees: below it, plans are asked through ASGI."""
 
 from __future__ import annotations
 
