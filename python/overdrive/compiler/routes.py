@@ -22,6 +22,7 @@ from starlette.routing import Route as StarletteRoute
 from overdrive.compiler import forms, known
 from overdrive.compiler.dependencies import Tree
 from overdrive.compiler.handler import unwrap
+from overdrive.compiler.limits import least
 from overdrive.compiler.spec import Entry, NotCompiled, Overrides, Plan, Route
 
 CONVERTORS = {
@@ -218,7 +219,7 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
         else None,
         strict_content_type=bool(strict),
         embed=handler.embed_body_fields,
-        body_limit=min((size for size in (limit, handler.max_body_size) if size is not None), default=None),
+        body_limit=least(limit, handler.max_body_size),
         answer=answer,
         overrides=None
         if overrides is not None
