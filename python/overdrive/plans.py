@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,6 +38,9 @@ class CompiledRoutes:
         self._engine = engine
         self._mode = mode
         self._again: asyncio.Task[None] | None = None
+        # By plans that have been replaced.
+        self._answered = 0
+        self._handed_over: Counter[str] = Counter()
 
     def start(self) -> None:
         """Compiles all routes, and says so.
@@ -54,6 +58,15 @@ class CompiledRoutes:
             return
         self._use(compiler.compile_application(self._app, self._changed))
 
+    def counts(self) -> tuple[int, dict[str, int]]:
+        """The requests that plans have answered, and those that were handed to FastAPI's own code, by reason."""
+        answered, handed_over = self._answered, self._handed_over.copy()
+        if self.compilation is not None and self.compilation.plans is not None:
+            now_answered, now_handed_over = self.compilation.plans.counts()
+            answered += now_answered
+            handed_over.update(now_handed_over)
+        return answered, handed_over
+
     def stop(self) -> None:
         """Compiles no more."""
         if self._again is not None:
@@ -66,6 +79,8 @@ class CompiledRoutes:
         logger.info(compilation.summary())
 
     def _install(self, compilation: Compilation) -> None:
+        self._answered, handed_over = self.counts()
+        self._handed_over = Counter(handed_over)
         self.compilation = compilation
         if self._engine is not None and compilation.is_direct:
             self._engine.set_plans(compilation.plans)

@@ -40,7 +40,7 @@ def test_routes_are_listed_with_the_reason_of_those_that_are_not_compiled() -> N
     assert states["/stream"] == "a streaming endpoint"
     assert states["/own-handler"] == "a request handler of its own (get_route_handler)"
     assert states["/own-matches"] == "its own matches()"
-    assert states["/{a}-{b}"] == "a path that is not made of whole segments, or a convertor of its own"
+    assert states["/{value:own}"] == "a path with a convertor of its own"
     assert states["/mounted"] == "a mount"
     assert listed.stdout.splitlines()[-1].startswith("Compiled 2 of 7 routes")
 
