@@ -217,8 +217,9 @@ class Server:
 
     def _log_counts(self, engine: Engine) -> None:
         """What would explain a slow application, on level debug."""
-        if self.routes is not None and self.routes.compilation is not None:
-            answered, handed_over = self.routes.counts()
+        compilation = self.routes.compilation if self.routes is not None else None
+        if compilation is not None:
+            answered, handed_over = compilation.counts()
             logger.debug("Plans answered %d request(s)", answered)
             for reason, count in sorted(handed_over.items(), key=lambda item: -item[1]):
                 logger.debug("FastAPI's own code was given %d request(s): %s", count, reason)

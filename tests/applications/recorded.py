@@ -107,9 +107,7 @@ class Recorder:
 
     def _settled(self, value: Any) -> Any:
         if isinstance(value, dict):
-            return {
-                name: "(varies)" if name in self.varying else self._settled(kept) for name, kept in value.items()
-            }
+            return {name: "(varies)" if name in self.varying else self._settled(kept) for name, kept in value.items()}
         return [self._settled(kept) for kept in value] if isinstance(value, list) else value
 
     def _plain(self, text: str) -> str:

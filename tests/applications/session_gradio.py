@@ -25,7 +25,15 @@ def hold(recorder: Recorder) -> None:
 
 
 def pages(recorder: Recorder) -> None:
-    for path in ("/", "/config", "/config/", "/gradio_api/info", "/gradio_api/openapi.json", "/theme.css", "/robots.txt"):
+    for path in (
+        "/",
+        "/config",
+        "/config/",
+        "/gradio_api/info",
+        "/gradio_api/openapi.json",
+        "/theme.css",
+        "/robots.txt",
+    ):
         recorder.ask("GET", path)
     recorder.ask("HEAD", "/")
     for path in ("/manifest.json", "/favicon.ico", "/pwa_icon", "/monitoring", "/gradio_api/startup-events"):
