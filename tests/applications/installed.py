@@ -27,7 +27,8 @@ class Application:
     title: the project's and its release.
     app: what a server is told to serve; in the folder `apps` if it is not the project's own.
     options: of the servers' command line.
-    environment: for its process. `{folder}` stands for an empty folder of its own, `{apps}` for the folder of that name.
+    environment: for its process. `{folder}` stands for an empty folder of its own, `{apps}` for that
+        folder.
     share: of its routes that must be compiled.
     """
 
@@ -75,6 +76,7 @@ APPLICATIONS = {
             environment={
                 "PHOENIX_WORKING_DIR": "{folder}",
                 "PHOENIX_SQL_DATABASE_URL": "sqlite:///{folder}/phoenix.db",
+                "PHOENIX_GRPC_PORT": "0",
                 "PHOENIX_TELEMETRY_ENABLED": "false",
                 "PHOENIX_ALLOW_EXTERNAL_RESOURCES": "false",
             },

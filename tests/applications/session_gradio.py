@@ -10,8 +10,8 @@ HEADERS: dict[str, str] = {}
 # Numbers of the process', durations, and secrets of the session's.
 VARYING = {
     "app_id", "app_start_timestamp", "average_duration", "duration", "time", "rank_eta", "eta", "queue_eta",
-    "avg_event_process_time", "avg_event_concurrent_process_time", "progress_data_time", "avg_time", "last-modified", "etag",
-    "username", "bytes",
+    "avg_event_process_time", "avg_event_concurrent_process_time", "progress_data_time", "avg_time",
+    "last-modified", "etag", "username", "bytes",
 }  # fmt: skip
 BOUNDARY = "a-boundary"
 

@@ -6,7 +6,6 @@ import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -21,7 +20,7 @@ SESSIONS: dict[str, ModuleType] = {
     "litellm": session_litellm,
     "phoenix": session_phoenix,
 }
-START_SECONDS = 120
+START_SECONDS = 300
 RUNNING = r"(?i)running on http://[^:\s]+:(\d+)"
 
 
@@ -91,8 +90,8 @@ def test_a_session_is_answered_as_under_uvicorn(both: Both) -> None:
 
 
 def test_plans_answered_nearly_all_of_it(both: Both) -> None:
-    """The last of the tests: it stops the server, which then says so."""
-    assert both.overdrive.stop() == 0, both.overdrive.log
+    """The last of the tests: it stops the servers, and overdrive says so at its end."""
+    assert both.overdrive.stop() == both.uvicorn.stop(), both.overdrive.log
     answered = re.search(r"Plans answered (\d+) request", both.overdrive.log)
     handed_over = re.findall(r"FastAPI's own code was given (\d+) request\(s\): (.*)", both.overdrive.log)
     assert answered is not None
