@@ -4,6 +4,7 @@
 #   scripts/test.sh                     everything
 #   scripts/test.sh 3.13 [pytest …]     one Python alone, with arguments for pytest
 #   scripts/test.sh services [pytest …] those alone that need PostgreSQL and Redis, on the newest Python
+#   scripts/test.sh applications [pytest …] those alone that serve other projects' applications (-k gradio: one of them)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,7 +29,9 @@ python_suite() { # INTERPRETER [pytest arguments]
         "$interpreter" -m venv "$venv"
     fi
     installed tests/requirements.txt "$venv"
-    case "$*" in *tests/services*) installed tests/services/requirements.txt "$venv" ;; esac
+    for group in services applications; do
+        case "$*" in *tests/$group*) installed tests/$group/requirements.txt "$venv" ;; esac
+    done
     # A target folder for each interpreter, within the one folder, so that they do not rebuild each other's crates.
     (
         export VIRTUAL_ENV=$PWD/$venv PYO3_PYTHON=$PWD/$venv/bin/python
@@ -45,11 +48,13 @@ python_suite() { # INTERPRETER [pytest arguments]
 mapfile -t interpreters < <(python3 scripts/pythons.py)
 [ ${#interpreters[@]} -gt 0 ] || exit 1
 
-if [ "${1:-}" = services ]; then
+case "${1:-}" in services | applications)
+    group=$1
     shift
-    python_suite "${interpreters[0]}" tests/services "$@"
+    python_suite "${interpreters[0]}" "tests/$group" "$@"
     exit
-fi
+    ;;
+esac
 if [ $# -gt 0 ]; then
     wanted=$1
     shift
@@ -65,5 +70,5 @@ cargo test --quiet -p overdrive-reactor -p overdrive-http
 for interpreter in "${interpreters[@]}"; do
     python_suite "$interpreter"
 done
-# On the newest alone: what they are about, PostgreSQL's and Redis' drivers, is the same on each.
-python_suite "${interpreters[0]}" tests/services
+# On the newest alone: what they are about, drivers and other projects' applications, is the same on each.
+python_suite "${interpreters[0]}" tests/services tests/applications

@@ -358,8 +358,11 @@ fn entry(spec: &EntrySpec) -> PyResult<Entry> {
             .ok_or_else(|| pyo3::exceptions::PyValueError::new_err(format!("unknown convertor in a plan: {text}")))?;
         Ok(Segment::Parameter(kind))
     };
-    let segments = spec.segments.as_ref().map(|list| list.iter().map(segment).collect::<PyResult<_>>()).transpose()?;
-    Ok(Entry { segments, prefix: spec.prefix.clone(), methods: spec.methods.clone() })
+    let read = |list: &Option<Vec<(String, bool)>>| {
+        list.as_ref().map(|list| list.iter().map(segment).collect::<PyResult<_>>()).transpose()
+    };
+    let (segments, pieces) = (read(&spec.segments)?, read(&spec.pieces)?);
+    Ok(Entry { segments, pieces, prefix: spec.prefix.clone(), methods: spec.methods.clone() })
 }
 
 /// Who answers a request.
