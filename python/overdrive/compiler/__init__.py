@@ -58,7 +58,7 @@ class Compilation:
 
     @property
     def has_middleware(self) -> bool:
-        """Whether there is middleware of the user's: what it does not leave to plans goes through it, to plans within."""
+        """Whether there is middleware of the user's. What it does not leave to plans goes through it, to plans."""
         return self.stack is not None and bool(self.stack.foreign)
 
     def restrict(self, engine: Engine) -> None:

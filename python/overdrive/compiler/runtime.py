@@ -46,6 +46,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
+from overdrive.compiler.dispatch import Sender
 from overdrive.compiler.handler import ENDPOINT_APP, inner_code
 from overdrive.compiler.spec import Route
 from overdrive.compiler.stack import raise_innermost, without_first
@@ -262,6 +263,7 @@ class Runtime:
         self.background_tasks = BackgroundTasks
         self.security_scopes = lambda dependant: SecurityScopes(scopes=models._get_oauth_scopes(dependant=dependant))
         self.exit_stack = AsyncExitStack
+        self.sender = Sender
         self.namespace = types.SimpleNamespace
         self.leave_generators = _leave_generators
         self.leave_with_error = _leave_with_error

@@ -161,14 +161,14 @@ impl Call {
     async fn failed(&self, error: PyErr) -> PyResult<()> {
         let ready = self.ready.take();
         if let Some(reply) = ready {
-            return self.deliver(reply).await;
+            return self.deliver(reply, true).await;
         }
         let started = self.has_begun();
         if Python::attach(|py| !error.is_instance_of::<PyException>(py)) {
             return self.leave(Which::File, Err::<(), _>(error)).await.map(drop);
         }
         if !started && let Some(reply) = Python::attach(|py| self.reply_to(py, &error))? {
-            self.deliver(reply).await?;
+            self.deliver(reply, true).await?;
             Python::attach(|py| error.value(py).setattr(pyo3::intern!(py, "__traceback__"), py.None()))?;
             return self.leave(Which::File, Ok(())).await.map(drop);
         }

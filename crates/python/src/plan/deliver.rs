@@ -19,14 +19,16 @@ impl Call {
         self.wire.has_started() || self.begun.get().is_some_and(|begun| Python::attach(|py| !begun.bind(py).is_empty()))
     }
 
-    /// Sends a response that is known as a whole.
-    pub(super) async fn deliver(&self, mut reply: Reply) -> PyResult<()> {
+    /// Sends a response that is known as a whole. `is_last`: nothing is done after it but what the exit stacks hold.
+    pub(super) async fn deliver(&self, mut reply: Reply, is_last: bool) -> PyResult<()> {
         if !self.is_layered() {
-            return self.wire.send_whole(&self.baton, reply).await;
+            let is_last = is_last && Python::attach(|py| self.is_left(py))?;
+            let sender = is_last.then_some(&self.plans().runtime.sender);
+            return self.wire.send_whole(&self.baton, reply, sender).await;
         }
         let layers = &self.plans().layers;
         if Python::attach(|py| layers.behind(py, &self.input.headers, &mut reply))? {
-            return self.wire.send_whole(&self.baton, reply).await;
+            return self.wire.send_whole(&self.baton, reply, None).await;
         }
         let application = Python::attach(|py| {
             let headers = raw_headers(py, reply.headers.iter().map(|(name, value)| (name, value)))?;

@@ -165,7 +165,7 @@ impl Call {
                 }
             }
         };
-        self.deliver(reply).await?;
+        self.deliver(reply, background.is_none()).await?;
         if let Some(background) = background {
             let awaitable = Python::attach(|py| background.bind(py).call0().map(Bound::unbind))?;
             self.baton.wait_for(awaitable).await?;
