@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from overdrive.compiler import known
 from tests.compiled.exchange import Request, ask, files_request, form_request, json_request, send
 from tests.conftest import Serve, Served
 
@@ -14,6 +15,10 @@ APPS = Path(__file__).parent / "apps"
 UVICORN = [sys.executable, "-m", "uvicorn"]
 # Sets are listed in the order of their hashes, and that is seen in Allow.
 SEED = {"PYTHONHASHSEED": "0"}
+
+# Releases that make defaults twice have one route that is not compiled (tests/releases runs this file on them).
+DEFAULTS_TWICE = known.behaves("fastapi.dependencies.utils:_get_multidict_value") == "default-at-once"
+COMPILED = 75 if DEFAULTS_TWICE else 76
 
 AUTH = ("authorization", "Bearer token")
 UUID = "123e4567-e89b-12d3-a456-426614174000"
@@ -194,7 +199,7 @@ def oracle_within_middleware(serve_once: Serve) -> Served:
 def compiled(serve_once: Serve) -> Served:
     """overdrive, plans straight from the engine."""
     served = serve_once("features:app", app_dir=APPS, env=SEED)
-    assert "Compiled 76 of 76 routes" in served.log, served.log
+    assert f"Compiled {COMPILED} of 76 routes" in served.log, served.log
     return served
 
 
@@ -248,5 +253,5 @@ def test_a_route_added_at_run_time_is_served_at_once_and_compiled_soon(serve: Se
     assert send(served, Request("/added")).status == 404
     send(served, Request("/add-route", "POST", (), b""))
     assert send(served, Request("/added")).body == b'"added"'
-    served.wait_for("The routes have changed. Compiled 77 of 77 routes")
+    served.wait_for(f"The routes have changed. Compiled {COMPILED + 1} of 77 routes")
     assert send(served, Request("/added")).body == b'"added"'

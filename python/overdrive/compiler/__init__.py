@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.routing import WebSocketRoute
+from starlette.routing import Mount, WebSocketRoute
 
 from overdrive._overdrive import Engine, Plans
 from overdrive.compiler import known, routes, sockets
+from overdrive.compiler.mounts import WITHIN, Mounts
+from overdrive.compiler.mounts import entry as mount_entry
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
-from overdrive.compiler.stack import Stack, examine
+from overdrive.compiler.stack import HAS_TELEMETRY, Stack, examine
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,29 @@ class Compilation:
         """How many of them have a plan that is used."""
         return sum(map(self.is_compiled, self.entries))
 
+    def counts(self) -> tuple[int, dict[str, int]]:
+        """How many requests plans have answered, and how many were handed to FastAPI's own code, by reason.
+
+        What is mounted counts as well.
+        """
+        answered, handed_over = 0, Counter[str]()
+        for compilation in self._with_mounted({}):
+            if compilation.plans is not None:
+                more, reasons = compilation.plans.counts()
+                answered += more
+                handed_over.update(reasons)
+        # These are counted where they have gone.
+        del handed_over[WITHIN]
+        return answered, dict(handed_over)
+
+    def _with_mounted(self, known: dict[int, Compilation]) -> Iterable[Compilation]:
+        if known.setdefault(id(self), self) is self:
+            for entry in self.entries:
+                compilation = entry.mount.mounted.compilation if entry.mount is not None else None
+                if compilation is not None and id(compilation) not in known:
+                    compilation._with_mounted(known)
+        return known.values()
+
     def summary(self) -> str:
         """One line for the log."""
         line = f"Compiled {self.compiled} of {self.operations} routes"
@@ -106,9 +131,11 @@ def is_application(app: Any) -> bool:
     )
 
 
-def compile_application(app: FastAPI, on_change: Callable[[], object]) -> Compilation:
+def compile_application(
+    app: FastAPI, on_change: Callable[[], object], *, mounts: Mounts | None = None, below: str = ""
+) -> Compilation:
     """Compiles all routes at once; see `compile_in_steps`."""
-    steps = compile_in_steps(app, on_change)
+    steps = compile_in_steps(app, on_change, mounts=mounts, below=below)
     while True:
         try:
             next(steps)
@@ -117,10 +144,14 @@ def compile_application(app: FastAPI, on_change: Callable[[], object]) -> Compil
             return result
 
 
-def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator[None, None, Compilation]:
+def compile_in_steps(
+    app: FastAPI, on_change: Callable[[], object], *, mounts: Mounts | None = None, below: str = ""
+) -> Generator[None, None, Compilation]:
     """Compiles all routes, with a pause after each.
 
-    `on_change` is called, once, when a request finds the routes changed.
+    on_change: called, once, when a request finds the routes changed.
+    mounts: the mounted applications that are known; what is mounted here is compiled at its first request.
+    below: the path where the application is mounted itself.
     """
     if app.middleware_stack is None:
         # As the first request would.
@@ -130,12 +161,14 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
     def own_seconds() -> float:
         return time.perf_counter() - started - fastapi_seconds
 
+    mounts = mounts or Mounts()
     router = app.router
     lists = [(router, router.routes) for router in routes.routers(router)]
     reason, stack = None, None
     off = known.features_off()
     yield
-    if app._native_telemetry.enabled():
+    telemetry = getattr(app, "_native_telemetry", None)
+    if telemetry is not None and telemetry.enabled():
         reason = "FastAPI's telemetry is on"
     try:
         for feature in ("routing", "operations", "dependencies"):
@@ -156,6 +189,8 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
             break
         if isinstance(found.effective, WebSocketRoute):
             entries.append(sockets.entry(found, off=off))
+        elif isinstance(found.effective, Mount):
+            entries.append(mount_entry(found, stack=stack, off=off, mounts=mounts, below=below))
         else:
             entries.append(routes.entry(found, limit=stack.limit if stack is not None else None, off=off))
         yield
@@ -165,7 +200,9 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         return Compilation(None, entries, reason, None, own_seconds(), fastapi_seconds)
     by_class = stack.handlers[0] if "default handlers" not in off else {}
     plans = Plans(
-        runtime=Runtime(own_threads="threads" not in off),
+        runtime=Runtime(
+            own_threads="threads" not in off, own_streams="streams" not in off, own_files="files" not in off
+        ),
         entries=entries,
         application=app,
         root_path=app.root_path,
@@ -204,16 +241,15 @@ def _if_same(found: Any, known: Any) -> Any:
 
 def _watched() -> list[tuple[dict[str, Any], str, Any, str]]:
     """The globals that plans depend on and that others set: telemetry's providers, and functions that tests replace."""
-    import opentelemetry._logs._internal as logs
-    import opentelemetry.metrics._internal as metrics
-    import opentelemetry.trace as trace
+    watched: list[tuple[Any, str, str]] = [(json, "loads", "json.loads was replaced")]
+    if HAS_TELEMETRY:
+        import opentelemetry._logs._internal as logs
+        import opentelemetry.metrics._internal as metrics
+        import opentelemetry.trace as trace
 
-    return [
-        (vars(module), name, getattr(module, name), reason)
-        for module, name, reason in (
+        watched += [
             (trace, "_TRACER_PROVIDER", "OpenTelemetry is active"),
             (metrics, "_METER_PROVIDER", "OpenTelemetry is active"),
             (logs, "_LOGGER_PROVIDER", "OpenTelemetry is active"),
-            (json, "loads", "json.loads was replaced"),
-        )
-    ]
+        ]
+    return [(vars(module), name, getattr(module, name), reason) for module, name, reason in watched]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from fastapi import params
 from fastapi.dependencies import models, utils
 from fastapi.dependencies.models import Dependant
 
-from overdrive.compiler import fields, security
+from overdrive.compiler import fields, known, security
 from overdrive.compiler.spec import Node, NotCompiled
 
 SOURCES = ("path", "query", "header", "cookie")
@@ -36,6 +38,11 @@ class Tree:
         self._websocket = websocket
         self._overrides = overrides
         self._known_security = known_security
+        reading = known.behaves(f"{fields.UTILS}:request_body_to_args")
+        self._named_forms = form and reading == "form-names"
+        # Of JSON, too, FastAPI's own code makes the arguments.
+        self._whole_bodies = reading == "null-is-absent"
+        self._param_names: dict[str, set[str]] = {}
         self.nodes: list[Node] = []
         self._caches: dict[Any, int] = {}
         self._uses_scopes: dict[int, tuple[Dependant, bool]] = {}
@@ -47,6 +54,9 @@ class Tree:
 
     def add_endpoint(self, dependant: Dependant, is_coroutine: bool) -> None:
         """Adds all dependencies of an endpoint, then itself."""
+        if known.behaves(f"{fields.UTILS}:solve_dependencies") == "model-names":
+            provider = SimpleNamespace(dependency_overrides=dict(self._overrides))
+            self._param_names = utils._get_request_param_names(dependant, provider)  # type: ignore[attr-defined]
         self._add(dependant, dependant, "coroutine" if is_coroutine else "sync", None)
 
     def _add(self, dependant: Dependant, declared: Dependant, kind: str, argument: int | None) -> int:
@@ -64,13 +74,15 @@ class Tree:
             children.append(self._add(used, child, _kind(used), place))
         parameters = []
         for source in SOURCES:
-            for field in getattr(dependant, f"{source}_params"):
-                parameters.append(fields.parameter(field, source, len(names)))
+            given = getattr(dependant, f"{source}_params")
+            for field in given:
+                known_names = self._param_names.get(source)
+                parameters.append(fields.parameter(field, source, len(names), alone=len(given) == 1, names=known_names))
                 names.append(field.name)
         body = []
         of_form = []
         for field in dependant.body_params:
-            if self._form:
+            if self._form or self._whole_bodies:
                 of_form.append(len(names))
             elif isinstance(field.field_info, params.Form):
                 raise NotCompiled("a form that the route does not declare")
@@ -92,7 +104,7 @@ class Tree:
         key = models._get_cache_key(dependant=declared, uses_scopes_cache=self._uses_scopes)
         self.nodes.append(
             Node(
-                dependant=dependant,
+                dependant=self._named(dependant) if self._named_forms else dependant,
                 call=dependant.call,
                 kind=kind,
                 names=tuple(names),
@@ -106,22 +118,30 @@ class Tree:
                 cache=self._caches.setdefault(key, len(self._caches)),
                 use_cache=declared.use_cache,
                 request_scoped=declared.scope != "function",
-                limited=dependant.concurrency is not None,
+                limited=getattr(dependant, "concurrency", None) is not None,
                 exposes_request=any(special == "request" for special, _ in specials),
             )
         )
         return place
 
+    def _named(self, dependant: Dependant) -> Dependant:
+        """`dependant` with the names of all parameters, which FastAPI's own code needs to read a form."""
+        named: Any = copy.copy(dependant)
+        named._request_param_names = self._param_names
+        return cast(Dependant, named)
+
     def _overridden(self, declared: Dependant) -> Dependant:
         """What FastAPI makes of a dependency while overrides are in force, be it overridden or not."""
         call: Any = declared.call
+        # Before FastAPI 0.163 there are no limits of concurrency.
+        limits: dict[str, Any] = {"concurrency": declared.concurrency} if hasattr(declared, "concurrency") else {}
         return utils.get_dependant(
             path=declared.path or "",
             call=self._overrides.get(call, call),
             name=declared.name,
             parent_oauth_scopes=models._get_oauth_scopes(dependant=declared),
             scope=declared.scope,
-            concurrency=declared.concurrency,
+            **limits,
         )
 
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
-from fastapi import _body_limit, params, routing
+from fastapi import params, routing
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies import models
 from pydantic_core import SchemaSerializer
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.responses import JSONResponse
 
 from overdrive.compiler import fields
-from overdrive.compiler.spec import Answer, NotCompiled
+from overdrive.compiler.limits import limited_inside
+from overdrive.compiler.spec import Answer, NotCompiled, Stream
 
 # What `SchemaSerializer.to_json` does without being told.
 SERIALIZER_DEFAULTS = {
@@ -45,12 +45,10 @@ class Handler:
 
     def answer(self, *, native_json: bool) -> Answer:
         """How the endpoint's value becomes a response; `native_json`: our JSON can stand in for FastAPI's."""
-        call = self.dependant.call
-        if models._is_gen_callable(call) or models._is_async_gen_callable(call):
-            raise NotCompiled("a streaming endpoint")
         placeholder = isinstance(self.response_class, DefaultPlaceholder)
         class_ = self.response_class.value if placeholder else self.response_class
-        field = self.response_field
+        stream = self._stream()
+        field = self.response_field if stream is None else self.stream_item_field
         options = {
             "include": self.response_model_include,
             "exclude": self.response_model_exclude,
@@ -60,7 +58,7 @@ class Handler:
             "exclude_none": self.response_model_exclude_none,
         }
         kind, serialize = "class", None
-        if field is not None and placeholder:
+        if field is not None and (placeholder or stream is not None):
             kind, serialize = "model", field.serialize_json
             serializer = field._type_adapter.serializer
             if type(serializer) is SchemaSerializer:
@@ -81,7 +79,19 @@ class Handler:
             serialize=serialize,
             options=options,
             in_thread=field is not None and not self.is_coroutine,
+            stream=stream,
         )
+
+    def _stream(self) -> Stream | None:
+        call = self.dependant.call
+        is_async = models._is_async_gen_callable(call)
+        if not is_async and not models._is_gen_callable(call):
+            if self.is_sse_stream or self.is_json_stream:
+                raise NotCompiled("a streaming endpoint that is no generator")
+            return None
+        if self.is_sse_stream:
+            return Stream("events", is_async)
+        return Stream("lines" if self.is_json_stream else "raw", is_async)
 
     @property
     def reads(self) -> str:
@@ -97,10 +107,7 @@ def unwrap(app: Any) -> Handler:
     Raises:
         NotCompiled: something else than FastAPI's own code stands around it or in its place.
     """
-    max_body_size = None
-    if type(app) is RequestBodyLimitMiddleware and type(app.app) is _body_limit._BodyLimitExceptionMiddleware:
-        max_body_size = app.max_body_size
-        app = app.app.app
+    max_body_size, app = limited_inside(app)
     inner = closure(app, ENDPOINT_APP, "the route's application is not FastAPI's own")
     values = closure(inner.get("f"), REQUEST_HANDLER, "a request handler of its own (get_route_handler)")
     # Values that the handler does not use are not in its closure.

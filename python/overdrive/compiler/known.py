@@ -1,9 +1,13 @@
 """The functions of FastAPI, Starlette, pydantic and anyio that plans mirror, and whether they are the code we know.
 
 A plan does natively what these functions do in Python. Each feature names those it mirrors; if the code of one is not
-among the fingerprints recorded in `fingerprints.json`, because of another release or because somebody has replaced it,
+among the fingerprints recorded in `fingerprints.txt`, because of another release or because somebody has replaced it,
 the features that mirror it are off, and nothing else. A fingerprint is a hash of the compiled code without docstrings
 and line numbers, so it differs between Python versions and does not between releases that leave a function alone.
+
+Each line of `fingerprints.txt` is a function, a Python version, a hash (or `absent`: releases lack the function) and a
+dialect: `-` where the code does what the newest release's does, else a word for how it behaves, by which the compiler
+asks for it. Lines are sorted and stand for themselves, so that files of two branches merge.
 
 `python -m overdrive.compiler.known --record` adds the fingerprints of what is installed.
 """
@@ -15,13 +19,17 @@ import hashlib
 import importlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-RECORDED = Path(__file__).with_name("fingerprints.json")
+RECORDED = Path(__file__).with_name("fingerprints.txt")
+# In the place of a hash: there is no such function, in releases that did without it.
+ABSENT = "absent"
+# The dialect of code that does what the newest release's does.
+NEWEST = "-"
 
 # Feature: the functions it mirrors, as module:qualified name.
 FEATURES: dict[str, tuple[str, ...]] = {
@@ -139,6 +147,33 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "starlette.responses:JSONResponse.__init__",
         "json:dumps",
     ),
+    "streams": (
+        "fastapi.routing:_normalize_non_finite_floats",
+        "fastapi.routing:format_sse_event",
+        "fastapi.routing:iterate_in_threadpool",
+        "fastapi.sse:_split_sse_lines",
+        "fastapi.sse:format_sse_event",
+        "starlette._utils:create_collapsing_task_group",
+        "starlette.concurrency:_next",
+        "starlette.concurrency:iterate_in_threadpool",
+        "starlette.responses:StreamingResponse.__call__",
+        "starlette.responses:StreamingResponse.__init__",
+        "starlette.responses:StreamingResponse.listen_for_disconnect",
+        "starlette.responses:StreamingResponse.stream_response",
+    ),
+    "files": (
+        "starlette._utils:create_collapsing_task_group",
+        "starlette.responses:FileResponse.__call__",
+        "starlette.responses:FileResponse._handle_multiple_ranges",
+        "starlette.responses:FileResponse._handle_simple",
+        "starlette.responses:FileResponse._handle_single_range",
+        "starlette.responses:FileResponse._open_file",
+        "starlette.responses:FileResponse._parse_range_header",
+        "starlette.responses:FileResponse._parse_ranges",
+        "starlette.responses:FileResponse._should_use_range",
+        "starlette.responses:FileResponse.generate_multipart",
+        "starlette.responses:FileResponse.set_stat_headers",
+    ),
     "default handlers": (
         "fastapi.exception_handlers:http_exception_handler",
         "fastapi.exception_handlers:request_validation_exception_handler",
@@ -173,6 +208,10 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "starlette.routing:WebSocketRoute.matches",
         "starlette.routing:WebSocketRoute.handle",
         "starlette.websockets:WebSocket.__init__",
+    ),
+    "mounts": (
+        "starlette.routing:Mount.matches",
+        "starlette.routing:Mount.handle",
     ),
     "threads": (
         "starlette.concurrency:run_in_threadpool",
@@ -236,6 +275,10 @@ FEATURES: dict[str, tuple[str, ...]] = {
 }
 
 
+# What `behaves` has found: a release does not change while it is loaded.
+_behaviours: dict[str, str] = {}
+
+
 def features_off() -> dict[str, str]:
     """The features that are off, each with the first function whose code is not known."""
     return {feature: name for feature in FEATURES if (name := unknown(feature)) is not None}
@@ -243,38 +286,64 @@ def features_off() -> dict[str, str]:
 
 def unknown(feature: str) -> str | None:
     """The first function that `feature` mirrors and whose code is not known; None if all are."""
-    for name in FEATURES[feature]:
-        found = fingerprint(name)
-        if found is None or found not in _recorded().get(name, ()):
-            return name
-    return None
+    return next((name for name in FEATURES[feature] if dialect(name) is None), None)
+
+
+def dialect(name: str) -> str | None:
+    """How the function under `name` behaves, as recorded; None if it is not the code we know."""
+    found = fingerprint(name)
+    return None if found is None else recorded().get(name, {}).get(found)
+
+
+def behaves(name: str) -> str:
+    """The dialect of a function, once it was known. Where it is not, the features that mirror it are off."""
+    if name not in _behaviours:
+        found = dialect(name)
+        if found is None:
+            return NEWEST
+        _behaviours[name] = found
+    return _behaviours[name]
+
+
+def functions() -> list[str]:
+    """All mirrored functions."""
+    return sorted({name for names in FEATURES.values() for name in names})
 
 
 def fingerprint(name: str) -> str | None:
-    """The fingerprint of what is found under `name` now; None if that is no Python function."""
+    """The Python version and the hash of what is found under `name` now; None if that is no Python function."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     module_name, _, path = name.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
         for part in path.split("."):
             found = found.__dict__[part] if isinstance(found, type) else getattr(found, part)
     except (ImportError, AttributeError, KeyError):
-        return None
+        return f"{version} {ABSENT}"
     found = getattr(found, "__func__", found)
     if isinstance(found, property):
         found = found.fget
     if not isinstance(found, FunctionType):
         return None
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return f"{version}:{hash_of(found.__code__)}"
+    return f"{version} {hash_of(*_codes(found))}"
 
 
-def hash_of(code: CodeType) -> str:
+def hash_of(*codes: CodeType) -> str:
     """A hash of what code does: not of where it stands, nor of its documentation."""
     digest = hashlib.blake2b(digest_size=12)
-    for part in _parts(code):
-        digest.update(part)
-        digest.update(b"\0")
+    for code in codes:
+        for part in _parts(code):
+            digest.update(part)
+            digest.update(b"\0")
     return digest.hexdigest()
+
+
+def _codes(function: FunctionType) -> Iterator[CodeType]:
+    """The code of a function, and of those that its decorators have wrapped."""
+    found: Any = function
+    while isinstance(found, FunctionType):
+        yield found.__code__
+        found = getattr(found, "__wrapped__", None)
 
 
 def _parts(code: CodeType) -> Iterator[bytes]:
@@ -298,29 +367,42 @@ def _has_docstring(code: CodeType) -> bool:
 
 
 @cache
-def _recorded() -> dict[str, list[str]]:
-    recorded: dict[str, list[str]] = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
-    return recorded
+def recorded() -> dict[str, dict[str, str]]:
+    """The dialects of all fingerprints, by function."""
+    found: dict[str, dict[str, str]] = {}
+    for line in RECORDED.read_text().splitlines():
+        name, version, digest, behaves = line.split()
+        found.setdefault(name, {})[f"{version} {digest}"] = behaves
+    return found
+
+
+def record(new: Mapping[str, str], dialects: Mapping[str, str]) -> None:
+    """Adds fingerprints by function; `dialects`: of those that behave otherwise than the newest release's."""
+    known = {name: dict(prints) for name, prints in recorded().items()}
+    for name, text in new.items():
+        prints = known.setdefault(name, {})
+        prints[text] = dialects.get(name, prints.get(text, NEWEST))
+    lines = [f"{name} {text} {word}\n" for name, prints in known.items() for text, word in prints.items()]
+    RECORDED.write_text("".join(sorted(lines)))
+    recorded.cache_clear()
 
 
 def main() -> int:
     """Records the installed releases, or tells what is not known of them."""
     parser = argparse.ArgumentParser(prog="python -m overdrive.compiler.known", description=main.__doc__)
-    parser.add_argument("--record", action="store_true", help="add what is installed to fingerprints.json")
+    parser.add_argument("--record", action="store_true", help="add what is installed to fingerprints.txt")
+    parser.add_argument("--json", action="store_true", help="print the fingerprints of what is installed")
     options = parser.parse_args()
-    recorded = {name: list(known) for name, known in _recorded().items()}
-    missing = []
-    for name in sorted({name for names in FEATURES.values() for name in names}):
-        found = fingerprint(name)
-        if found is None:
-            print(f"not found: {name}")
-            missing.append(name)
-        elif found not in recorded.setdefault(name, []):
-            print(f"unknown:   {name} {found}")
-            missing.append(name)
-            recorded[name].append(found)
+    installed = {name: fingerprint(name) for name in functions()}
+    if options.json:
+        print(json.dumps(installed, indent=1))
+        return 0
+    missing = [name for name in installed if dialect(name) is None]
+    for name in missing:
+        print(f"unknown:   {name} {installed[name]}")
     if options.record:
-        RECORDED.write_text(json.dumps({name: sorted(recorded[name]) for name in sorted(recorded)}, indent=1) + "\n")
+        # What is missing of the newest release is a mistake in FEATURES; older ones have their own way in.
+        record({name: text for name, text in installed.items() if text is not None and ABSENT not in text}, {})
     return 0 if options.record or not missing else 1
 
 

@@ -16,9 +16,10 @@ from starlette.convertors import (
     StringConvertor,
     UUIDConvertor,
 )
-from starlette.routing import BaseRoute, Host, Mount, compile_path
+from starlette.routing import BaseRoute, Host, compile_path
 from starlette.routing import Route as StarletteRoute
 
+from overdrive.compiler import known
 from overdrive.compiler.dependencies import Tree
 from overdrive.compiler.handler import unwrap
 from overdrive.compiler.spec import Entry, NotCompiled, Overrides, Plan, Route
@@ -60,13 +61,13 @@ def walk(router: APIRouter) -> Iterator[Found]:
     for route in router.routes:
         if isinstance(route, routing._IncludedRouter):
             behind = True
-            yield from _walk_included(route, dict(router.form_limits), False)
+            yield from _walk_included(route, _form_limits(router), False)
         else:
-            yield Found(route, route, None, behind, dict(router.form_limits))
+            yield Found(route, route, None, behind, _form_limits(router))
 
 
 def _walk_included(included: Any, limits: dict[str, Any], own_router: bool) -> Iterator[Found]:
-    limits = {**limits, **included.include_context.form_limits}
+    limits = {**limits, **_form_limits(included.include_context)}
     own_router = own_router or own_method(included.original_router) is not None
     for candidate in included.effective_candidates():
         if isinstance(candidate, routing._IncludedRouter):
@@ -76,6 +77,11 @@ def _walk_included(included: Any, limits: dict[str, Any], own_router: bool) -> I
         if not isinstance(candidate.original_route, APIRoute):
             effective = candidate.starlette_route or candidate.original_route
         yield Found(candidate.original_route, effective, included, True, limits, own_router, candidate)
+
+
+def _form_limits(router: Any) -> dict[str, Any]:
+    # There are none before FastAPI 0.165.
+    return dict(getattr(router, "form_limits", ()))
 
 
 def own_method(router: APIRouter) -> str | None:
@@ -102,7 +108,7 @@ def routers(router: APIRouter) -> list[APIRouter]:
 
 
 def entry(found: Found, *, limit: int | None, off: Mapping[str, str]) -> Entry:
-    """The entry of a route that is no WebSocket's.
+    """The entry of a route that is neither a WebSocket's nor a mount.
 
     limit: of all bodies, in bytes.
     off: features that are off, with the function that is not known.
@@ -113,16 +119,6 @@ def entry(found: Found, *, limit: int | None, off: Mapping[str, str]) -> Entry:
         return _operation(found, path, limit=limit, off=off)
     if type(effective) is StarletteRoute and type(effective).matches is StarletteRoute.matches:
         return base_entry(effective, path, "a plain Starlette route")
-    if isinstance(effective, Mount):
-        return Entry(
-            path=path,
-            methods=[],
-            segments=None,
-            prefix=_literal(path),
-            reason="a mount",
-            name=route_name(route),
-            kind="any",
-        )
     kind = "a host" if isinstance(effective, Host) else f"a route of type {type(route).__name__}"
     return Entry(path=path, methods=[], segments=None, reason=kind, name=route_name(route), kind="any")
 
@@ -187,12 +183,10 @@ def base_entry(effective: Any, path: str, reason: str | None, *, kind: str = "ht
 def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides: dict[Any, Any] | None = None) -> Plan:
     """`overrides`: of dependencies; None: none now, but there may be."""
     effective = found.effective
-    handler = unwrap(effective.app)
+    handler = unwrap(_application(found))
     dependant = handler.dependant
     if getattr(dependant.call, "__overdrive_uncompiled__", False):
         raise NotCompiled("it is marked as uncompiled")
-    if handler.stream_item_field is not None or handler.is_sse_stream or handler.is_json_stream:
-        raise NotCompiled("a streaming endpoint")
     tree = Tree(known_security="security" not in off, form=handler.reads == "form", overrides=overrides or {})
     tree.add_endpoint(dependant, handler.is_coroutine)
     answer = handler.answer(native_json="JSON" not in off)
@@ -200,6 +194,7 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
         ("parameters", any(node.parameters or node.body for node in tree.nodes)),
         ("bodies", handler.reads != "nothing" or any(node.body for node in tree.nodes)),
         ("response models", answer.field is not None),
+        ("streams", answer.stream is not None),
     ):
         if is_used and feature in off:
             raise NotCompiled(f"not the code we know: {off[feature]}")
@@ -211,7 +206,7 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
         nodes=tree.nodes,
         caches=tree.caches,
         reads=handler.reads,
-        form_limits=handler.form_limits if handler.reads == "form" else None,
+        form_limits=handler.values.get("form_limits") if handler.reads == "form" else None,
         strict_content_type=bool(strict),
         embed=handler.embed_body_fields,
         body_limit=min((size for size in (limit, handler.max_body_size) if size is not None), default=None),
@@ -222,18 +217,37 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
     )
 
 
+def _application(found: Found) -> Any:
+    """The ASGI application that answers on a route."""
+    if found.context is None or known.behaves("fastapi.routing:APIRoute.handle") != "app-per-request":
+        return found.effective.app
+    # Made for each request in an included router, until FastAPI 0.142.1.
+    route: Any = found.route
+    if type(route).get_route_handler is not APIRoute.get_route_handler or "get_route_handler" in vars(route):
+        raise NotCompiled("a request handler of its own (get_route_handler)")
+    token = routing._effective_route_context_var.set(found.context)
+    try:
+        return routing.request_response(route.get_route_handler())
+    finally:
+        routing._effective_route_context_var.reset(token)
+
+
 def placed(found: Found) -> dict[str, Any]:
     """What a scope holds once the route is found."""
     effective = found.effective
     is_operation = isinstance(found.route, APIRoute)
     scope: dict[str, Any] = {"endpoint": effective.endpoint, "route": found.route if is_operation else effective}
-    if found.included is not None:
-        scope["fastapi"] = {"included_router": found.included, "effective_route_context": found.context}
-    elif found.behind_included:
-        scope["fastapi"] = {}
+    scope.update(room(found))
     if found.form_limits and is_operation:
         scope.setdefault("fastapi", {})["form_limits"] = found.form_limits
     return scope
+
+
+def room(found: Found) -> dict[str, Any]:
+    """FastAPI's own room in a scope, if the routers on the way to a route make one."""
+    if found.included is not None:
+        return {"fastapi": {"included_router": found.included, "effective_route_context": found.context}}
+    return {"fastapi": {}} if found.behind_included else {}
 
 
 def convertors(effective: Any) -> list[tuple[str, Callable[[str], Any] | None]]:

@@ -23,7 +23,6 @@ import anyio.to_thread
 from anyio._backends._asyncio import AsyncIOBackend, _task_states
 from anyio._core._eventloop import claim_worker_thread, threadlocals
 from fastapi import _compat, routing
-from fastapi._body_limit import get_body_limit_error
 from fastapi._compat import ModelField
 from fastapi._compat.v2 import _regenerate_error_with_loc
 from fastapi.background import BackgroundTasks
@@ -37,17 +36,21 @@ from fastapi.exceptions import (
     WebSocketRequestValidationError,
 )
 from fastapi.security import SecurityScopes
+from fastapi.sse import ServerSentEvent
 from pydantic_core import ValidationError
-from starlette.concurrency import run_in_threadpool
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.datastructures import FormData, Headers, QueryParams
 from starlette.exceptions import HTTPException
-from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.websockets import WebSocket
 
+from overdrive.compiler import files, known, streams
 from overdrive.compiler.dispatch import Sender
+from overdrive.compiler.fields import NamedModel
 from overdrive.compiler.handler import ENDPOINT_APP, inner_code
+from overdrive.compiler.limits import limit_exceeded
+from overdrive.compiler.mounts import raising_below
 from overdrive.compiler.spec import Route
 from overdrive.compiler.stack import raise_innermost, without_first
 
@@ -68,14 +71,17 @@ def _validate_field(field: ModelField, value: Any, loc: tuple[str, ...]) -> tupl
     return field.validate(value, {}, loc=loc)
 
 
-def _validate_model(field: ModelField, source: str, received: Any) -> tuple[Any, list[Any]]:
-    model = utils._get_param_model(field)
-    assert model is not None
+def _validate_model(field: ModelField | NamedModel, source: str, received: Any) -> tuple[Any, list[Any]]:
     given: Mapping[str, Any] = received
     if source == "query":
         given = QueryParams(received)
     elif source == "header":
         given = Headers(raw=received)
+    if isinstance(field, NamedModel):
+        values, errors = field.read(given)
+        return values.get(field.name), errors
+    model = utils._get_param_model(field)
+    assert model is not None
     return utils._request_param_model_to_args(field, model, given)
 
 
@@ -104,6 +110,12 @@ def _enter_generator(
     dependant: Dependant, stack: AsyncExitStack, values: dict[str, Any], request: Request
 ) -> Awaitable[Any]:
     return utils._solve_generator(dependant=dependant, stack=stack, sub_values=values, request=request)
+
+
+def _enter_unshielded(
+    dependant: Dependant, stack: AsyncExitStack, values: dict[str, Any], request: Request
+) -> Awaitable[Any]:
+    return utils._solve_generator(dependant=dependant, stack=stack, sub_values=values)  # type: ignore[call-arg]
 
 
 async def _call_limited(
@@ -163,22 +175,33 @@ def _body_error(error: Exception) -> HTTPException:
     return answer
 
 
+# None before FastAPI 0.165.
+_form_limits = getattr(routing, "_resolve_form_limits", None)
+
+
 async def _read_form(request: Request, files: AsyncExitStack, form_limits: Any) -> FormData:
     try:
-        limits = routing._resolve_form_limits(request.scope.get("fastapi", {}), form_limits)
+        limits = {} if _form_limits is None else _form_limits(request.scope.get("fastapi", {}), form_limits)
         form = await request.form(**limits)
         files.push_async_callback(form.close)
         return form
     except HTTPException:
         raise
     except Exception as error:
-        if MAX_BODY_SIZE_SCOPE_KEY in request.scope and (limit := get_body_limit_error(error)):
+        if limit := limit_exceeded(request.scope, error):
             raise limit from error
         raise _body_error(error) from error
 
 
-def _form_arguments(dependant: Dependant, form: Any, embed: bool) -> Awaitable[tuple[dict[str, Any], list[Any]]]:
-    return utils.request_body_to_args(body_fields=dependant.body_params, received_body=form, embed_body_fields=embed)
+def _form_arguments(dependant: Dependant, body: Any, embed: bool) -> Awaitable[tuple[dict[str, Any], list[Any]]]:
+    return utils.request_body_to_args(body_fields=dependant.body_params, received_body=body, embed_body_fields=embed)
+
+
+def _named_form_arguments(dependant: Any, body: Any, embed: bool) -> Awaitable[tuple[dict[str, Any], list[Any]]]:
+    names = {"known_param_names": dependant._request_param_names["form"]}
+    return utils.request_body_to_args(
+        body_fields=dependant.body_params, received_body=body, embed_body_fields=embed, **names
+    )
 
 
 def _endpoint_context(route: Route, method: str, root_path: str) -> Any:
@@ -225,13 +248,22 @@ def _longest_text(code: CodeType) -> str:
 NOT_AWAITED = _longest_text(inner_code(ENDPOINT_APP, "app"))
 
 
+STREAMING = (
+    StreamingResponse.__call__,
+    StreamingResponse.stream_response,
+    StreamingResponse.listen_for_disconnect,
+)
+
+
 class Runtime:
     """See the module. Looked up when plans are made, so that what an application replaces before is what they use.
 
     own_threads: whether our threads can stand in for anyio's.
+    own_streams: whether the engine can iterate in the place of a `StreamingResponse`.
+    own_files: whether the engine can send in the place of a `FileResponse`.
     """
 
-    def __init__(self, *, own_threads: bool) -> None:
+    def __init__(self, *, own_threads: bool, own_streams: bool, own_files: bool) -> None:
         self.json_loads = json.loads
         self.scan_json = json._default_decoder.scan_once  # type: ignore[attr-defined]
         self.json_decode_error = json.JSONDecodeError
@@ -253,7 +285,8 @@ class Runtime:
         self.in_cancel_scope = _in_cancel_scope
         self.start_thread = _start_thread
         self.library_variable = getattr(sys.modules.get("sniffio"), "current_async_library_cvar", None)
-        self.enter_generator = _enter_generator
+        unshielded = known.behaves("fastapi.dependencies.utils:_solve_generator") == "unshielded"
+        self.enter_generator = _enter_unshielded if unshielded else _enter_generator
         self.call_limited = _call_limited
         self.request = Request
         self.websocket = WebSocket
@@ -270,10 +303,30 @@ class Runtime:
         self.is_json = _is_json
         self.json_error = _json_error
         self.read_form = _read_form
-        self.form_arguments = _form_arguments
+        named_forms = known.behaves("fastapi.dependencies.utils:request_body_to_args") == "form-names"
+        self.form_arguments = _named_form_arguments if named_forms else _form_arguments
         self.body_error = _body_error
         self.client_disconnect = ClientDisconnect
         self.raise_innermost = _raise_innermost
+        self.server_sent_event = ServerSentEvent
+        self.render_item = streams.render_item
+        self.format_event = streams.format_event
+        self.iterate_in_threadpool = iterate_in_threadpool
+        self.lines = streams.lines
+        self.lines_of_thread = streams.lines_of_thread
+        self.events = streams.events
+        self.raw = streams.raw
+        self.lines_response = streams.lines_response
+        self.events_response = streams.events_response
+        self.streaming = STREAMING if own_streams else None
+        self.send_pieces = streams.send_pieces
+        self.send_events = streams.send_events
+        self.file = (FileResponse.__call__, files.SENDING) if own_files else None
+        self.examine_file = files.examine
+        self.describe_file = files.describe
+        self.file_asked = files.asked
+        self.file_ranges = files.ranges
+        self.raising_below = raising_below
         self.request_validation_error = _request_validation_error
         self.request_validation_error_class = RequestValidationError
         self.websocket_validation_error = _websocket_validation_error

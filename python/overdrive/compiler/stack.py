@@ -6,19 +6,26 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi._body_limit import AppBodyLimitMiddleware
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
-from fastapi.telemetry._asgi import ExceptionTelemetryMiddleware
 from starlette._exception_handler import wrap_app_handling_exceptions
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from overdrive._overdrive import Plans
+from overdrive.compiler import limits
 from overdrive.compiler.dispatch import make_native
 from overdrive.compiler.middleware import App, Layer, Passage, around, layers
 from overdrive.compiler.planned import Planned
 from overdrive.compiler.spec import NotCompiled
+from overdrive.compiler.within import within
+
+try:
+    from fastapi.telemetry._asgi import ExceptionTelemetryMiddleware
+except ImportError:
+    # Before FastAPI 0.142.
+    HAS_TELEMETRY = False
+else:
+    HAS_TELEMETRY = True
 
 RAISED = "overdrive.raised"
 # More than anybody has: a chain that goes round.
@@ -39,6 +46,7 @@ class Stack:
     foreign: the middleware of the user's, the outermost first.
     layers: the same as layers that plans apply themselves; None if there is one among them that only Python can run.
     exits: the innermost middleware, around the router.
+    own: FastAPI's own middleware that exceptions meet, the innermost first.
     raise_through: sends an exception through a copy of the stack; for a stack with layers.
     raise_within, raise_outermost: the same through what stands below the user's middleware, and around it.
     passage: sends what a plan does not send itself through copies of the user's middleware.
@@ -50,6 +58,7 @@ class Stack:
     foreign: list[Any]
     layers: list[Layer] | None
     exits: AsyncExitStackMiddleware
+    own: tuple[Any, ...]
     raise_through: Callable[..., Awaitable[None]]
     raise_within: Callable[..., Awaitable[None]]
     raise_outermost: Callable[..., Awaitable[None]]
@@ -94,21 +103,20 @@ def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
         NotCompiled: there is something in it that plans do not know.
     """
     errors = _expect(stack, ServerErrorMiddleware)
-    telemetry = _expect(errors.app, ExceptionTelemetryMiddleware)
-    inner: Any = _expect(telemetry.app, AppBodyLimitMiddleware).app
+    inner, outer = errors.app, [errors]
+    if HAS_TELEMETRY:
+        outer.append(_expect(inner, ExceptionTelemetryMiddleware))
+        inner = outer[-1].app
     limit = None
-    if type(inner) is RequestBodyLimitMiddleware:
-        limiter: Any = inner
-        limit = limiter.max_body_size
-        # Within it FastAPI's own turns groups of errors into one.
-        inner = limiter.app.app
+    if limits.HAS_LIMITS:
+        limit, inner = limits.limited_inside(_expect(inner, limits.AppBodyLimitMiddleware).app)
     foreign: list[Any] = []
     while type(inner) is not ExceptionMiddleware:
         if type(inner) is Planned:
             inner = inner.app
             continue
         foreign.append(inner)
-        following = getattr(inner, "app", None)
+        following = within(inner)
         if following is None or len(foreign) > MAX_MIDDLEWARE:
             raise NotCompiled(f"middleware that hides what it stands around: {type(inner).__name__}")
         inner = following
@@ -121,9 +129,9 @@ def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
     passage = Passage(foreign if known is not None else [])
     around_routes = around([exceptions], _raise)
     # The exceptions that no handler takes pass the user's middleware by; the answers of handlers go through it.
-    unanswered = around([errors, telemetry], around_routes)
-    answered = around([errors, telemetry], _Within(passage, around_routes))
-    outside = around([errors, telemetry], _raise_outside)
+    unanswered = around(outer, around_routes)
+    answered = around(outer, _Within(passage, around_routes))
+    outside = around(outer, _raise_outside)
 
     async def raise_through(
         scope: Scope, receive: Any, send: Send, request: Any, error: Exception, progress: Progress, headers: Any
@@ -146,12 +154,14 @@ def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
         await outside(scope, receive, without_first(send) if started else send)
 
     handlers = (exceptions._exception_handlers, exceptions._status_handlers)
+    own = (exceptions, *reversed(outer))
     return Stack(
         handlers,
         limit,
         foreign,
         known,
         exits,
+        own,
         raise_through,
         raise_within,
         raise_outermost,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from overdrive._overdrive import Engine
     from overdrive.compiler import Compilation
+    from overdrive.compiler.mounts import Mounts
 
 # Where an application keeps what was compiled of it: both then go together.
 ATTRIBUTE = "_overdrive_compiled"
@@ -24,6 +25,7 @@ class CompiledApplication:
         self.is_stale = True
         self._app = app
         self._compilation: Compilation | None = None
+        self._mounts: Mounts | None = None
         self._lock = threading.Lock()
 
     @property
@@ -53,7 +55,9 @@ class CompiledApplication:
                 # The request fails of it, too, and tells whoever made it.
                 return None
         self.is_stale = False
-        compilation = compiler.compile_application(app, self._has_changed)
+        if self._mounts is None:
+            self._mounts = compiler.Mounts()
+        compilation = compiler.compile_application(app, self._has_changed, mounts=self._mounts)
         if compilation.has_middleware:
             compilation.install()
         return compilation

@@ -13,7 +13,7 @@ use overdrive_reactor::{Deferred, Handle};
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyDict;
 
 use super::access::{AccessLog, Entry, quoted};
 use super::http::{Answer, Exchange, HttpRequestCall, RequestLine, request_line};
@@ -29,10 +29,11 @@ use crate::host::pool::{Pool, Waits};
 use crate::plan::call::{Call, PlannedRequest};
 use crate::plan::input::Input;
 use crate::plan::layers::Incoming;
+use crate::plan::mount::{At, Within};
 use crate::plan::runtime::Runtime;
 use crate::plan::table::{Destination, Plan, Plans, Sent};
 use crate::plan::wire::{Peer, Wire};
-use crate::plan::{Reply, UNCONVERTIBLE, convert_path, redirect, route_path};
+use crate::plan::{Converted, Reply, UNCONVERTIBLE, convert_path, redirect, route_path};
 
 /// What all requests of an engine share.
 pub(crate) struct Bridge {
@@ -243,10 +244,10 @@ impl Bridge {
         });
         let request = match chosen {
             Ok(Chosen::Answered) => return exchange,
-            Ok(Chosen::Plan(plans, plan, path)) => {
+            Ok(Chosen::Plan(plans, plan, path, within)) => {
                 let query = exchange.line.uri.query().unwrap_or("");
                 let input = Input::new(query, parts.headers, path);
-                let call = Call::new(plans, plan, Wire::Engine(exchange.clone(), peer), input);
+                let call = Call::new(plans, plan, Wire::Engine(exchange.clone(), peer), within, input);
                 if !call.gather() {
                     connection.current.replace(Current::Gathering(exchange.clone(), call));
                     return exchange;
@@ -353,7 +354,7 @@ impl Bridge {
 enum Chosen {
     /// It has its answer.
     Answered,
-    Plan(Py<Plans>, Arc<Plan>, Vec<(Py<PyString>, Py<PyAny>)>),
+    Plan(Py<Plans>, Arc<Plan>, Converted, Option<Box<Within>>),
     /// To wait below the user's middleware, where the request enters.
     Middleware(Py<Plans>),
     /// Nothing: it is the application's.
@@ -362,20 +363,37 @@ enum Chosen {
 
 /// Looks for the plan of a request.
 fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, arriving: &Arriving<'_>, sent: Sent) -> PyResult<Chosen> {
-    let Some(handle) = plans else { return Ok(Chosen::Application) };
+    let Some(plans) = plans else { return Ok(Chosen::Application) };
+    plan_within(py, plans, None, arriving, sent)
+}
+
+/// As [`plan_for`], in an application that is mounted somewhere or is the outermost.
+fn plan_within(
+    py: Python<'_>,
+    handle: &Py<Plans>,
+    within: Option<Box<Within>>,
+    arriving: &Arriving<'_>,
+    sent: Sent,
+) -> PyResult<Chosen> {
     let plans = handle.get();
+    let counting = within.as_ref().map_or(plans, |within| within.outermost());
     let exchange = arriving.exchange;
     let line = &exchange.line;
     let path = exchange.path();
-    let root = if plans.root_path.is_empty() { exchange.root_path() } else { &plans.root_path };
+    let root = match &within {
+        Some(within) => &within.root_path,
+        None if plans.root_path.is_empty() => exchange.root_path(),
+        None => &plans.root_path,
+    };
+    let at = At { root, path: route_path(&path, root) };
     let destination = match plans.hold(py) {
         Ok(()) if exchange.record().is_some_and(Record::is_unreadable) => {
             Destination::Stock("bytes that no plan reads")
         }
         Ok(()) if plans.outermost.is_some() => return Ok(Chosen::Middleware(handle.clone_ref(py))),
         Ok(()) => match layer_ahead(py, plans, arriving)? {
-            Ahead::Nothing => plans.find(line.method.as_str(), route_path(&path, root), sent),
-            Ahead::Answer(reply) => return answer(py, plans, exchange, reply),
+            Ahead::Nothing => plans.find(line.method.as_str(), at.path, sent),
+            Ahead::Answer(reply) => return answer(py, counting, exchange, reply),
             Ahead::Stock => Destination::Stock(LAYERS_OWN),
         },
         Err(reason) => Destination::Stock(reason),
@@ -385,30 +403,39 @@ fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, arriving: &Arriving<'_>, 
             let plan = match plan.in_force(py) {
                 Ok(plan) => plan,
                 Err(reason) => {
-                    exchange.handed_over(plans, &reason);
+                    exchange.handed_over(counting, &reason);
                     return Ok(Chosen::Application);
                 }
             };
             // FastAPI's own code meets the same error, and knows what becomes of it.
-            let Ok(parameters) = convert_path(py, &plan, values) else {
-                exchange.handed_over(plans, UNCONVERTIBLE);
+            let Ok(parameters) = convert_path(py, &plan, within.as_deref(), values) else {
+                exchange.handed_over(counting, UNCONVERTIBLE);
                 return Ok(Chosen::Application);
             };
             exchange.answered_by_plan();
-            return Ok(Chosen::Plan(handle.clone_ref(py), plan, parameters));
+            return Ok(Chosen::Plan(handle.clone_ref(py), plan, parameters, within));
         }
+        Destination::Mount(mount, values) => match mount.enter(py, handle, within.as_deref(), at, values) {
+            Ok((inner, deeper)) => return plan_within(py, &inner, Some(deeper), arriving, sent),
+            Err(reason) => {
+                exchange.handed_over(counting, &reason);
+                return Ok(Chosen::Application);
+            }
+        },
         Destination::Stock(reason) => {
-            exchange.handed_over(plans, reason);
+            exchange.handed_over(counting, reason);
             return Ok(Chosen::Application);
         }
         Destination::Redirect(other) => {
             let scheme = exchange.record().map(Record::scheme).or(arriving.peer.scheme);
-            let found = root
+            let outer_root = within.as_ref().map_or(root, |within| &within.app_root_path);
+            let other = format!("{}{other}", &path[..path.len() - at.path.len()]);
+            let found = outer_root
                 .is_empty()
                 .then(|| redirect::location(scheme, arriving.headers, &other, line.uri.query()))
                 .flatten();
             let Some(location) = found.and_then(|location| HeaderValue::try_from(location).ok()) else {
-                exchange.handed_over(plans, "a redirect");
+                exchange.handed_over(counting, "a redirect");
                 return Ok(Chosen::Application);
             };
             let headers = vec![(CONTENT_LENGTH, HeaderValue::from_static("0")), (LOCATION, location)];
@@ -427,10 +454,10 @@ fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, arriving: &Arriving<'_>, 
         }
     };
     if !plans.layers.is_empty() && !plans.layers.behind(py, arriving.headers, &mut reply)? {
-        exchange.handed_over(plans, LAYERS_OWN);
+        exchange.handed_over(counting, LAYERS_OWN);
         return Ok(Chosen::Application);
     }
-    answer(py, plans, exchange, reply)
+    answer(py, counting, exchange, reply)
 }
 
 /// What the layers around the routes say to a request.
@@ -455,9 +482,9 @@ fn layer_ahead(py: Python<'_>, plans: &Plans, arriving: &Arriving<'_>) -> PyResu
 }
 
 /// Answers without a task.
-fn answer(py: Python<'_>, plans: &Plans, exchange: &Exchange, reply: Reply) -> PyResult<Chosen> {
+fn answer(py: Python<'_>, counting: &Plans, exchange: &Exchange, reply: Reply) -> PyResult<Chosen> {
     exchange.send_whole(reply.status, reply.headers, reply.body)?;
-    plans.count_answered();
+    counting.count_answered();
     exchange.answered_by_plan();
     if let Some(record) = exchange.record() {
         record.ended(py, Ok(()));

@@ -87,10 +87,10 @@ impl Call {
         self.baton.wait_for(reading).await.map(Body::Form)
     }
 
-    async fn read_form_arguments(&self, node: &Node, form: &Py<PyAny>) -> PyResult<Py<PyAny>> {
+    async fn read_form_arguments(&self, node: &Node, body: &Body) -> PyResult<Py<PyAny>> {
         let reading = Python::attach(|py| {
             let read = self.plans().runtime.form_arguments.bind(py);
-            PyResult::Ok(read.call1((&node.dependant, form, self.plan().embed))?.unbind())
+            PyResult::Ok(read.call1((&node.dependant, body.object(py), self.plan().embed))?.unbind())
         })?;
         self.baton.wait_for(reading).await
     }
@@ -110,10 +110,8 @@ impl Call {
                 errors = found.into_list();
                 PyResult::Ok(valid)
             })?;
-            if let Body::Form(form) = body
-                && !node.of_form.is_empty()
-            {
-                let form = self.read_form_arguments(node, form).await?;
+            if !node.of_form.is_empty() {
+                let form = self.read_form_arguments(node, body).await?;
                 valid &= Python::attach(|py| {
                     let mut found = Errors::new(py, errors.as_ref());
                     take_form_arguments(py, node, form.bind(py), &mut arguments, &mut found)?;

@@ -1,6 +1,7 @@
 //! Plans within an ASGI application: where FastAPI's router would stand, below the user's middleware or under another server.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::exceptions::PyStopIteration;
@@ -16,7 +17,7 @@ use super::table::{Destination, Plans, Sent};
 use super::wire::{Asgi, Place, Wire};
 use super::{UNCONVERTIBLE, convert_path, route_path};
 use crate::host::awaitable::thrown;
-use crate::host::loop_bound::LoopBound;
+use crate::host::loop_bound::{Graveyard, LoopBound};
 use crate::host::steps::{Resume, Steps};
 
 /// The awaitable of a request or WebSocket that a plan answers, or the reason why FastAPI's own router has to.
@@ -61,18 +62,20 @@ pub(crate) fn begin(
         // Raised and handled where the application expects it.
         Destination::NotFound | Destination::MethodNotAllowed(_) => return Ok(Err("404 or 405".into())),
         Destination::Redirect(_) => return Ok(Err("a redirect".into())),
+        // The request meets them behind the application's own stack.
+        Destination::Mount(mount, _) => return Ok(Err(mount.install(py))),
     };
     let plan = match plan.in_force(py) {
         Ok(plan) => plan,
         Err(reason) => return Ok(Err(reason)),
     };
-    let Ok(parameters) = convert_path(py, &plan, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
+    let Ok(parameters) = convert_path(py, &plan, None, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
     let wire = Wire::Asgi(Asgi::new(scope, receive, send, &method, &root_path, place));
-    let call = Call::new(plans.clone().unbind(), plan, wire, Input::new(&query, headers, parameters));
+    let call = Call::new(plans.clone().unbind(), plan, wire, None, Input::new(&query, headers, parameters));
     // Middleware looks at it afterwards: which route, which endpoint.
     call.scope(py)?;
     table.count_answered();
-    Ok(Ok(PlanCoroutine(LoopBound::new(Rc::new(steps(call)), &table.graveyard))))
+    Ok(Ok(PlanCoroutine::new(steps(call), &table.graveyard)))
 }
 
 /// The headers of a scope; `None` if one of them is none that the engine would let through.
@@ -94,6 +97,10 @@ pub(super) fn headers(scope: &Bound<'_, PyDict>) -> PyResult<Option<HeaderMap>> 
 pub(crate) struct PlanCoroutine(LoopBound<Steps>);
 
 impl PlanCoroutine {
+    pub(super) fn new(steps: Steps, graveyard: &Arc<Graveyard>) -> PlanCoroutine {
+        PlanCoroutine(LoopBound::new(Rc::new(steps), graveyard))
+    }
+
     fn step(&self, py: Python<'_>, resume: Resume) -> PyResult<Option<Py<PyAny>>> {
         match self.0.get()?.resume(py, resume)? {
             PySendResult::Next(yielded) => Ok(Some(yielded.unbind())),

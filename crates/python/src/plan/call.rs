@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use super::body::Body;
 use super::exits::{Stacks, Which};
 use super::input::Input;
+use super::mount::Within;
 use super::reply::Reply;
 use super::respond::Outgoing;
 use super::table::{Plan, Plans, Reads};
@@ -29,6 +30,8 @@ pub(crate) struct Call {
     plans: Py<Plans>,
     plan: Arc<Plan>,
     pub(super) wire: Wire,
+    /// The mounts that it has passed; `None`: it is the outermost application's.
+    pub(super) within: Option<Box<Within>>,
     pub(super) baton: Rc<Baton>,
     pub(super) input: Input,
     /// The body's bytes and its JSON, as the request object gets them.
@@ -70,11 +73,18 @@ pub(super) enum End {
 }
 
 impl Call {
-    pub(crate) fn new(plans: Py<Plans>, plan: Arc<Plan>, wire: Wire, input: Input) -> Rc<Call> {
+    pub(crate) fn new(
+        plans: Py<Plans>,
+        plan: Arc<Plan>,
+        wire: Wire,
+        within: Option<Box<Within>>,
+        input: Input,
+    ) -> Rc<Call> {
         Rc::new(Call {
             plans,
             plan,
             wire,
+            within,
             baton: Rc::default(),
             input,
             raw_body: OnceCell::new(),
@@ -115,7 +125,11 @@ impl Call {
         self.plans.get()
     }
 
-    pub(super) fn plan(&self) -> &Plan {
+    pub(super) fn plans_object(&self) -> &Py<Plans> {
+        &self.plans
+    }
+
+    pub(super) fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
 
@@ -153,6 +167,9 @@ impl Call {
         };
         let arguments = self.solve(&body).await?;
         let (endpoint, arguments) = self.endpoint(&arguments);
+        if let Some(stream) = self.plan().answer.stream {
+            return self.begin_stream(stream, endpoint, arguments).await;
+        }
         let value = self.call(endpoint, arguments).await?;
         self.answer(value).await
     }
@@ -174,26 +191,44 @@ impl Call {
         }
         let awaitable = Python::attach(|py| {
             let (receive, send) = self.wire.channel(py)?;
-            let (scope, request, error) = (self.scope(py)?, self.request(py)?, error.into_value(py));
-            let awaitable = match self.wire.place() {
-                Place::Application => {
-                    let progress = (started, self.wire.has_started());
-                    let arguments = (scope, receive, send, request, error, progress, self.given_headers(py));
-                    self.plans().raise_through.bind(py).call1(arguments)?
-                }
-                Place::Handlers => {
-                    let raise = self.plans().raise_within.bind(py);
-                    raise.call1((scope, receive, send, request, error, started))?
-                }
-                // The application's stack stands around us.
-                Place::Router => {
-                    let raise = self.plans().runtime.raise_innermost.bind(py);
-                    raise.call1((scope, receive, send, request, error, started))?
-                }
-            };
-            PyResult::Ok(awaitable.unbind())
+            self.raised(py, (receive, send), error, started)
         })?;
         self.baton.wait_for(awaitable).await.map(drop)
+    }
+
+    /// The awaitable that sends an exception through all that stands around the route.
+    pub(super) fn raised(
+        &self,
+        py: Python<'_>,
+        (receive, send): (Bound<'_, PyAny>, Bound<'_, PyAny>),
+        error: PyErr,
+        started: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let plans = self.plans();
+        let (scope, request, error) = (self.scope(py)?, self.request(py)?, error.into_value(py));
+        match self.wire.place() {
+            Place::Application => {}
+            Place::Handlers => {
+                let raise = plans.raise_within.bind(py);
+                return Ok(raise.call1((scope, receive, send, request, error, started))?.unbind());
+            }
+            // The application's stack stands around us.
+            Place::Router => {
+                let raise = plans.runtime.raise_innermost.bind(py);
+                return Ok(raise.call1((scope, receive, send, request, error, started))?.unbind());
+            }
+        }
+        let raise = match &self.within {
+            None => plans.raise_through.bind(py).clone(),
+            Some(within) => within.raising(py, &plans.runtime, &plans.raise_through)?,
+        };
+        let progress = (started, self.wire.has_started());
+        Ok(raise.call1((scope, receive, send, request, error, progress, self.given_headers(py)))?.unbind())
+    }
+
+    /// Where requests are counted: with the application that all others are mounted in.
+    pub(super) fn counting(&self) -> &Plans {
+        self.within.as_ref().map_or_else(|| self.plans(), |within| within.outermost())
     }
 
     /// The answer to an exception for which FastAPI's own handler is in charge.
@@ -233,7 +268,7 @@ impl Request for PlannedRequest {
 
     fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
         let call = self.0.get()?;
-        call.plans().count_answered();
+        call.counting().count_answered();
         match call.wire.engine() {
             Some(exchange) => exchange.ended(py, outcome),
             None => outcome,

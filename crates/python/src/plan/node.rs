@@ -24,7 +24,7 @@ pub(crate) struct Node {
     pub(crate) target: Option<usize>,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) body: Vec<BodyParameter>,
-    /// Places of arguments that FastAPI's own code takes from a form.
+    /// Places of arguments that FastAPI's own code takes from a form; in some releases from any body.
     pub(crate) of_form: Vec<usize>,
     pub(crate) specials: Vec<(Special, usize)>,
     /// What [`Special::Presented`] holds.

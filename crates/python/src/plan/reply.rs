@@ -11,10 +11,11 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::item::Stream;
 use super::json::{Encoder, Written};
 use super::runtime::Runtime;
 use super::spec::AnswerSpec;
-use super::wire::raw_headers;
+use super::wire;
 use crate::asgi::settings::header;
 
 /// How an endpoint's value becomes a response.
@@ -31,6 +32,8 @@ pub(crate) struct Answer {
     options: Py<PyDict>,
     /// Validate in the thread pool, as for a `def` endpoint.
     pub(crate) in_thread: bool,
+    /// The endpoint is a generator; all of the above is about its items.
+    pub(crate) stream: Option<Stream>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,6 +66,7 @@ impl Answer {
             serialize: spec.serialize,
             options: spec.options,
             in_thread: spec.in_thread,
+            stream: spec.stream.as_ref().map(Stream::new).transpose()?,
         })
     }
 
@@ -104,10 +108,7 @@ impl Reply {
 
     /// Adds the headers of an injected `Response`, which may repeat what is there.
     pub(crate) fn add_headers(&mut self, raw: &Bound<'_, PyList>) -> PyResult<()> {
-        for pair in raw {
-            let (name, value) = pair.extract::<(PyBackedBytes, PyBackedBytes)>()?;
-            self.headers.push(header(&name, &value)?);
-        }
+        self.headers.extend(raw_headers(raw)?);
         Ok(())
     }
 
@@ -115,11 +116,7 @@ impl Reply {
     pub(crate) fn of_object(py: Python<'_>, response: &Bound<'_, PyAny>) -> PyResult<Reply> {
         let status = response.getattr(pyo3::intern!(py, "status_code"))?.extract()?;
         let raw = response.getattr(pyo3::intern!(py, "raw_headers"))?;
-        let mut headers = Vec::with_capacity(8);
-        for pair in raw.try_iter()? {
-            let (name, value) = pair?.extract::<(PyBackedBytes, PyBackedBytes)>()?;
-            headers.push(header(&name, &value)?);
-        }
+        let headers = raw_headers(&raw)?;
         let body = bytes_of(&response.getattr(pyo3::intern!(py, "body"))?)?;
         Ok(Reply { status: status_code(status)?, headers, body })
     }
@@ -140,7 +137,7 @@ impl Reply {
         let message = PyDict::new(py);
         message.set_item(pyo3::intern!(py, "type"), pyo3::intern!(py, "http.response.start"))?;
         message.set_item(pyo3::intern!(py, "status"), self.status.as_u16())?;
-        let headers = raw_headers(py, self.headers.iter().map(|(name, value)| (name, value)))?;
+        let headers = wire::raw_headers(py, self.headers.iter().map(|(name, value)| (name, value)))?;
         message.set_item(pyo3::intern!(py, "headers"), headers)?;
         Ok(message)
     }
@@ -218,6 +215,16 @@ pub(crate) fn encode_json(py: Python<'_>, runtime: &Runtime, value: &Bound<'_, P
         Written::Complete => Ok(body.into()),
         Written::Unwritable => bytes_of(&runtime.render_json.bind(py).call1((value,))?),
     }
+}
+
+/// The headers of a response object.
+pub(crate) fn raw_headers(raw: &Bound<'_, PyAny>) -> PyResult<Vec<(HeaderName, HeaderValue)>> {
+    let mut headers = Vec::with_capacity(8);
+    for pair in raw.try_iter()? {
+        let (name, value) = pair?.extract::<(PyBackedBytes, PyBackedBytes)>()?;
+        headers.push(header(&name, &value)?);
+    }
+    Ok(headers)
 }
 
 /// The value of `content-length`; small ones need no memory of their own.

@@ -4,6 +4,7 @@
 //! raised, the application's exception handlers. The endpoint speaks with the client itself, through Starlette's `WebSocket`.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -14,7 +15,9 @@ use super::body::Body;
 use super::call::Call;
 use super::exits::Which;
 use super::input::Input;
-use super::table::Plans;
+use super::mount::{At, Within};
+use super::request::Converted;
+use super::table::{Destination, Plan, Plans};
 use super::wire::{Asgi, Place, Wire};
 use super::{UNCONVERTIBLE, convert_path, route_path};
 use crate::host::steps::Steps;
@@ -43,19 +46,7 @@ impl Call {
         }
         let awaitable = Python::attach(|py| {
             let (receive, send) = self.wire.channel(py)?;
-            let plans = self.plans();
-            let (scope, socket, error) = (self.scope(py)?, self.request(py)?, error.into_value(py));
-            let arguments = (scope, receive, send, socket, error, false);
-            let awaitable = match self.wire.place() {
-                Place::Application => {
-                    let (scope, receive, send, socket, error, _) = arguments;
-                    let arguments = (scope, receive, send, socket, error, (false, false), self.given_headers(py));
-                    plans.raise_through.bind(py).call1(arguments)?
-                }
-                Place::Handlers => plans.raise_within.bind(py).call1(arguments)?,
-                Place::Router => plans.runtime.raise_innermost.bind(py).call1(arguments)?,
-            };
-            PyResult::Ok(awaitable.unbind())
+            self.raised(py, (receive, send), error, false)
         })?;
         self.baton.wait_for(awaitable).await.map(drop)
     }
@@ -72,9 +63,6 @@ pub(crate) fn begin(
 ) -> PyResult<Result<Steps, String>> {
     let py = plans.py();
     let table = plans.get();
-    if let Err(reason) = table.hold(py) {
-        return Ok(Err(reason.to_owned()));
-    }
     let text = |name: &Bound<'_, _>| -> PyResult<String> {
         scope.get_item(name)?.map_or(Ok(String::new()), |value| value.extract())
     };
@@ -91,17 +79,47 @@ pub(crate) fn begin(
     let (Some(headers), Some(query)) = (headers(scope)?, query) else {
         return Ok(Err("bytes that the engine would not let through".into()));
     };
-    let (plan, values) = match table.find_websocket(route_path(&path, &root_path)) {
+    let found = match find(plans, &path, &root_path, place) {
         Ok(found) => found,
-        Err(reason) => return Ok(Err(reason.to_owned())),
-    };
-    let plan = match plan.in_force(py) {
-        Ok(plan) => plan,
         Err(reason) => return Ok(Err(reason)),
     };
-    let Ok(parameters) = convert_path(py, &plan, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
     let wire = Wire::Asgi(Asgi::websocket(scope, receive, send, &root_path, place));
-    let call = Call::new(plans.clone().unbind(), plan, wire, Input::new(&query, headers, parameters));
-    table.count_answered();
+    let input = Input::new(&query, headers, found.parameters);
+    let call = Call::new(found.plans, found.plan, wire, found.within, input);
+    call.counting().count_answered();
     Ok(Ok(Steps::new(call.baton.clone(), call.run_websocket())))
+}
+
+/// The plan of a WebSocket, its own or a mounted application's.
+struct Found {
+    plans: Py<Plans>,
+    plan: Arc<Plan>,
+    parameters: Converted,
+    within: Option<Box<Within>>,
+}
+
+fn find(plans: &Bound<'_, Plans>, path: &str, root_path: &str, place: Place) -> Result<Found, String> {
+    let py = plans.py();
+    let mut plans = plans.clone().unbind();
+    let mut within: Option<Box<Within>> = None;
+    loop {
+        let table = plans.get();
+        table.hold(py)?;
+        let root = within.as_ref().map_or(root_path, |within| within.root_path.as_str());
+        let at = At { root, path: route_path(path, root) };
+        let (inner, deeper) = match table.find_websocket(at.path) {
+            Destination::Plan(plan, values) => {
+                let plan = plan.in_force(py)?;
+                let Ok(parameters) = convert_path(py, &plan, within.as_deref(), values) else {
+                    return Err(UNCONVERTIBLE.into());
+                };
+                return Ok(Found { plans, plan, parameters, within });
+            }
+            Destination::Mount(mount, _) if place != Place::Application => return Err(mount.install(py)),
+            Destination::Mount(mount, values) => mount.enter(py, &plans, within.as_deref(), at, values)?,
+            Destination::Stock(reason) => return Err(reason.to_owned()),
+            _ => return Err("no such WebSocket".to_owned()),
+        };
+        (plans, within) = (inner, Some(deeper));
+    }
 }

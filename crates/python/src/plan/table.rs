@@ -12,10 +12,13 @@ use pyo3::types::{PyDict, PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::asgi::{self, PlanCoroutine};
+use super::item::StreamKind;
 use super::layers::{LayerSpec, Layers};
+use super::mount::Mount;
 use super::node::{Kind, Node, Special};
 use super::overrides::Overrides;
 use super::reply::Answer;
+use super::request::Parameters;
 use super::router::{self, Entry, Found, Router, Segment};
 use super::runtime::Runtime;
 use super::spec::{EntrySpec, PlanSpec};
@@ -49,7 +52,7 @@ pub(crate) struct Plan {
     /// What the matched route adds to the scope.
     pub(crate) scope: Py<PyDict>,
     /// Name and convertor of each path parameter; no convertor: a string.
-    pub(crate) path_parameters: Vec<(Py<PyString>, Option<Py<PyAny>>)>,
+    pub(crate) path_parameters: Parameters,
     pub(crate) nodes: Vec<Node>,
     /// Arguments of all nodes together.
     pub(crate) arguments: usize,
@@ -84,8 +87,16 @@ impl Plan {
                 nodes[index].target = Some(nodes[parent].base + argument);
             }
         }
+        let answer = Answer::new(spec.answer)?;
+        // Events that FastAPI produces beside the exits of the function, or beside background tasks, end with a stack.
+        let with_stacks = answer.stream.is_some_and(|stream| stream.kind == StreamKind::Events)
+            && nodes.iter().any(|node| {
+                (node.kind == Kind::AsyncGenerator && !node.request_scoped)
+                    || node.specials.iter().any(|(special, _)| *special == Special::BackgroundTasks)
+            });
         // Files of a form are closed with a stack.
         let own_exits = spec.reads != "form"
+            && !with_stacks
             && !nodes.iter().any(|node| {
                 node.kind == Kind::Generator
                     || node.limited
@@ -104,7 +115,7 @@ impl Plan {
             strict_content_type: spec.strict_content_type,
             embed: spec.embed,
             body_limit: spec.body_limit,
-            answer: Answer::new(spec.answer)?,
+            answer,
             overrides: spec.overrides.map(Overrides::new),
         })
     }
@@ -139,6 +150,7 @@ pub(crate) struct Plans {
     /// Of the routes that a WebSocket can match.
     sockets: Router,
     plans: Vec<Option<Arc<Plan>>>,
+    mounts: Vec<Option<Arc<Mount>>>,
     reasons: Vec<Option<String>>,
     allow: Vec<Option<String>>,
     guards: Guards,
@@ -218,7 +230,7 @@ impl Plans {
         on_change: Py<PyAny>,
     ) -> PyResult<Plans> {
         let (mut index, mut sockets) = (Vec::with_capacity(entries.len()), Vec::new());
-        let (mut plans, mut reasons, mut allow) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut plans, mut mounts, mut reasons, mut allow) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (place, spec) in entries.into_iter().enumerate() {
             let entry = entry(&spec)?;
             if spec.kind != "http" {
@@ -228,6 +240,7 @@ impl Plans {
                 index.push((place, entry));
             }
             plans.push(spec.plan.map(|plan| Plan::new(py, plan).map(Arc::new)).transpose()?);
+            mounts.push(spec.mount.map(|mount| Arc::new(Mount::new(mount))));
             reasons.push(spec.reason);
             allow.push(spec.allow);
         }
@@ -240,6 +253,7 @@ impl Plans {
             router: Router::new(index),
             sockets: Router::new(sockets),
             plans,
+            mounts,
             reasons,
             allow,
             guards: Guards { lists, stack, globals },
@@ -293,6 +307,7 @@ impl Plans {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let visit = &visit;
         self.plans.iter().flatten().try_for_each(|plan| plan.traverse(visit))?;
+        self.mounts.iter().flatten().try_for_each(|mount| mount.traverse(visit))?;
         let guards = &self.guards;
         for (list, items) in &guards.lists {
             visit.call(list)?;
@@ -342,6 +357,8 @@ pub(crate) enum Destination<'t, 'p> {
     MethodNotAllowed(&'t str),
     /// A redirect to this path.
     Redirect(String),
+    /// What is mounted there, with the parameters of the mount's path and what follows it.
+    Mount(&'t Arc<Mount>, Vec<&'p str>),
     /// FastAPI's own code, and why.
     Stock(&'t str),
 }
@@ -382,10 +399,13 @@ fn other_path(path: &str) -> Option<String> {
     }
 }
 
+/// Why a request is handed over whose head does not promise that its body keeps to a limit.
+const TOO_LARGE: &str = "a body that may be larger than its limit";
+
 impl Plans {
     /// Whether plans may answer at the moment; else the reason why not.
     pub(crate) fn hold(&self, py: Python<'_>) -> Result<(), &str> {
-        if self.changed.load(Ordering::Relaxed) {
+        if self.has_changed() {
             return Err("the routes have changed");
         }
         let guards = &self.guards;
@@ -436,31 +456,40 @@ impl Plans {
         match self.router.find(method, path) {
             Found::Route(place, parameters) => match &self.plans[place] {
                 Some(plan) if sent.keeps_to(plan.body_limit) => Destination::Plan(plan, parameters),
-                Some(_) => Destination::Stock("a body that may be larger than its limit"),
-                None => Destination::Stock(self.reasons[place].as_deref().unwrap_or("not compiled")),
+                Some(_) => Destination::Stock(TOO_LARGE),
+                None => match &self.mounts[place] {
+                    Some(mount) if sent.keeps_to(mount.body_limit) => Destination::Mount(mount, parameters),
+                    Some(_) => Destination::Stock(TOO_LARGE),
+                    None => Destination::Stock(self.reason(place)),
+                },
             },
             Found::Method(place) => match &self.allow[place] {
                 Some(allow) if self.default_http_handler.is_some() => Destination::MethodNotAllowed(allow),
                 _ => Destination::Stock("405"),
             },
             Found::Nothing => self.otherwise(method, path, sent),
-            Found::Unknown => Destination::Stock("a mount, or a path that is not indexed"),
+            Found::Unknown => Destination::Stock("a path that is not indexed"),
         }
     }
 
-    /// The plan of a WebSocket, or the reason why there is none; see [`Plans::find`].
-    pub(crate) fn find_websocket<'p>(&self, path: &'p str) -> Result<(&Arc<Plan>, Vec<&'p str>), &str> {
+    /// Who serves a WebSocket; see [`Plans::find`].
+    pub(crate) fn find_websocket<'p>(&self, path: &'p str) -> Destination<'_, 'p> {
         if !path.starts_with('/') || path.contains('\n') {
-            return Err("an unusual path");
+            return Destination::Stock("an unusual path");
         }
         match self.sockets.find("", path) {
-            Found::Route(place, parameters) => match &self.plans[place] {
-                Some(plan) => Ok((plan, parameters)),
-                None => Err(self.reasons[place].as_deref().unwrap_or("not compiled")),
+            Found::Route(place, parameters) => match (&self.plans[place], &self.mounts[place]) {
+                (Some(plan), _) => Destination::Plan(plan, parameters),
+                (None, Some(mount)) => Destination::Mount(mount, parameters),
+                (None, None) => Destination::Stock(self.reason(place)),
             },
-            Found::Unknown => Err("a mount, or a path that is not indexed"),
-            Found::Method(_) | Found::Nothing => Err("no such WebSocket"),
+            Found::Unknown => Destination::Stock("a path that is not indexed"),
+            Found::Method(_) | Found::Nothing => Destination::Stock("no such WebSocket"),
         }
+    }
+
+    fn reason(&self, place: usize) -> &str {
+        self.reasons[place].as_deref().unwrap_or("not compiled")
     }
 
     /// For a path that no route matches: a redirect to the path with a slash more or less, or 404.
@@ -495,6 +524,11 @@ impl Plans {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a request has found that the routes, or the stack, are no longer what they were.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn count_answered(&self) {

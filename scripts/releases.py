@@ -1,0 +1,204 @@
+"""Compares the releases of FastAPI, Starlette, pydantic and anyio with the functions that plans mirror.
+
+    python3 scripts/releases.py                     is there a release with functions that we do not know?
+    python3 scripts/releases.py --record            record those that tests/releases/variants.toml tells of
+    python3 scripts/releases.py --package fastapi   one package alone
+    python3 scripts/releases.py --sets              which releases of FastAPI are the same to us
+
+A release is looked at on each Python that is found, beside the newest releases of all else. What differs from the
+newest release must stand in `variants.toml`, with the dialect that somebody has found; the newest releases' own
+functions are recorded by `python -m overdrive.compiler.known --record`. It ends with 1 if there is something that
+nobody has read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = ROOT / ".venvs" / "releases"
+KNOWN = ROOT / "python" / "overdrive" / "compiler" / "known.py"
+VARIANTS = ROOT / "tests" / "releases" / "variants.toml"
+# The first that is looked at: FastAPI's is what we promise, the others' were the newest on that day.
+FIRST = {"fastapi": "0.140.0", "starlette": "1.3.1", "pydantic": "2.13.4", "anyio": "4.14.1"}
+PIP = ["-m", "pip", "--disable-pip-version-check"]
+
+Version = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Functions that releases from `first` to `last` have otherwise."""
+
+    functions: frozenset[str]
+    first: Version
+    last: Version
+    dialect: str
+
+    def tells_of(self, function: str, release: str) -> bool:
+        """Whether somebody has read this function of this release."""
+        return function in self.functions and self.first <= version(release) <= self.last
+
+
+def main() -> int:
+    """What the module's docstring says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", action="store_true", help="add what is known to fingerprints.txt")
+    parser.add_argument("--sets", action="store_true", help="list releases of FastAPI by what they differ in")
+    parser.add_argument("--package", choices=FIRST, action="append", help="look at this one; may be repeated")
+    parser.add_argument("--python", type=Path, action="append", help="an interpreter; all that are found, unless told")
+    options = parser.parse_args()
+    known = load(KNOWN)
+    pythons = options.python or interpreters()
+    unread: dict[str, list[str]] = {}
+    sets: dict[str, list[str]] = {}
+    for package in options.package or FIRST:
+        for release in releases(package):
+            for python in pythons:
+                found = fingerprints(python, package, release)
+                for function, text in sift(known, found, package, release, record=options.record):
+                    unread.setdefault(f"{function} {text}", []).append(f"{package} {release}")
+                if package == "fastapi" and python is pythons[0]:
+                    sets.setdefault(set_of(found), []).append(release)
+    if options.sets:
+        for name, members in sets.items():
+            print(name, *members)
+    for function, where in unread.items():
+        print(f"not read: {function}, {where[0]} to {where[-1]}")
+    if not unread:
+        print("Every function of every release is known.")
+    return 1 if unread else 0
+
+
+def sift(
+    known: Any, found: dict[str, str | None], package: str, release: str, *, record: bool
+) -> Iterator[tuple[str, str]]:
+    """Records what `variants.toml` tells of; gives the functions, and their fingerprints, of which nobody has told."""
+    recorded = known.recorded()
+    new: dict[str, str] = {}
+    dialects: dict[str, str] = {}
+    for function, text in found.items():
+        before = None if text is None else recorded.get(function, {}).get(text)
+        told = next((variant for variant in variants() if variant.tells_of(function, release)), None)
+        if text is None or (before is None and told is None):
+            yield function, text or "is no Python function"
+        elif told is not None and told.dialect != before:
+            if record and before is None:
+                new[function], dialects[function] = text, told.dialect
+            else:
+                yield function, f"{text}: recorded as {before}, told of as {told.dialect}"
+    if new:
+        known.record(new, dialects)
+        print(f"{package} {release}: {len(new)} recorded")
+
+
+def releases(package: str) -> list[str]:
+    """All releases from the first that counts, in order, as pip lists them."""
+    listed = output([sys.executable, *PIP, "index", "versions", package])
+    found = re.search(r"Available versions: (.*)", listed)
+    assert found is not None, listed
+    first = version(FIRST[package])
+    return sorted((name for name in found[1].split(", ") if version(name) >= first), key=version)
+
+
+def fingerprints(python: Path, package: str, release: str) -> dict[str, str | None]:
+    """Of all mirrored functions, with one package in another release than the newest."""
+    base = environment(python)
+    minor = base.name.removeprefix("py")
+    kept = HOME / f"{package}-{release}-py{minor}.json"
+    wanted = hashlib.blake2b(KNOWN.read_bytes()).hexdigest()
+    if kept.exists():
+        content = json.loads(kept.read_text())
+        if content["known"] == wanted:
+            found: dict[str, str | None] = content["found"]
+            return found
+    place = fetch(base / "bin" / "python", package, release, minor)
+    variables = os.environ | {"PYTHONPATH": str(place)}
+    printed = subprocess.run(
+        [base / "bin" / "python", KNOWN, "--json"], env=variables, stdout=subprocess.PIPE, text=True, check=True
+    )
+    found = json.loads(printed.stdout)
+    kept.write_text(json.dumps({"known": wanted, "found": found}))
+    return found
+
+
+def set_of(found: dict[str, str | None]) -> str:
+    """A name for a set of fingerprints."""
+    return hashlib.blake2b(json.dumps(found, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+def fetch(python: Path, package: str, release: str, minor: str) -> Path:
+    """A folder with one package and nothing else that could get into the way."""
+    # All but pydantic are Python alone; its core must be the one that it asks for.
+    place = HOME / (f"{package}-{release}" + (f"-py{minor}" if package == "pydantic" else ""))
+    if not place.exists():
+        needs = [f"{package}=={release}"] if package == "pydantic" else ["--no-deps", f"{package}=={release}"]
+        shutil.rmtree(unfinished := place.with_suffix(".part"), ignore_errors=True)
+        subprocess.run([python, *PIP, "install", "--quiet", "--target", unfinished, *needs], check=True)
+        unfinished.rename(place)
+    return place
+
+
+@cache
+def environment(python: Path) -> Path:
+    """A virtual environment with the newest releases."""
+    minor = output([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
+    place = HOME / f"py{minor}"
+    if not place.exists():
+        subprocess.run([python, "-m", "venv", place], check=True)
+    subprocess.run([place / "bin" / "python", *PIP, "install", "--quiet", "--upgrade", "fastapi"], check=True)
+    return place
+
+
+def interpreters() -> list[Path]:
+    """The Pythons of this machine that overdrive runs on."""
+    return [Path(line) for line in output([sys.executable, ROOT / "scripts" / "pythons.py"]).splitlines()]
+
+
+@cache
+def variants() -> list[Variant]:
+    """What somebody has read."""
+    return [
+        Variant(
+            frozenset(entry["functions"]),
+            first=version(entry["releases"][0]),
+            last=version(entry["releases"][1]),
+            dialect=entry["dialect"],
+        )
+        for entry in tomllib.loads(VARIANTS.read_text())["variant"]
+    ]
+
+
+@cache
+def version(name: str) -> Version:
+    """Something to order releases by."""
+    return tuple(map(int, name.split(".")))
+
+
+def load(file: Path) -> Any:
+    """`known.py` alone, which needs nothing of the package around it."""
+    sys.path.insert(0, str(file.parent))
+    return importlib.import_module(file.stem)
+
+
+def output(command: list[str | Path]) -> str:
+    """What a command prints."""
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
