@@ -163,7 +163,8 @@ def test_an_endpoint_that_has_not_answered_is_not_cancelled(streams: Pair) -> No
 
 def test_streams_are_served_by_plans(streams: Pair) -> None:
     log = streams.overdrive.served.log
-    assert "Compiled" in log and "streaming" not in log, log
+    assert "Compiled" in log, log
+    assert "streaming" not in log, log
 
 
 def test_pipelined_requests_after_a_stream_are_answered(streams: Pair) -> None:

@@ -86,12 +86,13 @@ class Stack:
 
 
 def _stand_in(middleware: Any, *, handles: bool) -> Planned:
-    if type(middleware.app) is Planned:
-        found: Planned = middleware.app
-        return found
-    planned = Planned(middleware.app, handles=handles)
+    inner = middleware.app
+    if isinstance(inner, Planned):
+        return inner
+    planned = Planned(inner, handles=handles)
     middleware.app = planned
-    if middleware.app != planned:
+    is_kept: bool = middleware.app is planned
+    if not is_kept:
         raise AttributeError("its app is not what it was set to")
     return planned
 
