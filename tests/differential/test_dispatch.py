@@ -25,6 +25,7 @@ ASKED: dict[str, Request] = {
     "model": json_post("/model", {"a": 1}),
     "invalid": json_post("/model", {"a": "x"}),
     "stream": get("/stream"),
+    "endless": get("/endless"),
     "failing-stream": get("/stream?fails=1"),
     "failure": get("/failure"),
     "known": get("/known"),
@@ -35,8 +36,38 @@ ASKED: dict[str, Request] = {
 }
 
 
-@pytest.mark.parametrize("what", ["", *DOES])
-@pytest.mark.parametrize("asked", ASKED)
+# What reads the body itself. In how many pieces a stream comes is each server's own affair.
+READERS = {"read-body", "read-json", "read-stream", "read-one-chunk", "other-request"}
+# How far a stream gets that nobody reads is a matter of the loop's turns.
+ABANDONING = {"move-on", "replace", "raise-after", "known-after", "nothing", "timeout", "twice", "retry-after-failure"}
+CASES = [
+    *(("", asked) for asked in ASKED if asked != "endless"),
+    *((what, asked) for what in DOES for asked in ("dict", "session", "failure")),
+    *((what, "stream") for what in DOES if what not in ABANDONING),
+    *((what, "endless") for what in sorted(ABANDONING)),
+    *((what, "model" if what == "read-json" else "body") for what in sorted(READERS)),
+    ("read-body", "body-in-pieces"),
+    ("read-body", "model"),
+    ("read-stream", "model"),
+    ("read-json", "invalid"),
+    ("timeout", "slow"),
+    ("move-on", "slow"),
+    ("raise-after", "background"),
+    ("replace", "background"),
+    ("replace", "slow"),
+    ("background", "background"),
+    ("task", "task"),
+    ("in-scope", "task"),
+    ("swallow", "failing-stream"),
+    ("swallow", "known"),
+    ("swallow", "http"),
+    ("iterate", "failing-stream"),
+    ("change", "empty"),
+    ("path", "no-route"),
+]
+
+
+@pytest.mark.parametrize(("what", "asked"), CASES)
 @pytest.mark.parametrize("app", ["dispatching", "dispatching_twice"])
 def test_dispatch(pair_of: Callable[..., Pair], app: str, asked: str, what: str) -> None:
     pair_of(app, "counted").same_whatever(ASKED[asked].with_headers(("x-do", what)))

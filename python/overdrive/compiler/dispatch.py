@@ -110,11 +110,13 @@ class Passage:
     """One request on its way through a middleware: `call_next`, and the messages of the application it calls."""
 
     __slots__ = (
+        "_abandoned",
         "_app",
         "_begun",
         "_closed",
         "_ended",
         "_expected",
+        "_has_whole",
         "_messages",
         "_outer_send",
         "_reader",
@@ -137,8 +139,10 @@ class Passage:
         self._begun = False
         # A message will be read as soon as the application's first step is over.
         self._expected = False
+        self._has_whole = False
         self._ended = False
         self._closed = False
+        self._abandoned = False
         self._sent = False
         self._waiting_for_sent: list[asyncio.Future[None]] = []
         self._scopes: list[anyio.CancelScope] = []
@@ -148,7 +152,8 @@ class Passage:
 
     async def call_next(self, request: Request) -> Response:
         """What the dispatch function calls: the application's response, as soon as it has begun."""
-        self._start()
+        if not self._start():
+            await asyncio.sleep(0)
         info = None
         while True:
             try:
@@ -194,6 +199,7 @@ class Passage:
     async def abandon(self) -> None:
         """Cancels the application, and waits for it."""
         if self.tasks:
+            self._abandoned = True
             for scope in self._scopes:
                 scope.cancel()
             await self.join()
@@ -203,28 +209,36 @@ class Passage:
         self._ended = True
         self._close_reading()
 
-    def _start(self) -> None:
-        # A second call finds what the first has left behind; its application begins when that was looked at.
+    def _start(self) -> bool:
+        """Runs the application; false if it was run before.
+
+        A second call finds what the first has left behind; its application begins at the loop's next turn.
+        """
         first, self._begun = not self._begun, True
         self._expected = first
         task = _begin(self._run(), TASK) if first else asyncio.get_running_loop().create_task(self._run(), name=TASK)
         if task.done():
             if not task.cancelled():
                 task.result()
-            return
+            return first
         self.tasks.append(task)
         task.add_done_callback(self.tasks.remove)
+        return first
 
     async def _run(self) -> None:
         with anyio.CancelScope() as scope:
             self._scopes.append(scope)
+            if self._abandoned:
+                scope.cancel()
             _own_scope.set(scope)
             try:
                 await self._app(self._request.scope, self._receive, Sender(self, type(self._app) is Planned))
             except Exception as error:
                 self.error = error
             finally:
-                self._end_sending()
+                # Starlette's application waits for its answer to be out, and others may send until then.
+                if not self._has_whole:
+                    self._end_sending()
 
     async def _receive(self) -> Message:
         if self._sent:
@@ -242,7 +256,10 @@ class Passage:
                 if not task.done():
                     task.cancel()
             if self._sent:
-                await asyncio.wait([task])
+                # By then most have taken notice of their cancellation.
+                await asyncio.sleep(0)
+                if not task.done():
+                    await asyncio.wait([task])
                 return {"type": "http.disconnect"}
         return task.result()
 
@@ -266,11 +283,14 @@ class Passage:
         else:
             return False
         self._expected = False
+        self._has_whole = True
         self._messages.append((body, None))
         return True
 
     async def put(self, message: Message) -> None:
         """Hands a message over; returns when it is read."""
+        # As anyio's streams do first: whoever reads is likely to be waiting then.
+        await asyncio.sleep(0)
         if self._ended:
             raise anyio.ClosedResourceError
         if self._closed:
@@ -316,6 +336,9 @@ class Passage:
 
     async def _body(self) -> AsyncGenerator[Any, None]:
         while True:
+            if not self._has_whole:
+                # As anyio's streams do before they look, which lets the application wait for us, not us for it.
+                await asyncio.sleep(0)
             try:
                 message = await self._read()
             except anyio.EndOfStream:

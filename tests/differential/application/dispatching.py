@@ -113,14 +113,22 @@ async def model(given: dict[str, int]) -> dict[str, int]:
 @app.get("/stream")
 async def stream(session: Session, fails: bool = False) -> StreamingResponse:
     async def pieces() -> AsyncIterator[str]:
-        try:
-            for piece in range(3):
-                note(f"piece {piece}")
-                yield str(piece)
-                if fails:
-                    raise Failure("stream")
-        finally:
-            note("stream ends")
+        # What is abandoned ends when the collector finds it, whenever that is.
+        for piece in range(3):
+            note(f"piece {piece}")
+            yield str(piece)
+            if fails:
+                raise Failure("stream")
+        note("stream ends")
+
+    return StreamingResponse(pieces(), media_type="text/plain")
+
+
+@app.get("/endless")
+async def endless(session: Session) -> StreamingResponse:
+    async def pieces() -> AsyncIterator[str]:
+        while True:
+            yield "piece"
 
     return StreamingResponse(pieces(), media_type="text/plain")
 
@@ -152,6 +160,11 @@ async def empty() -> None: ...
 async def whole(response: Response) -> bytes:
     """All that a response has to say."""
     return b"".join([chunk async for chunk in response.body_iterator])  # type: ignore[attr-defined]
+
+
+async def later(event: str) -> None:
+    """Takes no thread."""
+    note(event)
 
 
 async def dispatch(request: Request, call_next: Next) -> Response:
@@ -256,7 +269,7 @@ async def dispatch(request: Request, call_next: Next) -> Response:
 
             response.body_iterator = failing()  # type: ignore[attr-defined]
         case "background":
-            response.background = BackgroundTask(note, "middleware's background")
+            response.background = BackgroundTask(later, "middleware's background")
         case "change":
             response.status_code = 299
             response.headers["x-a"] = "1"
@@ -283,14 +296,17 @@ class Noting:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith("/journal"):
+            await self.app(scope, receive, send)
+            return
+
         async def sender(message: Message) -> None:
             if message["type"] == "http.response.start":
                 note("inner start")
             await send(message)
 
         await self.app(scope, receive, sender)
-        if scope["type"] == "http" and not scope["path"].startswith("/journal"):
-            note("inner ends")
+        note("inner ends")
 
 
 async def outside(request: Request, call_next: Next) -> Response:
