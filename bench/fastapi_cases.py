@@ -8,11 +8,12 @@ import load
 from cases import RATE, Case, Measured, Metric, Settings, Target, Variant, echoes, requests, sessions
 from frameworks import FRAMEWORKS
 from load import InvalidRun
-from rows import ROWS, Row
+from rows import MIDDLEWARE_ROWS, ROWS, Row
 from servers import Running
 
 GROUP = "compile"
 APP = "fastapi_rows"
+MIDDLEWARE_APP = "fastapi_middleware"
 AXUM_ROW = "dict"
 """The row that axum serves, too: the limit of a core."""
 ROUTES = 500
@@ -51,6 +52,21 @@ def case(row: Row) -> Case:
     )
 
 
+def case_below_middleware(row: Row) -> Case:
+    """The row as a case: FastAPI on each server."""
+    return Case(
+        f"fastapi-{row.name}",
+        row.title,
+        f"{MIDDLEWARE_APP}:{row.app}",
+        tuple(map(Variant, ("uvicorn", "granian", "overdrive"))),
+        RATE,
+        (Target("rate", row.times_uvicorn, "uvicorn"),),
+        row.verify,
+        requests(row.request, row.connections, row.status),
+        group=GROUP,
+    )
+
+
 def verify_last_route(server: Running) -> None:
     """That the application whose compilation is measured is the one that answers."""
     next(row for row in ROWS if row.app == "many").verify(server)
@@ -73,6 +89,7 @@ CASES = {
     case.name: case
     for case in (
         *map(case, ROWS),
+        *map(case_below_middleware, MIDDLEWARE_ROWS),
         Case(
             "fastapi-websocket",
             "WebSocket route with a dependency, echo, 64 connections",

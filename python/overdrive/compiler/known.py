@@ -268,6 +268,12 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "starlette.middleware.base:_StreamingResponse.__call__",
         "starlette._utils:create_collapsing_task_group",
     ),
+    "sessions": (
+        "starlette.middleware.sessions:SessionMiddleware.__init__",
+        "starlette.middleware.sessions:SessionMiddleware.__call__",
+        "starlette.middleware.sessions:Session.mark_accessed",
+        "starlette.middleware.sessions:Session.mark_modified",
+    ),
     "HTTPS redirects": (
         "starlette.middleware.httpsredirect:HTTPSRedirectMiddleware.__init__",
         "starlette.middleware.httpsredirect:HTTPSRedirectMiddleware.__call__",

@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use super::call::{Call, get_or_try_init};
+use super::layers::Seen;
 use super::reply::Reply;
 use super::wire::raw_headers;
 
@@ -27,7 +28,7 @@ impl Call {
             return self.wire.send_whole(&self.baton, reply, sender).await;
         }
         let layers = &self.plans().layers;
-        if Python::attach(|py| layers.behind(py, &self.input.headers, &mut reply))? {
+        if Python::attach(|py| layers.behind(py, &self.input.headers, self.seen(py).as_ref(), &mut reply))? {
             return self.wire.send_whole(&self.baton, reply, None).await;
         }
         let application = Python::attach(|py| {
@@ -51,6 +52,12 @@ impl Call {
             Ok(self.plans().passage.bind(py).call1(arguments)?.unbind())
         })?;
         self.baton.wait_for(awaitable).await.map(drop)
+    }
+
+    /// The scope, if anybody has seen it.
+    fn seen<'py>(&self, py: Python<'py>) -> Option<Seen<'py>> {
+        let scope = self.scope.get()?.bind(py).clone();
+        Some(Seen { scope, headers: self.given_headers(py) })
     }
 
     /// The headers that the scope had at first.
