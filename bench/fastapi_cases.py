@@ -8,11 +8,12 @@ import load
 from cases import RATE, Case, Measured, Metric, Settings, Target, Variant, echoes, requests, sessions
 from frameworks import FRAMEWORKS, Framework
 from load import InvalidRun
-from rows import CONNECTIONS, FORM_ROWS, ROWS, Row
+from rows import CONNECTIONS, FORM_ROWS, MIDDLEWARE_ROWS, ROWS, Row
 from servers import Running
 
 GROUP = "compile"
 APP = "fastapi_rows"
+MIDDLEWARE_APP = "fastapi_middleware"
 AXUM_ROW = "dict"
 """The row that axum serves, too: the limit of a core."""
 ROUTES = 500
@@ -48,6 +49,21 @@ def case(row: Row, frameworks: Mapping[str, Framework] = FRAMEWORKS) -> Case:
         group=GROUP,
         absent={name: framework.unable[row.name] for name, framework in frameworks.items() if name not in able},
         remarks={name: FRAMEWORKS[name].remarks_on(row.name) for name in able},
+    )
+
+
+def case_below_middleware(row: Row) -> Case:
+    """The row as a case: FastAPI on each server."""
+    return Case(
+        f"fastapi-{row.name}",
+        row.title,
+        f"{MIDDLEWARE_APP}:{row.app}",
+        tuple(map(Variant, ("uvicorn", "granian", "overdrive"))),
+        RATE,
+        (Target("rate", row.times_uvicorn, "uvicorn"),),
+        row.verify,
+        requests(row.request, row.connections, row.status),
+        group=GROUP,
     )
 
 
@@ -87,6 +103,7 @@ CASES = {
     for case in (
         *map(case, ROWS),
         *(case(row, {}) for row in FORM_ROWS),
+        *map(case_below_middleware, MIDDLEWARE_ROWS),
         Case(
             "fastapi-websocket",
             "WebSocket route with a dependency, echo, 64 connections",

@@ -320,6 +320,21 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "starlette.middleware.trustedhost:TrustedHostMiddleware.__call__",
         "starlette._utils:parse_host_header",
     ),
+    "dispatch": (
+        "starlette.middleware.base:BaseHTTPMiddleware.__init__",
+        "starlette.middleware.base:BaseHTTPMiddleware.__call__",
+        "starlette.middleware.base:_CachedRequest.__init__",
+        "starlette.middleware.base:_CachedRequest.wrapped_receive",
+        "starlette.middleware.base:_StreamingResponse.__init__",
+        "starlette.middleware.base:_StreamingResponse.__call__",
+        "starlette._utils:create_collapsing_task_group",
+    ),
+    "sessions": (
+        "starlette.middleware.sessions:SessionMiddleware.__init__",
+        "starlette.middleware.sessions:SessionMiddleware.__call__",
+        "starlette.middleware.sessions:Session.mark_accessed",
+        "starlette.middleware.sessions:Session.mark_modified",
+    ),
     "HTTPS redirects": (
         "starlette.middleware.httpsredirect:HTTPSRedirectMiddleware.__init__",
         "starlette.middleware.httpsredirect:HTTPSRedirectMiddleware.__call__",

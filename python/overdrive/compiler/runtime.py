@@ -46,6 +46,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.websockets import WebSocket
 
 from overdrive.compiler import files, known, streams, uploads
+from overdrive.compiler.dispatch import Sender
 from overdrive.compiler.fields import NamedModel
 from overdrive.compiler.handler import ENDPOINT_APP, inner_code
 from overdrive.compiler.limits import MAX_BODY_SIZE_SCOPE_KEY, limit_exceeded
@@ -296,6 +297,7 @@ class Runtime:
         self.background_tasks = BackgroundTasks
         self.security_scopes = lambda dependant: SecurityScopes(scopes=models._get_oauth_scopes(dependant=dependant))
         self.exit_stack = AsyncExitStack
+        self.sender = Sender
         self.namespace = types.SimpleNamespace
         self.leave_generators = _leave_generators
         self.leave_with_error = _leave_with_error

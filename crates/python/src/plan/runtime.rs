@@ -70,6 +70,8 @@ pub(crate) struct Runtime {
     pub(crate) security_scopes: Py<PyAny>,
     /// `contextlib.AsyncExitStack`
     pub(crate) exit_stack: Py<PyAny>,
+    /// What dispatching middleware gives its application as `send`: a class with `whole(start, body) -> bool`
+    pub(crate) sender: Py<PyAny>,
     /// `async (stack, error)`: leaves a stack with an exception; returns if it was swallowed
     pub(crate) leave_with_error: Py<PyAny>,
     /// `(content_type) -> bool`: whether a body of this type is JSON
