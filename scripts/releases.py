@@ -186,7 +186,7 @@ def variants() -> list[Variant]:
 @cache
 def version(name: str) -> Version:
     """Something to order releases by."""
-    return tuple(map(int, name.split(".")))
+    return tuple(map(int, re.findall(r"\d+", name)))
 
 
 def load(file: Path) -> Any:
