@@ -126,12 +126,19 @@ def fingerprints(python: Path, package: str, release: str) -> dict[str, str | No
         if content["known"] == wanted:
             found: dict[str, str | None] = content["found"]
             return found
-    place = fetch(base / "bin" / "python", package, release, minor)
-    variables = os.environ | {"PYTHONPATH": str(place)}
-    printed = subprocess.run(
-        [base / "bin" / "python", KNOWN, "--json"], env=variables, stdout=subprocess.PIPE, text=True, check=True
-    )
+    python = base / "bin" / "python"
+    places = [fetch(python, package, release, minor)]
+    if package != "fastapi":
+        # The newest may not do with older libraries.
+        places.append(fetch(python, "fastapi", FIRST["fastapi"], minor))
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, places))}
+    printed = subprocess.run([python, KNOWN, "--json"], env=variables, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(printed.stdout)
+    if package != "fastapi":
+        # Other modules may have taken a function in under their own names.
+        own = {text for name, text in found.items() if name.partition(":")[0].partition(".")[0] == package}
+        own -= {f"{minor} {load(KNOWN).ABSENT}"}
+        found = {name: text for name, text in found.items() if text in own or name.startswith(f"{package}.")}
     kept.write_text(json.dumps({"known": wanted, "found": found}))
     return found
 

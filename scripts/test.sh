@@ -3,6 +3,7 @@
 #
 #   scripts/test.sh                     everything
 #   scripts/test.sh 3.13 [pytest …]     one Python alone, with arguments for pytest
+#   scripts/test.sh releases [pytest …] those alone that need older releases of FastAPI, on the newest Python
 #   scripts/test.sh services [pytest …] those alone that need PostgreSQL and Redis, on the newest Python
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -45,11 +46,14 @@ python_suite() { # INTERPRETER [pytest arguments]
 mapfile -t interpreters < <(python3 scripts/pythons.py)
 [ ${#interpreters[@]} -gt 0 ] || exit 1
 
-if [ "${1:-}" = services ]; then
-    shift
-    python_suite "${interpreters[0]}" tests/services "$@"
-    exit
-fi
+case ${1:-} in
+    services | releases)
+        folder=tests/$1
+        shift
+        python_suite "${interpreters[0]}" "$folder" "$@"
+        exit
+        ;;
+esac
 if [ $# -gt 0 ]; then
     wanted=$1
     shift
@@ -67,3 +71,5 @@ for interpreter in "${interpreters[@]}"; do
 done
 # On the newest alone: what they are about, PostgreSQL's and Redis' drivers, is the same on each.
 python_suite "${interpreters[0]}" tests/services
+# What releases of FastAPI do otherwise they do on each.
+python_suite "${interpreters[0]}" tests/releases

@@ -284,8 +284,8 @@ def _parts(code: CodeType) -> Iterator[bytes]:
 
 
 def _has_docstring(code: CodeType) -> bool:
-    # Before Python 3.13 a text in the first place is the docstring, or None stands there.
-    return sys.version_info < (3, 13) or bool(code.co_flags & 0x4000000)
+    # Before Python 3.14 a text in the first place is the docstring, or None stands there.
+    return sys.version_info < (3, 14) or bool(code.co_flags & 0x4000000)
 
 
 @cache
