@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
+import inspect
 import json
 import os
 import re
@@ -120,7 +121,7 @@ def fingerprints(python: Path, package: str, release: str) -> dict[str, str | No
     base = environment(python)
     minor = base.name.removeprefix("py")
     kept = HOME / f"{package}-{release}-py{minor}.json"
-    wanted = hashlib.blake2b(KNOWN.read_bytes()).hexdigest()
+    wanted = way_of_looking()
     if kept.exists():
         content = json.loads(kept.read_text())
         if content["known"] == wanted:
@@ -141,6 +142,15 @@ def fingerprints(python: Path, package: str, release: str) -> dict[str, str | No
         found = {name: text for name, text in found.items() if text in own or name.startswith(f"{package}.")}
     kept.write_text(json.dumps({"known": wanted, "found": found}))
     return found
+
+
+@cache
+def way_of_looking() -> str:
+    """A name for the functions that are looked at, and for how they are hashed."""
+    known = load(KNOWN)
+    ways = (known.fingerprint, known.hash_of, known._codes, known._parts, known._has_docstring)
+    text = json.dumps([*known.functions(), *map(inspect.getsource, ways)])
+    return hashlib.blake2b(text.encode()).hexdigest()
 
 
 def set_of(found: dict[str, str | None]) -> str:

@@ -128,6 +128,9 @@ class Engine:
     def set_plans(self, plans: Plans | None) -> None:
         """Lets compiled routes answer from now on; requests under way go on as they began."""
 
+    def withhold(self, extension: str) -> None:
+        """Announces an extension of ASGI ("http.response.pathsend") to HTTP requests no more."""
+
     def drain(self) -> asyncio.Future[None]:
         """Stops accepting, closes idle connections, lets each running request finish and then closes its connection;
         WebSockets are closed with 1012. The future is done when nothing is left, neither connections nor tasks."""
@@ -175,6 +178,11 @@ class Plans:
         default_http_handler: Callable[..., Any] | None,
         default_validation_handler: Callable[..., Any] | None,
         raise_through: Callable[..., Any],
+        raise_within: Callable[..., Any],
+        raise_outermost: Callable[..., Any],
+        outermost: Any | None,
+        layers: Sequence[Any],
+        passage: Callable[..., Any],
         route_lists: Sequence[list[Any]],
         stack: Any,
         globals: Sequence[tuple[dict[str, Any], str, Any, str]],
@@ -185,8 +193,15 @@ class Plans:
         entries: of `overdrive.compiler.spec.Entry`, in FastAPI's order.
         handlers: the exception handlers by class and by status.
         default_http_handler, default_validation_handler: FastAPI's own handlers, where they are in charge.
-        raise_through: `async (scope, receive, send, request, error, started)`, the way of an exception through the
-            application's middleware.
+        raise_through: `async (scope, receive, send, request, error, (started, sent), headers)`, the way of an exception
+            through the application's middleware.
+        raise_within: `async (scope, receive, send, request, error, started)`, the same through what stands below the
+            user's middleware.
+        raise_outermost: `async (scope, receive, send, error, started)`, the same through what stands around it.
+        outermost: the middleware of the user's where requests enter; None if plans do what it does, or if something
+            stands around it that has a say.
+        layers: of `overdrive.compiler.middleware.Layer`, the outermost first; plans do what these do.
+        passage: an `overdrive.compiler.middleware.Passage`, the way of any other answer through the same middleware.
         route_lists: of all routers; plans hold as long as these are what they were.
         stack: the application's `middleware_stack`, which must stay the same, too.
         globals: `(globals, name, value, reason)` of variables that must be what they were for plans to answer, and
@@ -194,8 +209,11 @@ class Plans:
         on_change: called once when a request finds that the routes or the stack have changed.
         """
 
-    def call(self, scope: Any, receive: Any, send: Any) -> Awaitable[None] | None:
-        """What answers an ASGI request when it is awaited; None if FastAPI's own router has to."""
+    def call(self, scope: Any, receive: Any, send: Any, handles: bool) -> Awaitable[None] | None:
+        """What answers an ASGI request when it is awaited; None if FastAPI's own code has to.
+
+        handles: the plan stands in the place of the exception handlers, not in the router's.
+        """
 
     def counts(self) -> tuple[int, dict[str, int]]:
         """How many requests plans have answered, and how many were handed to FastAPI's own code, by reason."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from overdrive.errors import StartupError
@@ -15,11 +15,13 @@ from overdrive.interface import ASGI3
 if TYPE_CHECKING:
     from overdrive._overdrive import Engine
     from overdrive.compiler import Compilation
+    from overdrive.compiler.mounts import Mounts
 
 # Seconds that compiling anew may keep the loop at a time.
 SLICE = 0.005
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+Result = TypeVar("Result")
 
 logger = logging.getLogger("overdrive.error")
 
@@ -36,6 +38,7 @@ class CompiledRoutes:
         self._app = app
         self._engine = engine
         self._mode = mode
+        self._mounts: Mounts | None = None
         self._again: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -52,12 +55,15 @@ class CompiledRoutes:
         if not compiler.is_application(self._app):
             self._refuse("not a FastAPI application, or one with a way of its own to handle requests")
             return
-        self._use(compiler.compile_application(self._app, self._changed))
+        self._mounts = compiler.Mounts(at_once=False, report=logger.info)
+        self._use(compiler.compile_application(self._app, self._changed, mounts=self._mounts))
 
     def stop(self) -> None:
         """Compiles no more."""
         if self._again is not None:
             self._again.cancel()
+        if self._mounts is not None:
+            self._mounts.stop()
 
     def _use(self, compilation: Compilation) -> None:
         if self._mode == "strict" and compilation.compiled < compilation.operations:
@@ -67,9 +73,11 @@ class CompiledRoutes:
 
     def _install(self, compilation: Compilation) -> None:
         self.compilation = compilation
+        if self._engine is not None:
+            compilation.restrict(self._engine)
         if self._engine is not None and compilation.is_direct:
             self._engine.set_plans(compilation.plans)
-        else:
+        if self._engine is None or compilation.has_middleware:
             compilation.install()
 
     def _refuse(self, reason: str) -> None:
@@ -84,18 +92,24 @@ class CompiledRoutes:
     async def _compile_again(self) -> None:
         from overdrive import compiler
 
-        steps = compiler.compile_in_steps(self._app, self._changed)
-        started = time.monotonic()
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                self._install(end.value)
-                logger.info("The routes have changed. %s", end.value.summary())
-                return
-            if time.monotonic() - started > SLICE:
-                await asyncio.sleep(0)
-                started = time.monotonic()
+        steps = compiler.compile_in_steps(self._app, self._changed, mounts=self._mounts)
+        compilation = await in_slices(steps)
+        self._install(compilation)
+        logger.info("The routes have changed. %s", compilation.summary())
+
+
+async def in_slices(steps: Generator[None, None, Result]) -> Result:
+    """Takes steps, as many at a time as the loop can spare, and gives what they return."""
+    started = time.monotonic()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        if time.monotonic() - started > SLICE:
+            await asyncio.sleep(0)
+            started = time.monotonic()
 
 
 def uncompiled(endpoint: Endpoint) -> Endpoint:

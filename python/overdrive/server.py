@@ -219,7 +219,7 @@ class Server:
         """What would explain a slow application, on level debug."""
         compilation = self.routes.compilation if self.routes is not None else None
         if compilation is not None and compilation.plans is not None:
-            answered, handed_over = compilation.plans.counts()
+            answered, handed_over = compilation.counts()
             logger.debug("Plans answered %d request(s)", answered)
             for reason, count in sorted(handed_over.items(), key=lambda item: -item[1]):
                 logger.debug("FastAPI's own code was given %d request(s): %s", count, reason)

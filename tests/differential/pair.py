@@ -85,11 +85,11 @@ class Side:
 
     def journal_once(self, journal: str, following: str, condition: str) -> list[str]:
         """What was noted once a condition holds, or after a second. Nobody asks what came late for others."""
-        target = f"/journal/{journal}?next={following}"
+        target = f"{journal}?next={following}"
         deadline = time.monotonic() + 1
         while True:
             last = time.monotonic() > deadline
-            answer = self._journals.ask(Request("GET", target if last else f"{target}&{condition}"))
+            answer = self._journals.ask(_reading(target if last else f"{target}&{condition}"))
             if answer.status == 200:
                 events: list[str] = json.loads(answer.body)["events"]
                 return events
@@ -99,24 +99,29 @@ class Side:
         missed = []
         if until is not None:
             deadline = time.monotonic() + 10
-            while self._journals.ask(Request("GET", f"/journal/{journal}?until={quote(until)}")).status == 202:
+            while self._journals.ask(_reading(f"{journal}?until={quote(until)}")).status == 202:
                 if time.monotonic() > deadline:
                     missed.append(f"(in 10 s there was no {until!r})")
                     break
-        read = json.loads(self._journals.ask(Request("GET", f"/journal/{journal}?next={following}")).body)
+        read = json.loads(self._journals.ask(_reading(f"{journal}?next={following}")).body)
         late = (f"(late, give the earlier request an `until`) {event}" for event in read["late"])
         return [*read["events"], *missed, *late]
 
     def wait_for(self, journal: str, event: str) -> None:
         """Returns when an event was noted."""
         deadline = time.monotonic() + 10
-        while self._journals.ask(Request("GET", f"/journal/{journal}?until={quote(event)}")).status == 202:
+        while self._journals.ask(_reading(f"{journal}?until={quote(event)}")).status == 202:
             assert time.monotonic() < deadline, f"{self.name}: in 10 s there was no {event!r}\n{self.log()}"
 
     def log(self) -> str:
         """The end of what the server has printed since the last request was sent."""
         lines = self.served.log[self._logged :].splitlines()
         return "\n".join([f"(... {len(lines) - 25} lines before)", *lines[-25:]] if len(lines) > 26 else lines)
+
+
+def _reading(target: str) -> Request:
+    # As a proxy would that has spoken HTTPS: some applications insist on that.
+    return Request("GET", f"/journal/{target}", (("x-forwarded-proto", "https"),))
 
 
 class Story:

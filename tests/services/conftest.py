@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,14 @@ from tests.services import daemons
 from tests.services.daemons import Daemon
 
 PACKAGES = Path(sysconfig.get_path("purelib"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ended_in_order() -> Iterator[None]:
+    """A test run that is terminated stops what it has started."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+PATIENCE = 120
+"""Seconds in which a crowd, or a single request, must have come to its end: one that waits for ever fails its test."""
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -50,8 +53,8 @@ class Crowd:
     """Requests that were not answered: the target, and what came instead."""
 
     async def run(self) -> None:
-        """Ends when the last client has."""
-        async with asyncio.TaskGroup() as group:
+        """Ends when the last client has. Raises `TimeoutError` when there is one that never does."""
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
             for number in range(self.clients):
                 group.create_task(self._client(random.Random(f"{self.seed}-{number}")))
 
@@ -122,7 +125,8 @@ async def answered(port: int, ask: Ask) -> tuple[int, Any]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(ask.sent())
-        status, body = await read(reader)
+        async with asyncio.timeout(PATIENCE):
+            status, body = await read(reader)
         return status, json.loads(body)
     finally:
         writer.close()

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::file::FileReader;
+use crate::file::{FileEnd, FilePart, FileReader, FileStop};
 use crate::transport::Link;
 
 /// The body of a request. Nothing is read from the socket but what is asked for here.
@@ -153,7 +153,17 @@ impl ResponseBody {
 
     /// A file's content, read by threads of the engine.
     pub fn file(file: std::fs::File) -> ResponseBody {
-        ResponseBody(Kind::File(FileReader::new(file)))
+        ResponseBody(Kind::File(FileReader::whole(file)))
+    }
+
+    /// Parts of a file, which is shorter than none of them; `on_end` hears how it ended.
+    pub fn file_parts(
+        file: std::fs::File,
+        parts: Vec<FilePart>,
+        on_end: impl FnOnce(FileEnd) + 'static,
+    ) -> (FileStop, ResponseBody) {
+        let (reader, stop) = FileReader::new(file, parts, on_end);
+        (stop, ResponseBody(Kind::File(reader)))
     }
 }
 

@@ -19,6 +19,7 @@ pub mod websocket;
 
 pub use application::{Application, Report};
 pub use body::{Aborted, BodyFailure, BodySender, RequestBody, ResponseBody};
+pub use file::{FileEnd, FilePart, FileStop};
 pub use overdrive_reactor::Address;
 pub use server::{ConnectionCount, Server};
 pub use settings::{Reasons, Settings, WebSocketSettings};

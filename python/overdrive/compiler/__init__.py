@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,16 @@ from fastapi.exception_handlers import http_exception_handler, request_validatio
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRouter
 from starlette.exceptions import HTTPException
-from starlette.routing import WebSocketRoute
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount, WebSocketRoute
 
-from overdrive._overdrive import Plans
+from overdrive._overdrive import Engine, Plans
 from overdrive.compiler import known, routes, sockets
+from overdrive.compiler.mounts import WITHIN, Mounts
+from overdrive.compiler.mounts import entry as mount_entry
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
-from overdrive.compiler.stack import HAS_TELEMETRY, PlannedRouter, Stack, examine
+from overdrive.compiler.stack import HAS_TELEMETRY, Stack, examine
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +55,25 @@ class Compilation:
 
     @property
     def is_direct(self) -> bool:
-        """Whether the engine may hand requests to plans itself: no middleware of the user's stands before them."""
-        return self.stack is not None and not self.stack.foreign
+        """Whether the engine may ask the plans first: they do what the middleware does, or know where it begins."""
+        return self.stack is not None and (self.stack.layers is not None or self.stack.outermost is not None)
+
+    @property
+    def has_middleware(self) -> bool:
+        """Whether there is middleware of the user's: what it does not leave to plans goes through it, to plans within."""
+        return self.stack is not None and bool(self.stack.foreign)
+
+    def restrict(self, engine: Engine) -> None:
+        """Withholds from an application what its middleware would not see: Starlette compresses no file that the
+        server reads itself."""
+        if self.stack is not None and any(isinstance(one, GZipMiddleware) for one in self.stack.foreign):
+            engine.withhold("http.response.pathsend")
 
     def install(self) -> None:
-        """Puts the plans into the application's stack, in the place of its router."""
+        """Puts the plans into the application's stack, below the user's middleware."""
         if self.stack is None or self.plans is None:
             return
-        place = self.stack.exits
-        planned = place.app if isinstance(place.app, PlannedRouter) else PlannedRouter(place.app)
-        planned.plans = self.plans
-        place.app = planned
+        self.stack.install(self.plans)
 
     @property
     def operations(self) -> int:
@@ -73,6 +84,29 @@ class Compilation:
     def compiled(self) -> int:
         """How many of them have a plan that is used."""
         return sum(map(self.is_compiled, self.entries))
+
+    def counts(self) -> tuple[int, dict[str, int]]:
+        """How many requests plans have answered, and how many were handed to FastAPI's own code, by reason.
+
+        What is mounted counts as well.
+        """
+        answered, handed_over = 0, Counter[str]()
+        for compilation in self._with_mounted({}):
+            if compilation.plans is not None:
+                more, reasons = compilation.plans.counts()
+                answered += more
+                handed_over.update(reasons)
+        # These are counted where they have gone.
+        del handed_over[WITHIN]
+        return answered, dict(handed_over)
+
+    def _with_mounted(self, known: dict[int, Compilation]) -> Iterable[Compilation]:
+        if known.setdefault(id(self), self) is self:
+            for entry in self.entries:
+                compilation = entry.mount.mounted.compilation if entry.mount is not None else None
+                if compilation is not None and id(compilation) not in known:
+                    compilation._with_mounted(known)
+        return known.values()
 
     def summary(self) -> str:
         """One line for the log."""
@@ -97,9 +131,11 @@ def is_application(app: Any) -> bool:
     )
 
 
-def compile_application(app: FastAPI, on_change: Callable[[], object]) -> Compilation:
+def compile_application(
+    app: FastAPI, on_change: Callable[[], object], *, mounts: Mounts | None = None, below: str = ""
+) -> Compilation:
     """Compiles all routes at once; see `compile_in_steps`."""
-    steps = compile_in_steps(app, on_change)
+    steps = compile_in_steps(app, on_change, mounts=mounts, below=below)
     while True:
         try:
             next(steps)
@@ -108,10 +144,14 @@ def compile_application(app: FastAPI, on_change: Callable[[], object]) -> Compil
             return result
 
 
-def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator[None, None, Compilation]:
+def compile_in_steps(
+    app: FastAPI, on_change: Callable[[], object], *, mounts: Mounts | None = None, below: str = ""
+) -> Generator[None, None, Compilation]:
     """Compiles all routes, with a pause after each.
 
-    `on_change` is called, once, when a request finds the routes changed.
+    on_change: called, once, when a request finds the routes changed.
+    mounts: the mounted applications that are known; what is mounted here is compiled at its first request.
+    below: the path where the application is mounted itself.
     """
     if app.middleware_stack is None:
         # As the first request would.
@@ -121,6 +161,7 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
     def own_seconds() -> float:
         return time.perf_counter() - started - fastapi_seconds
 
+    mounts = mounts or Mounts()
     router = app.router
     lists = [(router, router.routes) for router in routes.routers(router)]
     reason, stack = None, None
@@ -133,7 +174,7 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         for feature in ("routing", "operations", "dependencies"):
             if feature in off:
                 raise NotCompiled(f"not the code we know: {off[feature]}")
-        stack = examine(app.middleware_stack, router)
+        stack = examine(app.middleware_stack, router, off)
         _examine_router(router)
     except NotCompiled as error:
         reason = str(error)
@@ -148,6 +189,8 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
             break
         if isinstance(found.effective, WebSocketRoute):
             entries.append(sockets.entry(found, off=off))
+        elif isinstance(found.effective, Mount):
+            entries.append(mount_entry(found, stack=stack, off=off, mounts=mounts, below=below))
         else:
             entries.append(routes.entry(found, limit=stack.limit if stack is not None else None, off=off))
         yield
@@ -157,7 +200,9 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         return Compilation(None, entries, reason, None, own_seconds(), fastapi_seconds)
     by_class = stack.handlers[0] if "default handlers" not in off else {}
     plans = Plans(
-        runtime=Runtime(own_threads="threads" not in off),
+        runtime=Runtime(
+            own_threads="threads" not in off, own_streams="streams" not in off, own_files="files" not in off
+        ),
         entries=entries,
         application=app,
         root_path=app.root_path,
@@ -167,6 +212,11 @@ def compile_in_steps(app: FastAPI, on_change: Callable[[], object]) -> Generator
         default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
         default_validation_handler=_if_same(by_class.get(RequestValidationError), request_validation_exception_handler),
         raise_through=stack.raise_through,
+        raise_within=stack.raise_within,
+        raise_outermost=stack.raise_outermost,
+        outermost=stack.outermost,
+        layers=stack.layers or [],
+        passage=stack.passage,
         route_lists=[routes for _, routes in lists],
         stack=app.middleware_stack,
         globals=_watched(),

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 
 from overdrive.compiler import fields
 from overdrive.compiler.limits import limited_inside
-from overdrive.compiler.spec import Answer, NotCompiled
+from overdrive.compiler.spec import Answer, NotCompiled, Stream
 
 # What `SchemaSerializer.to_json` does without being told.
 SERIALIZER_DEFAULTS = {
@@ -45,12 +45,10 @@ class Handler:
 
     def answer(self, *, native_json: bool) -> Answer:
         """How the endpoint's value becomes a response; `native_json`: our JSON can stand in for FastAPI's."""
-        call = self.dependant.call
-        if models._is_gen_callable(call) or models._is_async_gen_callable(call):
-            raise NotCompiled("a streaming endpoint")
         placeholder = isinstance(self.response_class, DefaultPlaceholder)
         class_ = self.response_class.value if placeholder else self.response_class
-        field = self.response_field
+        stream = self._stream()
+        field = self.response_field if stream is None else self.stream_item_field
         options = {
             "include": self.response_model_include,
             "exclude": self.response_model_exclude,
@@ -60,7 +58,7 @@ class Handler:
             "exclude_none": self.response_model_exclude_none,
         }
         kind, serialize = "class", None
-        if field is not None and placeholder:
+        if field is not None and (placeholder or stream is not None):
             kind, serialize = "model", field.serialize_json
             serializer = field._type_adapter.serializer
             if type(serializer) is SchemaSerializer:
@@ -81,7 +79,19 @@ class Handler:
             serialize=serialize,
             options=options,
             in_thread=field is not None and not self.is_coroutine,
+            stream=stream,
         )
+
+    def _stream(self) -> Stream | None:
+        call = self.dependant.call
+        is_async = models._is_async_gen_callable(call)
+        if not is_async and not models._is_gen_callable(call):
+            if self.is_sse_stream or self.is_json_stream:
+                raise NotCompiled("a streaming endpoint that is no generator")
+            return None
+        if self.is_sse_stream:
+            return Stream("events", is_async)
+        return Stream("lines" if self.is_json_stream else "raw", is_async)
 
     @property
     def reads(self) -> str:

@@ -7,7 +7,8 @@ and line numbers, so it differs between Python versions and does not between rel
 
 Each line of `fingerprints.txt` is a function, a Python version, a hash (or `absent`: releases lack the function) and a
 dialect: `-` where the code does what the newest release's does, else a word for how it behaves, by which the compiler
-asks for it. Lines are sorted and stand for themselves, so that files of two branches merge.
+asks for it, or `not-mirrored`, which turns features off as an unknown fingerprint does. Lines are sorted and stand for
+themselves, so that files of two branches merge.
 
 `python -m overdrive.compiler.known --record` adds the fingerprints of what is installed.
 """
@@ -30,6 +31,8 @@ RECORDED = Path(__file__).with_name("fingerprints.txt")
 ABSENT = "absent"
 # The dialect of code that does what the newest release's does.
 NEWEST = "-"
+# The dialect of code that was read and behaves otherwise, without anything in plans that would do the same.
+NOT_MIRRORED = "not-mirrored"
 
 # Feature: the functions it mirrors, as module:qualified name.
 FEATURES: dict[str, tuple[str, ...]] = {
@@ -147,6 +150,33 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "starlette.responses:JSONResponse.__init__",
         "json:dumps",
     ),
+    "streams": (
+        "fastapi.routing:_normalize_non_finite_floats",
+        "fastapi.routing:format_sse_event",
+        "fastapi.routing:iterate_in_threadpool",
+        "fastapi.sse:_split_sse_lines",
+        "fastapi.sse:format_sse_event",
+        "starlette._utils:create_collapsing_task_group",
+        "starlette.concurrency:_next",
+        "starlette.concurrency:iterate_in_threadpool",
+        "starlette.responses:StreamingResponse.__call__",
+        "starlette.responses:StreamingResponse.__init__",
+        "starlette.responses:StreamingResponse.listen_for_disconnect",
+        "starlette.responses:StreamingResponse.stream_response",
+    ),
+    "files": (
+        "starlette._utils:create_collapsing_task_group",
+        "starlette.responses:FileResponse.__call__",
+        "starlette.responses:FileResponse._handle_multiple_ranges",
+        "starlette.responses:FileResponse._handle_simple",
+        "starlette.responses:FileResponse._handle_single_range",
+        "starlette.responses:FileResponse._open_file",
+        "starlette.responses:FileResponse._parse_range_header",
+        "starlette.responses:FileResponse._parse_ranges",
+        "starlette.responses:FileResponse._should_use_range",
+        "starlette.responses:FileResponse.generate_multipart",
+        "starlette.responses:FileResponse.set_stat_headers",
+    ),
     "default handlers": (
         "fastapi.exception_handlers:http_exception_handler",
         "fastapi.exception_handlers:request_validation_exception_handler",
@@ -182,6 +212,10 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "starlette.routing:WebSocketRoute.handle",
         "starlette.websockets:WebSocket.__init__",
     ),
+    "mounts": (
+        "starlette.routing:Mount.matches",
+        "starlette.routing:Mount.handle",
+    ),
     "threads": (
         "starlette.concurrency:run_in_threadpool",
         "fastapi.routing:run_in_threadpool",
@@ -193,6 +227,44 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "anyio._backends._asyncio:WorkerThread.run",
         "anyio._backends._asyncio:WorkerThread._report_result",
         "anyio._core._eventloop:claim_worker_thread",
+    ),
+    "CORS": (
+        "starlette.middleware.cors:CORSMiddleware.__init__",
+        "starlette.middleware.cors:CORSMiddleware.__call__",
+        "starlette.middleware.cors:CORSMiddleware.is_allowed_origin",
+        "starlette.middleware.cors:CORSMiddleware.preflight_response",
+        "starlette.middleware.cors:CORSMiddleware.simple_response",
+        "starlette.middleware.cors:CORSMiddleware.send",
+        "starlette.middleware.cors:CORSMiddleware.allow_explicit_origin",
+        "starlette.datastructures:MutableHeaders.__setitem__",
+        "starlette.datastructures:MutableHeaders.update",
+        "starlette.datastructures:Headers.getlist",
+        "starlette.responses:Response.init_headers",
+    ),
+    "GZip": (
+        "starlette.middleware.gzip:GZipMiddleware.__init__",
+        "starlette.middleware.gzip:GZipMiddleware.__call__",
+        "starlette.middleware.gzip:IdentityResponder.__init__",
+        "starlette.middleware.gzip:IdentityResponder.__call__",
+        "starlette.middleware.gzip:IdentityResponder.send_with_compression",
+        "starlette.middleware.gzip:IdentityResponder.apply_compression",
+        "starlette.middleware.gzip:GZipResponder.__init__",
+        "starlette.middleware.gzip:GZipResponder.apply_compression",
+        "starlette.middleware.gzip:GZipResponder._compress_body",
+        "starlette.middleware.gzip:GZipResponder.compressor",
+        "starlette.middleware.gzip:_normalize_content_types",
+        "starlette.datastructures:MutableHeaders.__setitem__",
+        "starlette.datastructures:MutableHeaders.add_vary_header",
+        "starlette.datastructures:Headers.getlist",
+    ),
+    "trusted hosts": (
+        "starlette.middleware.trustedhost:TrustedHostMiddleware.__init__",
+        "starlette.middleware.trustedhost:TrustedHostMiddleware.__call__",
+        "starlette._utils:parse_host_header",
+    ),
+    "HTTPS redirects": (
+        "starlette.middleware.httpsredirect:HTTPSRedirectMiddleware.__init__",
+        "starlette.middleware.httpsredirect:HTTPSRedirectMiddleware.__call__",
     ),
 }
 
@@ -207,8 +279,8 @@ def features_off() -> dict[str, str]:
 
 
 def unknown(feature: str) -> str | None:
-    """The first function that `feature` mirrors and whose code is not known; None if all are."""
-    return next((name for name in FEATURES[feature] if dialect(name) is None), None)
+    """The first function that `feature` mirrors and whose code plans do not know; None if they know all."""
+    return next((name for name in FEATURES[feature] if dialect(name) in (None, NOT_MIRRORED)), None)
 
 
 def dialect(name: str) -> str | None:
@@ -284,8 +356,11 @@ def _parts(code: CodeType) -> Iterator[bytes]:
 
 
 def _has_docstring(code: CodeType) -> bool:
-    # Before Python 3.14 a text in the first place is the docstring, or None stands there.
-    return sys.version_info < (3, 14) or bool(code.co_flags & 0x4000000)
+    # Before Python 3.14 a text in the first place is a function's docstring, or None stands there. Comprehensions and
+    # generator expressions, whose names are in angle brackets, have none and begin with any constant of theirs.
+    if sys.version_info >= (3, 14):
+        return bool(code.co_flags & 0x4000000)
+    return not code.co_name.startswith("<")
 
 
 @cache

@@ -16,7 +16,7 @@ from starlette.convertors import (
     StringConvertor,
     UUIDConvertor,
 )
-from starlette.routing import BaseRoute, Host, Mount, compile_path
+from starlette.routing import BaseRoute, Host, compile_path
 from starlette.routing import Route as StarletteRoute
 
 from overdrive.compiler import known
@@ -108,7 +108,7 @@ def routers(router: APIRouter) -> list[APIRouter]:
 
 
 def entry(found: Found, *, limit: int | None, off: Mapping[str, str]) -> Entry:
-    """The entry of a route that is no WebSocket's.
+    """The entry of a route that is neither a WebSocket's nor a mount.
 
     limit: of all bodies, in bytes.
     off: features that are off, with the function that is not known.
@@ -119,16 +119,6 @@ def entry(found: Found, *, limit: int | None, off: Mapping[str, str]) -> Entry:
         return _operation(found, path, limit=limit, off=off)
     if type(effective) is StarletteRoute and type(effective).matches is StarletteRoute.matches:
         return base_entry(effective, path, "a plain Starlette route")
-    if isinstance(effective, Mount):
-        return Entry(
-            path=path,
-            methods=[],
-            segments=None,
-            prefix=_literal(path),
-            reason="a mount",
-            name=route_name(route),
-            kind="any",
-        )
     kind = "a host" if isinstance(effective, Host) else f"a route of type {type(route).__name__}"
     return Entry(path=path, methods=[], segments=None, reason=kind, name=route_name(route), kind="any")
 
@@ -197,8 +187,6 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
     dependant = handler.dependant
     if getattr(dependant.call, "__overdrive_uncompiled__", False):
         raise NotCompiled("it is marked as uncompiled")
-    if handler.stream_item_field is not None or handler.is_sse_stream or handler.is_json_stream:
-        raise NotCompiled("a streaming endpoint")
     tree = Tree(known_security="security" not in off, form=handler.reads == "form", overrides=overrides or {})
     tree.add_endpoint(dependant, handler.is_coroutine)
     answer = handler.answer(native_json="JSON" not in off)
@@ -206,6 +194,7 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
         ("parameters", any(node.parameters or node.body for node in tree.nodes)),
         ("bodies", handler.reads != "nothing" or any(node.body for node in tree.nodes)),
         ("response models", answer.field is not None),
+        ("streams", answer.stream is not None),
     ):
         if is_used and feature in off:
             raise NotCompiled(f"not the code we know: {off[feature]}")
@@ -248,13 +237,17 @@ def placed(found: Found) -> dict[str, Any]:
     effective = found.effective
     is_operation = isinstance(found.route, APIRoute)
     scope: dict[str, Any] = {"endpoint": effective.endpoint, "route": found.route if is_operation else effective}
-    if found.included is not None:
-        scope["fastapi"] = {"included_router": found.included, "effective_route_context": found.context}
-    elif found.behind_included:
-        scope["fastapi"] = {}
+    scope.update(room(found))
     if found.form_limits and is_operation:
         scope.setdefault("fastapi", {})["form_limits"] = found.form_limits
     return scope
+
+
+def room(found: Found) -> dict[str, Any]:
+    """FastAPI's own room in a scope, if the routers on the way to a route make one."""
+    if found.included is not None:
+        return {"fastapi": {"included_router": found.included, "effective_route_context": found.context}}
+    return {"fastapi": {}} if found.behind_included else {}
 
 
 def convertors(effective: Any) -> list[tuple[str, Callable[[str], Any] | None]]:

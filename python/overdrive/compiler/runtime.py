@@ -36,18 +36,20 @@ from fastapi.exceptions import (
     WebSocketRequestValidationError,
 )
 from fastapi.security import SecurityScopes
+from fastapi.sse import ServerSentEvent
 from pydantic_core import ValidationError
-from starlette.concurrency import run_in_threadpool
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.datastructures import FormData, Headers, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.websockets import WebSocket
 
-from overdrive.compiler import known
+from overdrive.compiler import files, known, streams
 from overdrive.compiler.fields import NamedModel
 from overdrive.compiler.handler import ENDPOINT_APP, inner_code
 from overdrive.compiler.limits import limit_exceeded
+from overdrive.compiler.mounts import raising_below
 from overdrive.compiler.spec import Route
 from overdrive.compiler.stack import raise_innermost, without_first
 
@@ -245,13 +247,22 @@ def _longest_text(code: CodeType) -> str:
 NOT_AWAITED = _longest_text(inner_code(ENDPOINT_APP, "app"))
 
 
+STREAMING = (
+    StreamingResponse.__call__,
+    StreamingResponse.stream_response,
+    StreamingResponse.listen_for_disconnect,
+)
+
+
 class Runtime:
     """See the module. Looked up when plans are made, so that what an application replaces before is what they use.
 
     own_threads: whether our threads can stand in for anyio's.
+    own_streams: whether the engine can iterate in the place of a `StreamingResponse`.
+    own_files: whether the engine can send in the place of a `FileResponse`.
     """
 
-    def __init__(self, *, own_threads: bool) -> None:
+    def __init__(self, *, own_threads: bool, own_streams: bool, own_files: bool) -> None:
         self.json_loads = json.loads
         self.scan_json = json._default_decoder.scan_once  # type: ignore[attr-defined]
         self.json_decode_error = json.JSONDecodeError
@@ -297,6 +308,25 @@ class Runtime:
         self.body_error = _body_error
         self.client_disconnect = ClientDisconnect
         self.raise_innermost = _raise_innermost
+        self.server_sent_event = ServerSentEvent
+        self.render_item = streams.render_item
+        self.format_event = streams.format_event
+        self.iterate_in_threadpool = iterate_in_threadpool
+        self.lines = streams.lines
+        self.lines_of_thread = streams.lines_of_thread
+        self.events = streams.events
+        self.raw = streams.raw
+        self.lines_response = streams.lines_response
+        self.events_response = streams.events_response
+        self.streaming = STREAMING if own_streams else None
+        self.send_pieces = streams.send_pieces
+        self.send_events = streams.send_events
+        self.file = (FileResponse.__call__, files.SENDING) if own_files else None
+        self.examine_file = files.examine
+        self.describe_file = files.describe
+        self.file_asked = files.asked
+        self.file_ranges = files.ranges
+        self.raising_below = raising_below
         self.request_validation_error = _request_validation_error
         self.request_validation_error_class = RequestValidationError
         self.websocket_validation_error = _websocket_validation_error

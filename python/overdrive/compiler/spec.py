@@ -84,6 +84,17 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """How what a generator endpoint yields becomes a response.
+
+    kind: "lines" (of JSON), "events" (server-sent ones) or "raw" (pieces for the response class).
+    """
+
+    kind: str
+    is_async: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """How an endpoint's value becomes a response.
 
@@ -92,6 +103,7 @@ class Answer:
     status: None: the class's own.
     options: keywords for `serialize`.
     in_thread: the response is validated in the thread pool.
+    stream: the endpoint is a generator, and all of this is about its items.
     """
 
     kind: str
@@ -102,6 +114,7 @@ class Answer:
     serialize: Callable[..., Any] | None
     options: dict[str, Any]
     in_thread: bool
+    stream: Stream | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +153,29 @@ class Overrides:
 
 
 @dataclass(frozen=True, slots=True)
+class MountedApplication:
+    """A FastAPI application below a path.
+
+    mounted: an `overdrive.compiler.mounts.Mounted`.
+    route: FastAPI's own of the mount, whose `app` this must stay.
+    path_parameters: of the path of the mount.
+    scope: what the mount adds to a scope besides its paths and parameters.
+    body_limit: of the application around, in bytes.
+    is_direct: nothing of the user's stands around the mount, so the engine may go straight to what is mounted.
+    around: `(application) -> application`: a copy of the middleware that FastAPI itself has put around the mount.
+    """
+
+    mounted: Any
+    route: Any
+    app: Any
+    path_parameters: list[tuple[str, Callable[[str], Any] | None]]
+    scope: dict[str, Any]
+    body_limit: int | None
+    is_direct: bool
+    around: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """What error contexts say of a route: its endpoint and its path as declared."""
 
@@ -155,6 +191,7 @@ class Entry:
         own code can tell what matches, but all of it begins with `prefix`.
     allow: the value of `Allow` in a 405.
     kind: what it matches: "http", "websocket" or "any".
+    mount: what is mounted there, if plans may know it; the last parameter of the path is then what follows the mount.
     reason: why there is no plan.
     """
 
@@ -166,6 +203,7 @@ class Entry:
     name: str = ""
     is_operation: bool = False
     plan: Plan | None = None
+    mount: MountedApplication | None = None
     reason: str | None = None
     kind: str = "http"
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,9 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from overdrive._overdrive import Plans
 from overdrive.answering import answering
 from overdrive.compiler import limits
+from overdrive.compiler.middleware import App, Layer, Passage, around, layers
 from overdrive.compiler.spec import NotCompiled
+from overdrive.compiler.within import within
 
 try:
     from fastapi.telemetry._asgi import ExceptionTelemetryMiddleware
@@ -32,14 +33,20 @@ MAX_MIDDLEWARE = 1000
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+# Whether a response has begun, as those next to the route know, and as the server knows.
+Progress = tuple[bool, bool]
 
 
-class PlannedRouter:
-    """Stands in the router's place below middleware of the user's: plans answer there, or the router itself."""
+class Planned:
+    """Stands in the place of `app`, a part of the stack: plans answer there, or the part itself.
 
-    def __init__(self, router: Any) -> None:
-        self.router = router
+    handles: the part has the exception handlers; otherwise it is the router.
+    """
+
+    def __init__(self, app: Any, *, handles: bool) -> None:
+        self.app = app
         self.plans: Plans | None = None
+        self._handles = handles
 
     def __call__(self, scope: Scope, receive: Any, send: Send) -> Awaitable[None]:
         """An ASGI application. Plans belong to asyncio; on any other loop the router answers."""
@@ -48,12 +55,12 @@ class PlannedRouter:
             and scope["type"] in ("http", "websocket")
             and asyncio._get_running_loop() is not None
         ):
-            planned = self.plans.call(scope, receive, send)
+            planned = self.plans.call(scope, receive, send, self._handles)
             if (told := answering.get()) is not None:
                 told("asgi: FastAPI's own router" if planned is None else "plan")
             if planned is not None:
                 return planned
-        answer: Awaitable[None] = self.router(scope, receive, send)
+        answer: Awaitable[None] = self.app(scope, receive, send)
         return answer
 
 
@@ -63,20 +70,54 @@ class Stack:
 
     handlers: the tables of exception handlers, by class and by status.
     limit: of the size of all bodies, in bytes.
-    foreign: the middleware of the user's, as classes, the outermost first.
+    foreign: the middleware of the user's, the outermost first.
+    layers: the same as layers that plans apply themselves; None if there is one among them that only Python can run.
     exits: the innermost middleware, around the router.
-    raise_through: sends an exception through a copy of the stack; for a stack without foreign middleware.
+    own: FastAPI's own middleware that exceptions meet, the innermost first.
+    raise_through: sends an exception through a copy of the stack; for a stack with layers.
+    raise_within, raise_outermost: the same through what stands below the user's middleware, and around it.
+    passage: sends what a plan does not send itself through copies of the user's middleware.
     """
 
     handlers: tuple[dict[Any, Any], dict[int, Any]]
     limit: int | None
-    foreign: list[type]
+    foreign: list[Any]
+    layers: list[Layer] | None
     exits: AsyncExitStackMiddleware
+    own: tuple[Any, ...]
     raise_through: Callable[..., Awaitable[None]]
+    raise_within: Callable[..., Awaitable[None]]
+    raise_outermost: Callable[..., Awaitable[None]]
+    passage: Passage
+
+    @property
+    def outermost(self) -> Any:
+        """The middleware of the user's where requests may enter; None if plans apply it, or if more is around it."""
+        return self.foreign[0] if self.layers is None and self.limit is None else None
+
+    def install(self, plans: Plans) -> None:
+        """Lets plans answer below the user's middleware."""
+        if self.foreign:
+            try:
+                _stand_in(self.foreign[-1], handles=True).plans = plans
+                return
+            except (AttributeError, TypeError):
+                # It does not let go of what it stands around.
+                pass
+        _stand_in(self.exits, handles=False).plans = plans
 
 
-def examine(stack: Any, router: Any) -> Stack:
-    """Reads a built stack.
+def _stand_in(middleware: Any, *, handles: bool) -> Planned:
+    inner = middleware.app
+    if type(inner) is not Planned:
+        inner = middleware.app = Planned(inner, handles=handles)
+        if middleware.app is not inner:
+            raise AttributeError("its app is not what it was set to")
+    return inner
+
+
+def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
+    """Reads a built stack. `off`: the features that are, see `known`.
 
     Raises:
         NotCompiled: there is something in it that plans do not know.
@@ -89,32 +130,69 @@ def examine(stack: Any, router: Any) -> Stack:
     limit = None
     if limits.HAS_LIMITS:
         limit, inner = limits.limited_inside(_expect(inner, limits.AppBodyLimitMiddleware).app)
-    foreign: list[type] = []
+    foreign: list[Any] = []
     while type(inner) is not ExceptionMiddleware:
-        foreign.append(type(inner))
-        following = getattr(inner, "app", None)
+        if type(inner) is Planned:
+            inner = inner.app
+            continue
+        foreign.append(inner)
+        following = within(inner)
         if following is None or len(foreign) > MAX_MIDDLEWARE:
-            raise NotCompiled(f"middleware that hides what it stands around: {foreign[-1].__name__}")
+            raise NotCompiled(f"middleware that hides what it stands around: {type(inner).__name__}")
         inner = following
     exceptions = inner
     exits = _expect(exceptions.app, AsyncExitStackMiddleware)
-    inside = exits.app.router if type(exits.app) is PlannedRouter else exits.app
+    inside = exits.app.app if type(exits.app) is Planned else exits.app
     if inside is not router:
         raise NotCompiled("the application's router is wrapped")
-    chain: Any = _raise
-    for middleware in (exceptions, *reversed(outer)):
-        link = copy.copy(middleware)
-        link.app = chain
-        chain = link
+    known = layers(foreign, off)
+    passage = Passage(foreign if known is not None else [])
+    around_routes = around([exceptions], _raise)
+    # The exceptions that no handler takes pass the user's middleware by; the answers of handlers go through it.
+    unanswered = around(outer, around_routes)
+    answered = around(outer, _Within(passage, around_routes))
+    outside = around(outer, _raise_outside)
 
     async def raise_through(
+        scope: Scope, receive: Any, send: Send, request: Any, error: Exception, progress: Progress, headers: Any
+    ) -> None:
+        started, sent = progress
+        scope[RAISED] = (request, error, started, headers)
+        if sent or not foreign:
+            await unanswered(scope, receive, without_first(send) if started else send)
+        else:
+            await answered(scope, receive, send)
+
+    async def raise_within(
         scope: Scope, receive: Any, send: Send, request: Any, error: Exception, started: bool
     ) -> None:
-        scope[RAISED] = (request, error, started)
-        await chain(scope, receive, without_first(send) if started else send)
+        scope[RAISED] = (request, error, started, None)
+        await around_routes(scope, receive, without_first(send) if started else send)
+
+    async def raise_outermost(scope: Scope, receive: Any, send: Send, error: Exception, started: bool) -> None:
+        scope[RAISED] = (error, started)
+        await outside(scope, receive, without_first(send) if started else send)
 
     handlers = (exceptions._exception_handlers, exceptions._status_handlers)
-    return Stack(handlers, limit, foreign, exits, raise_through)
+    own = (exceptions, *reversed(outer))
+    return Stack(handlers, limit, foreign, known, exits, own, raise_through, raise_within, raise_outermost, passage)
+
+
+class _Within:
+    """An application within the user's middleware."""
+
+    def __init__(self, passage: Passage, app: App) -> None:
+        self.passage = passage
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
+        _, _, started, headers = scope[RAISED]
+
+        async def application(scope: Scope, receive: Any, send: Send) -> None:
+            # Those next to the route think that a response has begun; the layers, and the client, know of none.
+            await self.app(scope, receive, without_first(send) if started else send)
+
+        await self.passage(scope, receive, send, headers, application, [])
 
 
 def _expect(middleware: Any, known: type) -> Any:
@@ -125,9 +203,18 @@ def _expect(middleware: Any, known: type) -> Any:
 
 async def _raise(scope: Scope, receive: Any, send: Send) -> None:
     """The innermost application of the copied stack: raises as the route would."""
-    request, error, started = scope.pop(RAISED)
+    request, error, started, _ = scope.pop(RAISED)
     async with scope["fastapi_middleware_astack"]:
         await raise_innermost(scope, receive, send, request, error, started)
+
+
+async def _raise_outside(scope: Scope, receive: Any, send: Send) -> None:
+    """Raises as the user's middleware has."""
+    error, started = scope.pop(RAISED)
+    if started:
+        # For those who note that a response has begun; the client has it already.
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+    raise error
 
 
 async def raise_innermost(

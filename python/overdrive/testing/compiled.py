@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from overdrive._overdrive import Engine
     from overdrive.compiler import Compilation
+    from overdrive.compiler.mounts import Mounts
 
 # Where an application keeps what was compiled of it: both then go together.
 ATTRIBUTE = "_overdrive_compiled"
@@ -24,6 +25,7 @@ class CompiledApplication:
         self.is_stale = True
         self._app = app
         self._compilation: Compilation | None = None
+        self._mounts: Mounts | None = None
         self._lock = threading.Lock()
 
     @property
@@ -37,6 +39,8 @@ class CompiledApplication:
             if self.is_stale:
                 self._compilation = self._compile()
         compilation = self._compilation
+        if compilation is not None:
+            compilation.restrict(engine)
         if compilation is not None and compilation.is_direct:
             engine.set_plans(compilation.plans)
 
@@ -51,8 +55,10 @@ class CompiledApplication:
                 # The request fails of it, too, and tells whoever made it.
                 return None
         self.is_stale = False
-        compilation = compiler.compile_application(app, self._has_changed)
-        if not compilation.is_direct:
+        if self._mounts is None:
+            self._mounts = compiler.Mounts()
+        compilation = compiler.compile_application(app, self._has_changed, mounts=self._mounts)
+        if compilation.has_middleware:
             compilation.install()
         return compilation
 

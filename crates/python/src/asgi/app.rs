@@ -13,13 +13,14 @@ use overdrive_reactor::{Deferred, Handle};
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyDict;
 
 use super::access::{AccessLog, Entry, quoted};
 use super::http::{Answer, Exchange, HttpRequestCall, RequestLine, request_line};
 use super::scope::{Head, ScopeTemplates, address_object, forwarded, full_path};
 use super::settings::EngineSettings;
 use super::side_channel::{Record, SideChannel};
+use super::through::ThroughMiddleware;
 use super::websocket::{ClientDisconnected, Session, WebSocketCall};
 use crate::host::Host;
 use crate::host::coroutine;
@@ -27,10 +28,12 @@ use crate::host::loop_bound::LoopBound;
 use crate::host::pool::{Pool, Waits};
 use crate::plan::call::{Call, PlannedRequest};
 use crate::plan::input::Input;
+use crate::plan::layers::Incoming;
+use crate::plan::mount::{At, Within};
 use crate::plan::runtime::Runtime;
 use crate::plan::table::{Destination, Plan, Plans, Sent};
 use crate::plan::wire::{Peer, Wire};
-use crate::plan::{Reply, UNCONVERTIBLE, convert_path, redirect, route_path};
+use crate::plan::{Converted, Reply, UNCONVERTIBLE, convert_path, redirect, route_path};
 
 /// What all requests of an engine share.
 pub(crate) struct Bridge {
@@ -90,6 +93,11 @@ impl Bridge {
     pub(crate) fn set_plans(&self, plans: Option<Py<Plans>>) {
         let before = self.plans.replace(plans);
         drop(before);
+    }
+
+    /// Announces an extension of ASGI no more.
+    pub(crate) fn withhold(&self, py: Python<'_>, extension: &str) -> PyResult<()> {
+        self.scopes.withhold(py, extension)
     }
 
     pub(crate) fn set_connections(&self, count: ConnectionCount) {
@@ -231,21 +239,15 @@ impl Bridge {
         let client = peer.client.unwrap_or_else(|| connection.client.clone_ref(py));
         let peer = Peer { client, server: connection.server.clone_ref(py), scheme: peer.scheme };
         let chosen = amended.and_then(|()| {
-            plan_for(
-                py,
-                &self.plans.borrow(),
-                &exchange,
-                &parts.headers,
-                peer.scheme,
-                Sent::new(&parts.headers, has_body),
-            )
+            let arriving = Arriving { exchange: &exchange, headers: &parts.headers, peer: &peer };
+            plan_for(py, &self.plans.borrow(), &arriving, Sent::new(&parts.headers, has_body))
         });
         let request = match chosen {
             Ok(Chosen::Answered) => return exchange,
-            Ok(Chosen::Plan(plans, plan, path)) => {
+            Ok(Chosen::Plan(plans, plan, path, within)) => {
                 let query = exchange.line.uri.query().unwrap_or("");
                 let input = Input::new(query, parts.headers, path);
-                let call = Call::new(plans, plan, Wire::Engine(exchange.clone(), peer), input);
+                let call = Call::new(plans, plan, Wire::Engine(exchange.clone(), peer), within, input);
                 if !call.gather() {
                     connection.current.replace(Current::Gathering(exchange.clone(), call));
                     return exchange;
@@ -253,17 +255,15 @@ impl Bridge {
                 Ok(self.planned(call))
             }
             Ok(Chosen::Application) => {
-                let line = &exchange.line;
-                let head = Head {
-                    version: line.version,
-                    uri: &line.uri,
-                    headers: &parts.headers,
-                    scheme: peer.scheme,
-                    client: &peer.client,
-                    server: &peer.server,
-                };
-                let scope = exchange.new_scope(py, &head);
+                let scope = Arriving { exchange: &exchange, headers: &parts.headers, peer: &peer }.scope(py);
                 scope.map(|scope| Box::new(HttpRequestCall::new(&exchange, scope)) as _)
+            }
+            Ok(Chosen::Middleware(plans)) => {
+                let scope = Arriving { exchange: &exchange, headers: &parts.headers, peer: &peer }.scope(py);
+                scope.and_then(|scope| {
+                    plans.get().enter_application(py, &scope)?;
+                    Ok(Box::new(ThroughMiddleware::new(&exchange, scope, plans)) as _)
+                })
             }
             Err(error) => Err(error),
         };
@@ -314,7 +314,8 @@ impl Bridge {
             return session;
         }
         connection.current.replace(Current::WebSocket(session.clone()));
-        let plans = self.plans.borrow().as_ref().map(|plans| plans.clone_ref(py));
+        // Layers are for answers; around a WebSocket the middleware itself stands, with the plans within.
+        let plans = self.plans.borrow().as_ref().filter(|plans| plans.get().layers.is_empty()).map(|p| p.clone_ref(py));
         let request = scope.map(|scope| Box::new(WebSocketCall::new(&session, scope, plans)) as _);
         self.spawn(py, request, session.record());
         session
@@ -353,59 +354,88 @@ impl Bridge {
 enum Chosen {
     /// It has its answer.
     Answered,
-    Plan(Py<Plans>, Arc<Plan>, Vec<(Py<PyString>, Py<PyAny>)>),
+    Plan(Py<Plans>, Arc<Plan>, Converted, Option<Box<Within>>),
+    /// To wait below the user's middleware, where the request enters.
+    Middleware(Py<Plans>),
     /// Nothing: it is the application's.
     Application,
 }
 
 /// Looks for the plan of a request.
-fn plan_for(
+fn plan_for(py: Python<'_>, plans: &Option<Py<Plans>>, arriving: &Arriving<'_>, sent: Sent) -> PyResult<Chosen> {
+    let Some(plans) = plans else { return Ok(Chosen::Application) };
+    plan_within(py, plans, None, arriving, sent)
+}
+
+/// As [`plan_for`], in an application that is mounted somewhere or is the outermost.
+fn plan_within(
     py: Python<'_>,
-    plans: &Option<Py<Plans>>,
-    exchange: &Exchange,
-    headers: &HeaderMap,
-    scheme: Option<&str>,
+    handle: &Py<Plans>,
+    within: Option<Box<Within>>,
+    arriving: &Arriving<'_>,
     sent: Sent,
 ) -> PyResult<Chosen> {
-    let Some(handle) = plans else { return Ok(Chosen::Application) };
     let plans = handle.get();
+    let counting = within.as_ref().map_or(plans, |within| within.outermost());
+    let exchange = arriving.exchange;
     let line = &exchange.line;
     let path = exchange.path();
-    let root = if plans.root_path.is_empty() { exchange.root_path() } else { &plans.root_path };
+    let root = match &within {
+        Some(within) => &within.root_path,
+        None if plans.root_path.is_empty() => exchange.root_path(),
+        None => &plans.root_path,
+    };
+    let at = At { root, path: route_path(&path, root) };
     let destination = match plans.hold(py) {
         Ok(()) if exchange.record().is_some_and(Record::is_unreadable) => {
             Destination::Stock("bytes that no plan reads")
         }
-        Ok(()) => plans.find(line.method.as_str(), route_path(&path, root), sent),
+        Ok(()) if plans.outermost.is_some() => return Ok(Chosen::Middleware(handle.clone_ref(py))),
+        Ok(()) => match layer_ahead(py, plans, arriving)? {
+            Ahead::Nothing => plans.find(line.method.as_str(), at.path, sent),
+            Ahead::Answer(reply) => return answer(py, counting, exchange, reply),
+            Ahead::Stock => Destination::Stock(LAYERS_OWN),
+        },
         Err(reason) => Destination::Stock(reason),
     };
-    let reply = match destination {
+    let mut reply = match destination {
         Destination::Plan(plan, values) => {
             let plan = match plan.in_force(py) {
                 Ok(plan) => plan,
                 Err(reason) => {
-                    exchange.handed_over(plans, &reason);
+                    exchange.handed_over(counting, &reason);
                     return Ok(Chosen::Application);
                 }
             };
             // FastAPI's own code meets the same error, and knows what becomes of it.
-            let Ok(parameters) = convert_path(py, &plan, values) else {
-                exchange.handed_over(plans, UNCONVERTIBLE);
+            let Ok(parameters) = convert_path(py, &plan, within.as_deref(), values) else {
+                exchange.handed_over(counting, UNCONVERTIBLE);
                 return Ok(Chosen::Application);
             };
             exchange.answered_by_plan();
-            return Ok(Chosen::Plan(handle.clone_ref(py), plan, parameters));
+            return Ok(Chosen::Plan(handle.clone_ref(py), plan, parameters, within));
         }
+        Destination::Mount(mount, values) => match mount.enter(py, handle, within.as_deref(), at, values) {
+            Ok((inner, deeper)) => return plan_within(py, &inner, Some(deeper), arriving, sent),
+            Err(reason) => {
+                exchange.handed_over(counting, &reason);
+                return Ok(Chosen::Application);
+            }
+        },
         Destination::Stock(reason) => {
-            exchange.handed_over(plans, reason);
+            exchange.handed_over(counting, reason);
             return Ok(Chosen::Application);
         }
         Destination::Redirect(other) => {
-            let scheme = exchange.record().map(Record::scheme).or(scheme);
-            let found =
-                root.is_empty().then(|| redirect::location(scheme, headers, &other, line.uri.query())).flatten();
+            let scheme = exchange.record().map(Record::scheme).or(arriving.peer.scheme);
+            let outer_root = within.as_ref().map_or(root, |within| &within.app_root_path);
+            let other = format!("{}{other}", &path[..path.len() - at.path.len()]);
+            let found = outer_root
+                .is_empty()
+                .then(|| redirect::location(scheme, arriving.headers, &other, line.uri.query()))
+                .flatten();
             let Some(location) = found.and_then(|location| HeaderValue::try_from(location).ok()) else {
-                exchange.handed_over(plans, "a redirect");
+                exchange.handed_over(counting, "a redirect");
                 return Ok(Chosen::Application);
             };
             let headers = vec![(CONTENT_LENGTH, HeaderValue::from_static("0")), (LOCATION, location)];
@@ -423,14 +453,82 @@ fn plan_for(
             )
         }
     };
+    if !plans.layers.is_empty() && !plans.layers.behind(py, arriving.headers, &mut reply)? {
+        exchange.handed_over(counting, LAYERS_OWN);
+        return Ok(Chosen::Application);
+    }
+    answer(py, counting, exchange, reply)
+}
+
+/// What the layers around the routes say to a request.
+enum Ahead {
+    Nothing,
+    Answer(Reply),
+    /// The answer takes their own code.
+    Stock,
+}
+
+fn layer_ahead(py: Python<'_>, plans: &Plans, arriving: &Arriving<'_>) -> PyResult<Ahead> {
+    // A method in lower case is another one in the scope.
+    if plans.layers.is_empty() || arriving.method().bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return Ok(Ahead::Nothing);
+    }
+    match plans.layers.ahead(py, arriving) {
+        Ok(None) => Ok(Ahead::Nothing),
+        Ok(Some(reply)) => Ok(Ahead::Answer(reply)),
+        Err(None) => Ok(Ahead::Stock),
+        Err(Some(error)) => Err(error),
+    }
+}
+
+/// Answers without a task.
+fn answer(py: Python<'_>, counting: &Plans, exchange: &Exchange, reply: Reply) -> PyResult<Chosen> {
     exchange.send_whole(reply.status, reply.headers, reply.body)?;
-    plans.count_answered();
+    counting.count_answered();
     exchange.answered_by_plan();
     if let Some(record) = exchange.record() {
         record.ended(py, Ok(()));
     }
     Ok(Chosen::Answered)
 }
+
+/// A request, as the layers around the routes see it.
+struct Arriving<'a> {
+    exchange: &'a Exchange,
+    headers: &'a HeaderMap,
+    peer: &'a Peer,
+}
+
+impl Incoming for Arriving<'_> {
+    fn method(&self) -> &str {
+        self.exchange.line.method.as_str()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        self.headers
+    }
+
+    fn scheme(&self) -> Option<&str> {
+        // A test client may claim another one.
+        self.exchange.record().is_none().then(|| self.peer.scheme.unwrap_or("http"))
+    }
+
+    fn scope<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let line = &self.exchange.line;
+        let head = Head {
+            version: line.version,
+            uri: &line.uri,
+            headers: self.headers,
+            scheme: self.peer.scheme,
+            client: &self.peer.client,
+            server: &self.peer.server,
+        };
+        self.exchange.new_scope(py, &head)
+    }
+}
+
+/// Why a request is handed over whose answer a layer does not give natively.
+const LAYERS_OWN: &str = "a middleware's own answer";
 
 /// Who made a request, after what a trusted proxy says.
 struct Forwarded {

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode, Uri, Version};
-use overdrive_http::{BodyFailure, BodySender, RequestBody, ResponseBody};
+use overdrive_http::{BodyFailure, BodySender, FileEnd, FileStop, RequestBody, ResponseBody};
 use overdrive_reactor::Deferred;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -30,6 +30,9 @@ use crate::host::pool::Pool;
 use crate::plan::runtime::Runtime;
 use crate::plan::table::Plans;
 
+mod file;
+mod pieces;
+
 /// The state of one request, shared by its coroutine, its `receive` and `send`, and its connection.
 pub(crate) struct Exchange {
     bridge: Rc<Bridge>,
@@ -47,6 +50,9 @@ pub(crate) struct Exchange {
     stage: Cell<Stage>,
     head: RefCell<Option<ResponseHead>>,
     sender: RefCell<Option<BodySender>>,
+    /// The file that is being sent, and how that ended.
+    file: RefCell<Option<FileStop>>,
+    file_end: Cell<Option<FileEnd>>,
     trailers_follow: Cell<bool>,
     trailers: RefCell<Option<HeaderMap>>,
     /// Bytes of the body that `content-length` still promises.
@@ -117,6 +123,8 @@ impl Exchange {
             stage: Cell::new(Stage::Start),
             head: RefCell::default(),
             sender: RefCell::default(),
+            file: RefCell::default(),
+            file_end: Cell::new(None),
             trailers_follow: Cell::new(false),
             trailers: RefCell::default(),
             promised: Cell::new(None),
@@ -373,6 +381,9 @@ impl Exchange {
     }
 
     fn is_drained(&self) -> bool {
+        if self.file.borrow().is_some() {
+            return self.disconnected.get() || self.file_end.get().is_some();
+        }
         self.disconnected.get()
             || self.sender.borrow().as_ref().is_none_or(|sender| sender.buffered() <= LOW_WATER || sender.is_closed())
     }
@@ -595,6 +606,10 @@ impl Exchange {
             self.respond(head, ResponseBody::channel().1);
         }
         self.sender.take();
+        let file = self.file.take();
+        if let Some(file) = file {
+            file.stop();
+        }
         self.complete();
     }
 
@@ -607,6 +622,9 @@ impl Exchange {
 /// all. What is sent in one go, and that is most, stays in one piece; so does what fails at once, which can still be a 500.
 impl Deferred for Exchange {
     fn run_deferred(&self) {
+        if self.file_end.get().is_some() {
+            Python::attach(|py| self.senders.wake(py));
+        }
         if self.stage.get() == Stage::FirstBody && !self.disconnected.get() {
             let head = self.head.take();
             match head {

@@ -7,4 +7,5 @@ pub(crate) mod message;
 pub(crate) mod scope;
 pub(crate) mod settings;
 pub(crate) mod side_channel;
+mod through;
 pub(crate) mod websocket;

@@ -73,6 +73,12 @@ impl ScopeTemplates {
         })
     }
 
+    /// Leaves an extension out of the scopes of HTTP requests from now on.
+    pub(crate) fn withhold(&self, py: Python<'_>, extension: &str) -> PyResult<()> {
+        let extensions = self.http_extensions.bind(py);
+        if extensions.contains(extension)? { extensions.del_item(extension) } else { Ok(()) }
+    }
+
     /// The scope of an HTTP request.
     pub(crate) fn http<'py>(
         &self,

@@ -23,6 +23,7 @@ use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
 use crate::plan::socket;
 use crate::plan::table::Plans;
+use crate::plan::wire::Place;
 
 /// The state of one WebSocket, shared by its coroutine, its `receive` and `send`, and its connection.
 pub(crate) struct Session {
@@ -434,7 +435,7 @@ impl Request for WebSocketCall {
         }
         if let Some(plans) = &self.plans {
             let plans = plans.bind(py);
-            match socket::begin(plans, self.scope.bind(py), &receive, &send, true)? {
+            match socket::begin(plans, self.scope.bind(py), &receive, &send, Place::Application)? {
                 Ok(steps) => {
                     session.answered_by("plan".to_owned());
                     return Ok(Begun::Steps(steps));

@@ -22,6 +22,7 @@ use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::iterator::PySendResult;
 
+use super::awaitable::nothing;
 use super::ffi;
 
 /// What the task does to its coroutine.
@@ -70,6 +71,12 @@ impl Baton {
         }
     }
 
+    /// Lets the loop run everything else that is ready, as `asyncio.sleep(0)`.
+    pub(crate) async fn pause(&self) -> PyResult<()> {
+        let (ended, none) = Python::attach(|py| (nothing(py), py.None()));
+        self.suspended(ended, none).await.map(drop)
+    }
+
     /// Hands `yielded` to the task, and goes on with `iterator` when the task resumes.
     async fn suspended(&self, iterator: Py<PyAny>, yielded: Py<PyAny>) -> PyResult<Py<PyAny>> {
         let mut yielded = Some(yielded);
@@ -98,6 +105,11 @@ impl Baton {
             })
         })
         .await
+    }
+
+    /// Whether what is being handed to the task is nothing to be waited for: the loop has only to run everything else once.
+    pub(crate) fn yields_none(&self) -> bool {
+        self.yielded.borrow().as_ref().is_some_and(|yielded| Python::attach(|py| yielded.is_none(py)))
     }
 
     fn hand_over(&self, iterator: &Py<PyAny>, yielded: Py<PyAny>) -> Poll<PyResult<Py<PyAny>>> {

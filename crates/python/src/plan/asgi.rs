@@ -1,5 +1,6 @@
 //! Plans within an ASGI application: where FastAPI's router would stand, below the user's middleware or under another server.
 
+use std::sync::Arc;
 use std::rc::Rc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -13,10 +14,10 @@ use super::call::{Call, steps};
 use super::input::Input;
 use super::socket;
 use super::table::{Destination, Plans, Sent};
-use super::wire::{Asgi, Wire};
+use super::wire::{Asgi, Place, Wire};
 use super::{UNCONVERTIBLE, convert_path, route_path};
 use crate::host::awaitable::thrown;
-use crate::host::loop_bound::LoopBound;
+use crate::host::loop_bound::{Graveyard, LoopBound};
 use crate::host::steps::{Resume, Steps};
 
 /// The awaitable of a request or WebSocket that a plan answers, or the reason why FastAPI's own router has to.
@@ -25,11 +26,12 @@ pub(crate) fn begin(
     scope: &Bound<'_, PyDict>,
     receive: &Bound<'_, PyAny>,
     send: &Bound<'_, PyAny>,
+    place: Place,
 ) -> PyResult<Result<PlanCoroutine, String>> {
     let py = plans.py();
     let table = plans.get();
     if scope.get_item(pyo3::intern!(py, "type"))?.is_some_and(|kind| kind.eq("websocket").unwrap_or(false)) {
-        let begun = socket::begin(plans, scope, receive, send, false)?;
+        let begun = socket::begin(plans, scope, receive, send, place)?;
         return Ok(begun.map(|steps| PlanCoroutine(LoopBound::new(Rc::new(steps), &table.graveyard))));
     }
     if let Err(reason) = table.hold(py) {
@@ -60,16 +62,20 @@ pub(crate) fn begin(
         // Raised and handled where the application expects it.
         Destination::NotFound | Destination::MethodNotAllowed(_) => return Ok(Err("404 or 405".into())),
         Destination::Redirect(_) => return Ok(Err("a redirect".into())),
+        // The request meets them behind the application's own stack.
+        Destination::Mount(mount, _) => return Ok(Err(mount.install(py))),
     };
     let plan = match plan.in_force(py) {
         Ok(plan) => plan,
         Err(reason) => return Ok(Err(reason)),
     };
-    let Ok(parameters) = convert_path(py, &plan, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
-    let wire = Wire::Asgi(Asgi::new(scope, receive, send, &method, &root_path));
-    let call = Call::new(plans.clone().unbind(), plan, wire, Input::new(&query, headers, parameters));
+    let Ok(parameters) = convert_path(py, &plan, None, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
+    let wire = Wire::Asgi(Asgi::new(scope, receive, send, &method, &root_path, place));
+    let call = Call::new(plans.clone().unbind(), plan, wire, None, Input::new(&query, headers, parameters));
+    // Middleware looks at it afterwards: which route, which endpoint.
+    call.scope(py)?;
     table.count_answered();
-    Ok(Ok(PlanCoroutine(LoopBound::new(Rc::new(steps(call)), &table.graveyard))))
+    Ok(Ok(PlanCoroutine::new(steps(call), &table.graveyard)))
 }
 
 /// The headers of a scope; `None` if one of them is none that the engine would let through.
@@ -91,6 +97,10 @@ pub(super) fn headers(scope: &Bound<'_, PyDict>) -> PyResult<Option<HeaderMap>> 
 pub(crate) struct PlanCoroutine(LoopBound<Steps>);
 
 impl PlanCoroutine {
+    pub(super) fn new(steps: Steps, graveyard: &Arc<Graveyard>) -> PlanCoroutine {
+        PlanCoroutine(LoopBound::new(Rc::new(steps), graveyard))
+    }
+
     fn step(&self, py: Python<'_>, resume: Resume) -> PyResult<Option<Py<PyAny>>> {
         match self.0.get()?.resume(py, resume)? {
             PySendResult::Next(yielded) => Ok(Some(yielded.unbind())),

@@ -15,10 +15,11 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use super::body::Body;
 use super::exits::{Stacks, Which};
 use super::input::Input;
+use super::mount::Within;
 use super::reply::Reply;
 use super::respond::Outgoing;
 use super::table::{Plan, Plans, Reads};
-use super::wire::Wire;
+use super::wire::{Place, Wire};
 use crate::asgi::http::Read;
 use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
@@ -29,6 +30,8 @@ pub(crate) struct Call {
     plans: Py<Plans>,
     plan: Arc<Plan>,
     pub(super) wire: Wire,
+    /// The mounts that it has passed; `None`: it is the outermost application's.
+    pub(super) within: Option<Box<Within>>,
     pub(super) baton: Rc<Baton>,
     pub(super) input: Input,
     /// The body's bytes and its JSON, as the request object gets them.
@@ -51,6 +54,8 @@ pub(crate) struct Call {
     pub(super) exposed: Cell<bool>,
     /// The answer that takes the place of whatever is raised next.
     pub(super) ready: RefCell<Option<Reply>>,
+    /// Not empty once an answer has begun that goes out through the middleware's own code.
+    pub(super) begun: OnceCell<Py<PyList>>,
 }
 
 /// A body on its way.
@@ -68,11 +73,18 @@ pub(super) enum End {
 }
 
 impl Call {
-    pub(crate) fn new(plans: Py<Plans>, plan: Arc<Plan>, wire: Wire, input: Input) -> Rc<Call> {
+    pub(crate) fn new(
+        plans: Py<Plans>,
+        plan: Arc<Plan>,
+        wire: Wire,
+        within: Option<Box<Within>>,
+        input: Input,
+    ) -> Rc<Call> {
         Rc::new(Call {
             plans,
             plan,
             wire,
+            within,
             baton: Rc::default(),
             input,
             raw_body: OnceCell::new(),
@@ -88,6 +100,7 @@ impl Call {
             request_exits: RefCell::default(),
             exposed: Cell::new(false),
             ready: RefCell::default(),
+            begun: OnceCell::new(),
         })
     }
 
@@ -112,7 +125,11 @@ impl Call {
         self.plans.get()
     }
 
-    pub(super) fn plan(&self) -> &Plan {
+    pub(super) fn plans_object(&self) -> &Py<Plans> {
+        &self.plans
+    }
+
+    pub(super) fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
 
@@ -150,6 +167,9 @@ impl Call {
         };
         let arguments = self.solve(&body).await?;
         let (endpoint, arguments) = self.endpoint(&arguments);
+        if let Some(stream) = self.plan().answer.stream {
+            return self.begin_stream(stream, endpoint, arguments).await;
+        }
         let value = self.call(endpoint, arguments).await?;
         self.answer(value).await
     }
@@ -158,14 +178,14 @@ impl Call {
     async fn failed(&self, error: PyErr) -> PyResult<()> {
         let ready = self.ready.take();
         if let Some(reply) = ready {
-            return self.wire.send_whole(&self.baton, reply).await;
+            return self.deliver(reply).await;
         }
-        let started = self.wire.has_started();
+        let started = self.has_begun();
         if Python::attach(|py| !error.is_instance_of::<PyException>(py)) {
             return self.leave(Which::File, Err::<(), _>(error)).await.map(drop);
         }
         if !started && let Some(reply) = Python::attach(|py| self.reply_to(py, &error))? {
-            self.wire.send_whole(&self.baton, reply).await?;
+            self.deliver(reply).await?;
             if !self.plans().runtime.keeps_tracebacks {
                 Python::attach(|py| error.value(py).setattr(pyo3::intern!(py, "__traceback__"), py.None()))?;
             }
@@ -173,15 +193,44 @@ impl Call {
         }
         let awaitable = Python::attach(|py| {
             let (receive, send) = self.wire.channel(py)?;
-            let raise = match self.wire.engine() {
-                Some(_) => &self.plans().raise_through,
-                // The application's stack stands around us.
-                None => &self.plans().runtime.raise_innermost,
-            };
-            let arguments = (self.scope(py)?, receive, send, self.request(py)?, error.into_value(py), started);
-            PyResult::Ok(raise.bind(py).call1(arguments)?.unbind())
+            self.raised(py, (receive, send), error, started)
         })?;
         self.baton.wait_for(awaitable).await.map(drop)
+    }
+
+    /// The awaitable that sends an exception through all that stands around the route.
+    pub(super) fn raised(
+        &self,
+        py: Python<'_>,
+        (receive, send): (Bound<'_, PyAny>, Bound<'_, PyAny>),
+        error: PyErr,
+        started: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let plans = self.plans();
+        let (scope, request, error) = (self.scope(py)?, self.request(py)?, error.into_value(py));
+        match self.wire.place() {
+            Place::Application => {}
+            Place::Handlers => {
+                let raise = plans.raise_within.bind(py);
+                return Ok(raise.call1((scope, receive, send, request, error, started))?.unbind());
+            }
+            // The application's stack stands around us.
+            Place::Router => {
+                let raise = plans.runtime.raise_innermost.bind(py);
+                return Ok(raise.call1((scope, receive, send, request, error, started))?.unbind());
+            }
+        }
+        let raise = match &self.within {
+            None => plans.raise_through.bind(py).clone(),
+            Some(within) => within.raising(py, &plans.runtime, &plans.raise_through)?,
+        };
+        let progress = (started, self.wire.has_started());
+        Ok(raise.call1((scope, receive, send, request, error, progress, self.given_headers(py)))?.unbind())
+    }
+
+    /// Where requests are counted: with the application that all others are mounted in.
+    pub(super) fn counting(&self) -> &Plans {
+        self.within.as_ref().map_or_else(|| self.plans(), |within| within.outermost())
     }
 
     /// The answer to an exception for which FastAPI's own handler is in charge.
@@ -221,7 +270,7 @@ impl Request for PlannedRequest {
 
     fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
         let call = self.0.get()?;
-        call.plans().count_answered();
+        call.counting().count_answered();
         match call.wire.engine() {
             Some(exchange) => exchange.ended(py, outcome),
             None => outcome,

@@ -9,6 +9,7 @@ use pyo3::types::PyList;
 
 use super::call::Call;
 use super::node::Node;
+use super::wire::Place;
 use crate::host::ffi;
 
 /// The exit stacks of a request, innermost last.
@@ -116,7 +117,7 @@ impl Call {
             let Some(stacks) = self.stacks.get() else { return PyResult::Ok(None) };
             let stack = match which {
                 // Not ours to leave: the application's own middleware stands around us.
-                Which::File if !self.wire.is_outermost() => return Ok(None),
+                Which::File if self.wire.place() == Place::Router => return Ok(None),
                 Which::File => &stacks.file,
                 Which::Request => &stacks.request,
                 Which::Function => &stacks.function,

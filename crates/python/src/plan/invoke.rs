@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
 use super::call::Call;
 use super::node::{Kind, Node};
@@ -30,13 +30,7 @@ impl Call {
         arguments: &[Option<Py<PyAny>>],
     ) -> PyResult<Bound<'py, PyAny>> {
         let runtime = &self.plans().runtime;
-        let keywords = || {
-            let keywords = PyDict::new(py);
-            for (name, value) in node.names.bind(py).iter().zip(arguments) {
-                keywords.set_item(name, value.as_ref().expect("all arguments are there"))?;
-            }
-            PyResult::Ok(keywords)
-        };
+        let keywords = || keywords(py, &node.names, arguments);
         match node.kind {
             Kind::Generator | Kind::AsyncGenerator => {
                 let stacks = self.stacks(py)?;
@@ -49,13 +43,22 @@ impl Call {
                 runtime.call_limited.bind(py).call1((&node.call, keywords()?, &node.dependant, is_coroutine))
             }
             Kind::Coroutine => ffi::call_keywords(node.call.bind(py), arguments, node.names.bind(py)),
-            // Within a cancel scope of anyio's, most often: its own way shields the wait as that scope expects.
             Kind::Sync => runtime.call_in_thread.bind(py).call1((&node.call, keywords()?)),
         }
     }
 
     /// Calls a `def` function on a thread of the pool, with a token of the application's limiter.
     pub(super) async fn call_in_thread(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
+        self.on_thread(&node.call, arguments, &node.names).await
+    }
+
+    /// The same for any function.
+    pub(super) async fn on_thread(
+        &self,
+        call: &Py<PyAny>,
+        arguments: &[Option<Py<PyAny>>],
+        names: &Py<PyTuple>,
+    ) -> PyResult<Py<PyAny>> {
         let runtime = &self.plans().runtime;
         let wanted = Instant::now();
         let begun = Python::attach(|py| {
@@ -66,7 +69,9 @@ impl Call {
                 Some(_) => runtime.in_cancel_scope.bind(py).call1((&task,))?.is_truthy()?,
             };
             if scoped {
-                return PyResult::Ok(Err(self.begin_call(py, node, arguments)?.unbind()));
+                // Within a cancel scope of anyio's, most often: its own way shields the wait as that scope expects.
+                let keywords = keywords(py, names, arguments)?;
+                return PyResult::Ok(Err(runtime.call_in_thread.bind(py).call1((call, keywords))?.unbind()));
             }
             let exchange = self.wire.engine().expect("without an engine there is no pool");
             let limiter = exchange.pool(py, runtime).limiter(py, &runtime.thread_limiter)?;
@@ -86,7 +91,7 @@ impl Call {
         if let Some(waiting) = waiting {
             self.baton.wait_for(waiting).await?;
         }
-        let result = self.run_in_pool(node, arguments, wanted).await;
+        let result = self.run_in_pool(call, arguments, names, wanted).await;
         Python::attach(|py| {
             limiter.bind(py).call_method1(pyo3::intern!(py, "release_on_behalf_of"), (task,))?;
             result
@@ -95,15 +100,16 @@ impl Call {
 
     pub(super) async fn run_in_pool(
         &self,
-        node: &Node,
+        call: &Py<PyAny>,
         arguments: &[Option<Py<PyAny>>],
+        names: &Py<PyTuple>,
         wanted: Instant,
     ) -> PyResult<Py<PyAny>> {
         let slot = Python::attach(|py| {
             let job = Job {
-                call: node.call.clone_ref(py),
+                call: call.clone_ref(py),
                 arguments: arguments.iter().map(|value| value.as_ref().map(|value| value.clone_ref(py))).collect(),
-                names: node.names.clone_ref(py),
+                names: names.clone_ref(py),
                 context: ffi::copy_current_context(py)?.unbind(),
                 wanted,
             };
@@ -119,4 +125,16 @@ impl Call {
             }
         }
     }
+}
+
+fn keywords<'py>(
+    py: Python<'py>,
+    names: &Py<PyTuple>,
+    arguments: &[Option<Py<PyAny>>],
+) -> PyResult<Bound<'py, PyDict>> {
+    let keywords = PyDict::new(py);
+    for (name, value) in names.bind(py).iter().zip(arguments) {
+        keywords.set_item(name, value.as_ref().expect("all arguments are there"))?;
+    }
+    Ok(keywords)
 }

@@ -1,5 +1,6 @@
 //! JSON as FastAPI answers with it where no response model says otherwise: the bytes of `json.dumps(jsonable_encoder(value),
-//! ensure_ascii=False, allow_nan=False, separators=(",", ":"))`.
+//! ensure_ascii=False, allow_nan=False, separators=(",", ":"))`; in streams those of `json.dumps(jsonable_encoder(value))`, with
+//! `null` for numbers that are not finite.
 //!
 //! Exact builtin types are written here; runs of nothing but them call no Python code. Anything else (models, dates, enums,
 //! subclasses) is given to the application's `jsonable_encoder`, value by value in FastAPI's order, and what it returns is
@@ -28,11 +29,26 @@ pub(crate) struct Encoder<'a, 'py> {
     jsonable: &'a Bound<'py, PyAny>,
     /// `jsonable_encoder` has been called: from here on errors are raised rather than left to a second try.
     called: bool,
+    style: Style,
+}
+
+/// The options of `json.dumps`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// Those of a `JSONResponse`.
+    Compact,
+    /// Its own.
+    Default,
 }
 
 impl<'a, 'py> Encoder<'a, 'py> {
     pub(crate) fn new(out: &'a mut Vec<u8>, jsonable: &'a Bound<'py, PyAny>) -> Encoder<'a, 'py> {
-        Encoder { py: jsonable.py(), out, jsonable, called: false }
+        Encoder { py: jsonable.py(), out, jsonable, called: false, style: Style::Compact }
+    }
+
+    /// For the items of a stream.
+    pub(crate) fn of_items(out: &'a mut Vec<u8>, jsonable: &'a Bound<'py, PyAny>) -> Encoder<'a, 'py> {
+        Encoder { py: jsonable.py(), out, jsonable, called: false, style: Style::Default }
     }
 
     /// Writes `value` as FastAPI would encode it.
@@ -79,7 +95,7 @@ impl<'a, 'py> Encoder<'a, 'py> {
             let mut place = 0;
             while place < list.len() {
                 if place > 0 {
-                    self.out.push(b',');
+                    self.comma();
                 }
                 self.value(&list.get_item(place)?, pass, depth + 1)?;
                 place += 1;
@@ -105,7 +121,7 @@ impl<'a, 'py> Encoder<'a, 'py> {
             self.out.push(b'[');
             for (place, item) in tuple.iter().enumerate() {
                 if place > 0 {
-                    self.out.push(b',');
+                    self.comma();
                 }
                 self.value(&item, pass, depth + 1)?;
             }
@@ -154,14 +170,14 @@ impl<'a, 'py> Encoder<'a, 'py> {
                 continue;
             }
             if !first {
-                self.out.push(b',');
+                self.comma();
             }
             first = false;
             match text {
                 Some(text) => self.string(text)?,
                 None => self.key(&key)?,
             }
-            self.out.push(b':');
+            self.out.extend_from_slice(if self.style == Style::Compact { b":" } else { b": " });
             self.value(&value, pass, depth + 1)?;
         }
         self.out.push(b'}');
@@ -178,6 +194,17 @@ impl<'a, 'py> Encoder<'a, 'py> {
             self.out.extend_from_slice(b"null");
         } else if let Ok(truth) = key.cast_exact::<PyBool>() {
             self.out.extend_from_slice(if truth.is_true() { b"true" } else { b"false" });
+        } else if self.style == Style::Default
+            && let Ok(float) = key.cast::<PyFloat>()
+            && !float.value().is_finite()
+        {
+            // As a key it stays.
+            let text = match float.value() {
+                value if value.is_nan() => &b"NaN"[..],
+                value if value > 0.0 => b"Infinity",
+                _ => b"-Infinity",
+            };
+            self.out.extend_from_slice(text);
         } else {
             self.subclass(key)?;
         }
@@ -185,10 +212,22 @@ impl<'a, 'py> Encoder<'a, 'py> {
         Ok(())
     }
 
+    fn comma(&mut self) {
+        self.out.extend_from_slice(if self.style == Style::Compact { b"," } else { b", " });
+    }
+
     fn string(&mut self, text: &Bound<'py, PyString>) -> Result<(), Failure> {
-        // A lone surrogate has no UTF-8; the error's position is one of the whole text, which Python knows.
-        let text = text.to_str().map_err(|_| Failure::Unwritable)?;
-        write_string(self.out, text);
+        match (text.to_str(), self.style) {
+            (Ok(text), Style::Compact) => write_string(self.out, text),
+            (Ok(text), Style::Default) => write_ascii_string(self.out, text),
+            // A lone surrogate has no UTF-8; the error's position is one of the whole text, which Python knows.
+            (Err(_), Style::Compact) => return Err(Failure::Unwritable),
+            (Err(_), Style::Default) => {
+                let encoder = self.py.import("json.encoder")?;
+                let text = encoder.call_method1("encode_basestring_ascii", (text,))?;
+                self.out.extend_from_slice(text.cast::<PyString>().map_err(PyErr::from)?.to_str()?.as_bytes());
+            }
+        }
         Ok(())
     }
 
@@ -206,7 +245,11 @@ impl<'a, 'py> Encoder<'a, 'py> {
 
     fn float(&mut self, value: f64) -> Result<(), Failure> {
         if !value.is_finite() {
-            return Err(Failure::Unwritable);
+            if self.style == Style::Compact {
+                return Err(Failure::Unwritable);
+            }
+            self.out.extend_from_slice(b"null");
+            return Ok(());
         }
         ffi::write_float(self.py, value, self.out)?;
         Ok(())
@@ -262,6 +305,33 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     }
     out.extend_from_slice(&bytes[plain..]);
     out.push(b'"');
+}
+
+/// A JSON string of nothing but ASCII.
+fn write_ascii_string(out: &mut Vec<u8>, text: &str) {
+    if text.bytes().all(|byte| byte < 0x7f) {
+        return write_string(out, text);
+    }
+    out.push(b'"');
+    let mut units = [0; 2];
+    for character in text.chars() {
+        match character {
+            ' '..='~' if !matches!(character, '"' | '\\') => out.push(character as u8),
+            '\0'..='~' => {
+                let escape = ESCAPES[character as usize];
+                if escape == b'u' { write_unit(out, character as u16) } else { out.extend_from_slice(&[b'\\', escape]) }
+            }
+            _ => character.encode_utf16(&mut units).iter().for_each(|unit| write_unit(out, *unit)),
+        }
+    }
+    out.push(b'"');
+}
+
+fn write_unit(out: &mut Vec<u8>, unit: u16) {
+    out.extend_from_slice(b"\\u");
+    for shift in [12, 8, 4, 0] {
+        out.push(HEX[usize::from(unit >> shift & 15)]);
+    }
 }
 
 /// Beyond this Python's own recursion limit decides, and its error.

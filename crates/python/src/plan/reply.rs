@@ -11,6 +11,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::item::Stream;
 use super::json::{Encoder, Written};
 use super::runtime::Runtime;
 use super::spec::AnswerSpec;
@@ -30,6 +31,8 @@ pub(crate) struct Answer {
     options: Py<PyDict>,
     /// Validate in the thread pool, as for a `def` endpoint.
     pub(crate) in_thread: bool,
+    /// The endpoint is a generator; all of the above is about its items.
+    pub(crate) stream: Option<Stream>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,7 @@ impl Answer {
             serialize: spec.serialize,
             options: spec.options,
             in_thread: spec.in_thread,
+            stream: spec.stream.as_ref().map(Stream::new).transpose()?,
         })
     }
 
@@ -103,10 +107,7 @@ impl Reply {
 
     /// Adds the headers of an injected `Response`, which may repeat what is there.
     pub(crate) fn add_headers(&mut self, raw: &Bound<'_, PyList>) -> PyResult<()> {
-        for pair in raw {
-            let (name, value) = pair.extract::<(PyBackedBytes, PyBackedBytes)>()?;
-            self.headers.push(header(&name, &value)?);
-        }
+        self.headers.extend(raw_headers(raw)?);
         Ok(())
     }
 
@@ -114,13 +115,20 @@ impl Reply {
     pub(crate) fn of_object(py: Python<'_>, response: &Bound<'_, PyAny>) -> PyResult<Reply> {
         let status = response.getattr(pyo3::intern!(py, "status_code"))?.extract()?;
         let raw = response.getattr(pyo3::intern!(py, "raw_headers"))?;
-        let mut headers = Vec::with_capacity(8);
-        for pair in raw.try_iter()? {
-            let (name, value) = pair?.extract::<(PyBackedBytes, PyBackedBytes)>()?;
-            headers.push(header(&name, &value)?);
-        }
+        let headers = raw_headers(&raw)?;
         let body = bytes_of(&response.getattr(pyo3::intern!(py, "body"))?)?;
         Ok(Reply { status: status_code(status)?, headers, body })
+    }
+
+    /// Whether the names of its headers are in lower case, as Starlette's middleware expects them.
+    pub(crate) fn has_plain_names(response: &Bound<'_, PyAny>) -> PyResult<bool> {
+        for pair in response.getattr(pyo3::intern!(response.py(), "raw_headers"))?.try_iter()? {
+            let (name, _) = pair?.extract::<(PyBackedBytes, Bound<'_, PyAny>)>()?;
+            if name.iter().any(u8::is_ascii_uppercase) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What FastAPI's own handler makes of an `HTTPException`; `None` where Python has to look.
@@ -188,6 +196,16 @@ pub(crate) fn encode_json(py: Python<'_>, runtime: &Runtime, value: &Bound<'_, P
         Written::Complete => Ok(body.into()),
         Written::Unwritable => bytes_of(&runtime.render_json.bind(py).call1((value,))?),
     }
+}
+
+/// The headers of a response object.
+pub(crate) fn raw_headers(raw: &Bound<'_, PyAny>) -> PyResult<Vec<(HeaderName, HeaderValue)>> {
+    let mut headers = Vec::with_capacity(8);
+    for pair in raw.try_iter()? {
+        let (name, value) = pair?.extract::<(PyBackedBytes, PyBackedBytes)>()?;
+        headers.push(header(&name, &value)?);
+    }
+    Ok(headers)
 }
 
 /// The value of `content-length`; small ones need no memory of their own.

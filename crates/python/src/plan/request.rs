@@ -1,11 +1,13 @@
 //! The request object of a request and what it stands on, made when somebody asks: its scope, its exit stacks.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyString};
 
 use super::call::{Call, get_or_try_init};
 use super::exits::Stacks;
+use super::mount::Within;
 use super::table::Plan;
+use super::wire::Place;
 
 impl Call {
     /// The one `Request` of this request.
@@ -37,26 +39,25 @@ impl Call {
             }
             let stacks = self.stacks(py)?;
             let parameters = self.input.path_parameters(py)?;
-            if self.wire.is_outermost() {
-                if !plans.root_path.is_empty() {
-                    scope.set_item(pyo3::intern!(py, "root_path"), &plans.root_path)?;
-                }
+            let outermost = self.within.as_ref().map_or(plans, |within| within.outermost());
+            let place = self.wire.place();
+            if place == Place::Application {
+                outermost.enter_application(py, &scope)?;
                 scope.set_item(pyo3::intern!(py, "app"), &plans.application)?;
+            }
+            if place != Place::Router {
                 scope.set_item(pyo3::intern!(py, "starlette.exception_handlers"), &plans.handlers)?;
                 scope.set_item(pyo3::intern!(py, "fastapi_middleware_astack"), &stacks.file)?;
             }
             let router = pyo3::intern!(py, "router");
             if !scope.contains(router)? {
                 // An application around this one may have put its own there.
-                scope.set_item(router, &plans.router_object)?;
+                scope.set_item(router, &outermost.router_object)?;
             }
-            for (key, value) in self.plan().scope.bind(py) {
-                // FastAPI's own room in the scope is one a request.
-                match value.cast::<PyDict>() {
-                    Ok(room) => scope.set_item(key, room.copy()?)?,
-                    Err(_) => scope.set_item(key, value)?,
-                }
+            if let Some(within) = &self.within {
+                within.fill(&scope)?;
             }
+            merge(&scope, self.plan().scope.bind(py))?;
             scope.set_item(pyo3::intern!(py, "path_params"), parameters)?;
             scope.set_item(pyo3::intern!(py, "fastapi_inner_astack"), &stacks.request)?;
             scope.set_item(pyo3::intern!(py, "fastapi_function_astack"), &stacks.function)?;
@@ -69,10 +70,7 @@ impl Call {
         let request = self.request(py)?.bind(py);
         match request.getattr_opt(pyo3::intern!(py, "_headers"))? {
             Some(headers) => headers.getattr(pyo3::intern!(py, "_list")),
-            None => Ok(match self.first_headers.get() {
-                Some(headers) => headers.bind(py).clone(),
-                None => PyList::empty(py).into_any(),
-            }),
+            None => Ok(self.given_headers(py)),
         }
     }
 
@@ -84,7 +82,10 @@ impl Call {
     }
 
     pub(super) fn root_path(&self) -> &str {
-        if !self.wire.is_outermost() {
+        if let Some(within) = &self.within {
+            return &within.root_path;
+        }
+        if self.wire.place() != Place::Application {
             // The application has put its own into the scope.
             return self.wire.root_path();
         }
@@ -93,6 +94,30 @@ impl Call {
             own => own,
         }
     }
+}
+
+/// Adds what a route says to a scope.
+pub(super) fn merge(scope: &Bound<'_, PyDict>, added: &Bound<'_, PyDict>) -> PyResult<()> {
+    for (key, value) in added {
+        let Ok(room) = value.cast::<PyDict>() else {
+            scope.set_item(key, value)?;
+            continue;
+        };
+        // FastAPI's own room in the scope is one a request, for all the applications that it passes.
+        let Some(known) = scope.get_item(&key)? else {
+            scope.set_item(key, room.copy()?)?;
+            continue;
+        };
+        let limits = pyo3::intern!(scope.py(), "form_limits");
+        let before = known.cast::<PyDict>()?.get_item(limits)?;
+        known.call_method1(pyo3::intern!(scope.py(), "update"), (room,))?;
+        if let (Some(before), Some(own)) = (before, room.get_item(limits)?) {
+            let both = before.cast::<PyDict>()?.copy()?;
+            both.update(own.cast::<PyDict>()?.as_mapping())?;
+            known.set_item(limits, both)?;
+        }
+    }
+    Ok(())
 }
 
 /// The path that routes are matched with (Starlette's `get_route_path`): `path` without the root path, where it begins with it.
@@ -110,8 +135,28 @@ pub(crate) const UNCONVERTIBLE: &str = "a path parameter that cannot be converte
 ///
 /// # Errors
 /// What a convertor raises: a number of too many digits, say.
-pub(crate) fn convert_path(py: Python<'_>, plan: &Plan, values: Vec<&str>) -> PyResult<Vec<(Py<PyString>, Py<PyAny>)>> {
-    let parameters = plan.path_parameters.iter().zip(values).map(|((name, convert), text)| {
+pub(crate) fn convert_path(
+    py: Python<'_>,
+    plan: &Plan,
+    within: Option<&Within>,
+    values: Vec<&str>,
+) -> PyResult<Converted> {
+    let own = convert(py, &plan.path_parameters, values)?;
+    Ok(match within {
+        Some(within) => within.with_parameters(py, own),
+        None => own,
+    })
+}
+
+/// Name and convertor of each parameter of a path; no convertor: a string.
+pub(crate) type Parameters = Vec<(Py<PyString>, Option<Py<PyAny>>)>;
+
+/// The parameters of a path, with their values.
+pub(crate) type Converted = Vec<(Py<PyString>, Py<PyAny>)>;
+
+/// As [`convert_path`], for one path.
+pub(super) fn convert(py: Python<'_>, parameters: &Parameters, values: Vec<&str>) -> PyResult<Converted> {
+    let parameters = parameters.iter().zip(values).map(|((name, convert), text)| {
         let text = PyString::new(py, text).into_any();
         let value = match convert {
             None => text,

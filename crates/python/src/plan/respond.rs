@@ -4,7 +4,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::call::Call;
+use super::file::Sent;
 use super::reply::{AnswerKind, Reply, bytes_of, encode_json, is_body_allowed, response_loc, status_code};
+use super::stream::Flow;
 use super::value::call_validator;
 
 /// A response on its way.
@@ -12,6 +14,8 @@ pub(super) enum Outgoing {
     Whole(Reply, Option<Py<PyAny>>),
     /// A response object that sends itself.
     Object(Py<PyAny>),
+    /// In pieces.
+    Flow(Flow),
 }
 
 impl Call {
@@ -93,11 +97,7 @@ impl Call {
         let answer = &self.plan().answer;
         let runtime = &self.plans().runtime;
         let injected = self.response.get().map(|response| response.bind(py));
-        let injected_status: Option<u16> = match injected {
-            Some(response) => response.getattr(pyo3::intern!(py, "status_code"))?.extract()?,
-            None => None,
-        };
-        let status = injected_status.filter(|status| *status != 0).or(answer.status);
+        let status = self.status(py)?;
         let background = self.background.get();
         if answer.kind == AnswerKind::Class {
             let content = match &answer.field {
@@ -115,6 +115,15 @@ impl Call {
             reply.add_headers(response.getattr(pyo3::intern!(py, "raw_headers"))?.cast::<PyList>()?)?;
         }
         Ok(Outgoing::Whole(reply, background.map(|background| background.clone_ref(py))))
+    }
+
+    /// The status of the injected response, or the route's; `None`: the class's own.
+    pub(super) fn status(&self, py: Python<'_>) -> PyResult<Option<u16>> {
+        let injected: Option<u16> = match self.response.get() {
+            Some(response) => response.bind(py).getattr(pyo3::intern!(py, "status_code"))?.extract()?,
+            None => None,
+        };
+        Ok(injected.filter(|status| *status != 0).or(self.plan().answer.status))
     }
 
     /// A response of a class that is not ours to write.
@@ -143,36 +152,59 @@ impl Call {
 
     /// Sends a response, then runs its background tasks.
     pub(super) async fn send(&self, response: Outgoing) -> PyResult<()> {
-        let (reply, background) = match response {
-            Outgoing::Whole(reply, background) => (reply, background),
-            Outgoing::Object(response) => {
-                let plain = Python::attach(|py| {
-                    let response = response.bind(py);
-                    let call = response.get_type().getattr(pyo3::intern!(py, "__call__"))?;
-                    // Through ASGI it may as well speak for itself.
-                    if self.wire.engine().is_none() || !call.is(&self.plans().runtime.response_call) {
-                        return PyResult::Ok(None);
-                    }
-                    let background = response.getattr(pyo3::intern!(py, "background"))?;
-                    Ok(Some((Reply::of_object(py, response)?, Some(background.unbind()).filter(|b| !b.is_none(py)))))
-                })?;
-                match plain {
-                    Some(plain) => plain,
-                    None => {
-                        let awaitable = Python::attach(|py| {
-                            let (receive, send) = self.wire.channel(py)?;
-                            PyResult::Ok(response.bind(py).call1((self.scope(py)?, receive, send))?.unbind())
-                        })?;
-                        return self.baton.wait_for(awaitable).await.map(drop);
-                    }
-                }
+        let background = match response {
+            Outgoing::Whole(reply, background) => {
+                self.deliver(reply).await?;
+                background
             }
+            Outgoing::Flow(flow) => self.send_flow(flow).await?,
+            Outgoing::Object(response) => match Python::attach(|py| self.known_object(py, response.bind(py)))? {
+                Known::Whole(reply, background) => {
+                    self.deliver(reply).await?;
+                    background
+                }
+                Known::Flow(flow) => self.send_flow(flow).await?,
+                Known::File => match self.send_file(&response).await? {
+                    Sent::File(background) => background,
+                    Sent::Refusal => None,
+                    Sent::Nothing => return self.deliver_object(response).await,
+                },
+                Known::Nothing => return self.deliver_object(response).await,
+            },
         };
-        self.wire.send_whole(&self.baton, reply).await?;
         if let Some(background) = background {
             let awaitable = Python::attach(|py| background.bind(py).call0().map(Bound::unbind))?;
             self.baton.wait_for(awaitable).await?;
         }
         Ok(())
     }
+
+    /// What a response object would do, if its class does it in a way that we know.
+    fn known_object(&self, py: Python<'_>, response: &Bound<'_, PyAny>) -> PyResult<Known> {
+        // Through ASGI it may as well speak for itself.
+        if self.wire.engine().is_none() {
+            return Ok(Known::Nothing);
+        }
+        let call = response.get_type().getattr(pyo3::intern!(py, "__call__"))?;
+        if call.is(&self.plans().runtime.response_call) && (!self.is_layered() || Reply::has_plain_names(response)?) {
+            let background = response.getattr(pyo3::intern!(py, "background"))?;
+            let background = Some(background.unbind()).filter(|background| !background.is_none(py));
+            return Ok(Known::Whole(Reply::of_object(py, response)?, background));
+        }
+        if self.is_layered() {
+            return Ok(Known::Nothing);
+        }
+        if self.is_file(py, response, &call)? {
+            return Ok(Known::File);
+        }
+        Ok(self.flow_of_object(py, response)?.map_or(Known::Nothing, Known::Flow))
+    }
+}
+
+/// See [`Call::known_object`].
+enum Known {
+    Whole(Reply, Option<Py<PyAny>>),
+    Flow(Flow),
+    File,
+    Nothing,
 }

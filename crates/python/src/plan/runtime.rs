@@ -100,6 +100,43 @@ pub(crate) struct Runtime {
     pub(crate) http_exception: Py<PyAny>,
     /// `async (scope, receive, send, request, error, started)`: gives an exception to the handlers next to the route
     pub(crate) raise_innermost: Py<PyAny>,
+    /// FastAPI's `ServerSentEvent`
+    pub(crate) server_sent_event: Py<PyAny>,
+    /// `(value) -> bytes`: an item of a stream without a model, as JSON
+    pub(crate) render_item: Py<PyAny>,
+    /// `(data, event, id, retry, comment) -> bytes`: FastAPI's `format_sse_event`
+    pub(crate) format_event: Py<PyAny>,
+    /// Starlette's `iterate_in_threadpool`
+    pub(crate) iterate_in_threadpool: Py<PyAny>,
+    /// `(generator, items)`: an asynchronous iterator over the lines of an asynchronous generator
+    pub(crate) lines: Py<PyAny>,
+    /// `(generator, items)`: an iterator over the lines of a generator
+    pub(crate) lines_of_thread: Py<PyAny>,
+    /// `async (generator, is_async, items, stack)`: an asynchronous iterator over events, produced until the stack is left
+    pub(crate) events: Py<PyAny>,
+    /// `(generator)`: an asynchronous iterator over what an asynchronous generator yields
+    pub(crate) raw: Py<PyAny>,
+    /// `(*, content, background, status_code) -> StreamingResponse`, for lines of JSON and for events
+    pub(crate) lines_response: Py<PyAny>,
+    pub(crate) events_response: Py<PyAny>,
+    /// `StreamingResponse`'s `__call__`, `stream_response` and `listen_for_disconnect`; `None` if they are not those we know
+    pub(crate) streaming: Option<(Py<PyAny>, Py<PyAny>, Py<PyAny>)>,
+    /// `async (body, gone)`: sends a response until it is complete, or the client has left
+    pub(crate) send_pieces: Py<PyAny>,
+    /// `async (body, gone, pinger)`: the same for events, with pings while there are none
+    pub(crate) send_events: Py<PyAny>,
+    /// `FileResponse.__call__`, with the names and functions of what it sends by; `None` if they are not those we know
+    pub(crate) file: Option<(Py<PyAny>, Py<PyTuple>)>,
+    /// `(path, known, opening) -> os.stat_result`: looks at a file and has it opened, on a thread
+    pub(crate) examine_file: Py<PyAny>,
+    /// `(response, found)`: sets the headers of a file
+    pub(crate) describe_file: Py<PyAny>,
+    /// `(scope) -> (method, range, if_range)`
+    pub(crate) file_asked: Py<PyAny>,
+    /// `(response, range, if_range, size) -> (headers, parts) | Response | None`
+    pub(crate) file_ranges: Py<PyAny>,
+    /// `(raise_through, arounds) -> raise_through`: the way of an exception out of a mounted application
+    pub(crate) raising_below: Py<PyAny>,
     /// FastAPI's `RequestValidationError`
     pub(crate) request_validation_error_class: Py<PyAny>,
     /// `("from_attributes",)`

@@ -4,6 +4,7 @@
 //! raised, the application's exception handlers. The endpoint speaks with the client itself, through Starlette's `WebSocket`.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -14,8 +15,10 @@ use super::body::Body;
 use super::call::Call;
 use super::exits::Which;
 use super::input::Input;
-use super::table::Plans;
-use super::wire::{Asgi, Wire};
+use super::mount::{At, Within};
+use super::request::Converted;
+use super::table::{Destination, Plan, Plans};
+use super::wire::{Asgi, Place, Wire};
 use super::{UNCONVERTIBLE, convert_path, route_path};
 use crate::host::steps::Steps;
 
@@ -43,10 +46,7 @@ impl Call {
         }
         let awaitable = Python::attach(|py| {
             let (receive, send) = self.wire.channel(py)?;
-            let plans = self.plans();
-            let raise = if self.wire.is_outermost() { &plans.raise_through } else { &plans.runtime.raise_innermost };
-            let arguments = (self.scope(py)?, receive, send, self.request(py)?, error.into_value(py), false);
-            PyResult::Ok(raise.bind(py).call1(arguments)?.unbind())
+            self.raised(py, (receive, send), error, false)
         })?;
         self.baton.wait_for(awaitable).await.map(drop)
     }
@@ -54,24 +54,21 @@ impl Call {
 
 /// The steps of a WebSocket that a plan serves, or the reason why the application's own code has to.
 ///
-/// `is_outermost`: the scope is the server's, and nothing of the application's stands around.
 pub(crate) fn begin(
     plans: &Bound<'_, Plans>,
     scope: &Bound<'_, PyDict>,
     receive: &Bound<'_, PyAny>,
     send: &Bound<'_, PyAny>,
-    is_outermost: bool,
+    place: Place,
 ) -> PyResult<Result<Steps, String>> {
     let py = plans.py();
     let table = plans.get();
-    if let Err(reason) = table.hold(py) {
-        return Ok(Err(reason.to_owned()));
-    }
     let text = |name: &Bound<'_, _>| -> PyResult<String> {
         scope.get_item(name)?.map_or(Ok(String::new()), |value| value.extract())
     };
     let (path, root_path) = (text(pyo3::intern!(py, "path"))?, text(pyo3::intern!(py, "root_path"))?);
-    let root_path = if is_outermost && !table.root_path.is_empty() { table.root_path.clone() } else { root_path };
+    let root_path =
+        if place == Place::Application && !table.root_path.is_empty() { table.root_path.clone() } else { root_path };
     if scope.get_item(pyo3::intern!(py, "path_params"))?.is_some_and(|given| given.is_truthy().unwrap_or(true)) {
         return Ok(Err("path parameters of a mount around the application".into()));
     }
@@ -82,17 +79,47 @@ pub(crate) fn begin(
     let (Some(headers), Some(query)) = (headers(scope)?, query) else {
         return Ok(Err("bytes that the engine would not let through".into()));
     };
-    let (plan, values) = match table.find_websocket(route_path(&path, &root_path)) {
+    let found = match find(plans, &path, &root_path, place) {
         Ok(found) => found,
-        Err(reason) => return Ok(Err(reason.to_owned())),
-    };
-    let plan = match plan.in_force(py) {
-        Ok(plan) => plan,
         Err(reason) => return Ok(Err(reason)),
     };
-    let Ok(parameters) = convert_path(py, &plan, values) else { return Ok(Err(UNCONVERTIBLE.into())) };
-    let wire = Wire::Asgi(Asgi::websocket(scope, receive, send, &root_path, is_outermost));
-    let call = Call::new(plans.clone().unbind(), plan, wire, Input::new(&query, headers, parameters));
-    table.count_answered();
+    let wire = Wire::Asgi(Asgi::websocket(scope, receive, send, &root_path, place));
+    let input = Input::new(&query, headers, found.parameters);
+    let call = Call::new(found.plans, found.plan, wire, found.within, input);
+    call.counting().count_answered();
     Ok(Ok(Steps::new(call.baton.clone(), call.run_websocket())))
+}
+
+/// The plan of a WebSocket, its own or a mounted application's.
+struct Found {
+    plans: Py<Plans>,
+    plan: Arc<Plan>,
+    parameters: Converted,
+    within: Option<Box<Within>>,
+}
+
+fn find(plans: &Bound<'_, Plans>, path: &str, root_path: &str, place: Place) -> Result<Found, String> {
+    let py = plans.py();
+    let mut plans = plans.clone().unbind();
+    let mut within: Option<Box<Within>> = None;
+    loop {
+        let table = plans.get();
+        table.hold(py)?;
+        let root = within.as_ref().map_or(root_path, |within| within.root_path.as_str());
+        let at = At { root, path: route_path(path, root) };
+        let (inner, deeper) = match table.find_websocket(at.path) {
+            Destination::Plan(plan, values) => {
+                let plan = plan.in_force(py)?;
+                let Ok(parameters) = convert_path(py, &plan, within.as_deref(), values) else {
+                    return Err(UNCONVERTIBLE.into());
+                };
+                return Ok(Found { plans, plan, parameters, within });
+            }
+            Destination::Mount(mount, _) if place != Place::Application => return Err(mount.install(py)),
+            Destination::Mount(mount, values) => mount.enter(py, &plans, within.as_deref(), at, values)?,
+            Destination::Stock(reason) => return Err(reason.to_owned()),
+            _ => return Err("no such WebSocket".to_owned()),
+        };
+        (plans, within) = (inner, Some(deeper));
+    }
 }

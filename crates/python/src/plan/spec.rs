@@ -11,6 +11,7 @@ pub(crate) struct EntrySpec {
     pub(crate) methods: Vec<String>,
     pub(crate) allow: Option<String>,
     pub(crate) plan: Option<PlanSpec>,
+    pub(crate) mount: Option<MountSpec>,
     /// Why there is no plan.
     pub(crate) reason: Option<String>,
     pub(crate) kind: String,
@@ -32,6 +33,20 @@ pub(crate) struct PlanSpec {
     pub(crate) body_limit: Option<u64>,
     pub(crate) answer: AnswerSpec,
     pub(crate) overrides: Option<OverridesSpec>,
+}
+
+/// See `overdrive.compiler.spec.MountedApplication`.
+#[derive(FromPyObject)]
+pub(crate) struct MountSpec {
+    pub(crate) mounted: Py<PyAny>,
+    pub(crate) route: Py<PyAny>,
+    pub(crate) app: Py<PyAny>,
+    pub(crate) path_parameters: Vec<(Py<PyString>, Option<Py<PyAny>>)>,
+    pub(crate) scope: Py<PyDict>,
+    pub(crate) body_limit: Option<u64>,
+    pub(crate) is_direct: bool,
+    /// `(application) -> application`
+    pub(crate) around: Py<PyAny>,
 }
 
 /// See `overdrive.compiler.spec.Overrides`.
@@ -108,4 +123,12 @@ pub(crate) struct AnswerSpec {
     /// Keywords for `serialize`.
     pub(crate) options: Py<PyDict>,
     pub(crate) in_thread: bool,
+    pub(crate) stream: Option<StreamSpec>,
+}
+
+/// See `overdrive.compiler.spec.Stream`.
+#[derive(FromPyObject)]
+pub(crate) struct StreamSpec {
+    pub(crate) kind: String,
+    pub(crate) is_async: bool,
 }

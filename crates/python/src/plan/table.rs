@@ -12,12 +12,17 @@ use pyo3::types::{PyDict, PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::asgi::{self, PlanCoroutine};
+use super::item::StreamKind;
+use super::layers::{LayerSpec, Layers};
+use super::mount::Mount;
 use super::node::{Kind, Node, Special};
 use super::overrides::Overrides;
 use super::reply::Answer;
+use super::request::Parameters;
 use super::router::{self, Entry, Found, Router, Segment};
 use super::runtime::Runtime;
 use super::spec::{EntrySpec, PlanSpec};
+use super::wire::Place;
 use crate::host::ffi;
 use crate::host::loop_bound::Graveyard;
 
@@ -47,7 +52,7 @@ pub(crate) struct Plan {
     /// What the matched route adds to the scope.
     pub(crate) scope: Py<PyDict>,
     /// Name and convertor of each path parameter; no convertor: a string.
-    pub(crate) path_parameters: Vec<(Py<PyString>, Option<Py<PyAny>>)>,
+    pub(crate) path_parameters: Parameters,
     pub(crate) nodes: Vec<Node>,
     /// Arguments of all nodes together.
     pub(crate) arguments: usize,
@@ -82,8 +87,16 @@ impl Plan {
                 nodes[index].target = Some(nodes[parent].base + argument);
             }
         }
+        let answer = Answer::new(spec.answer)?;
+        // Events that FastAPI produces beside the exits of the function, or beside background tasks, end with a stack.
+        let with_stacks = answer.stream.is_some_and(|stream| stream.kind == StreamKind::Events)
+            && nodes.iter().any(|node| {
+                (node.kind == Kind::AsyncGenerator && !node.request_scoped)
+                    || node.specials.iter().any(|(special, _)| *special == Special::BackgroundTasks)
+            });
         // Files of a form are closed with a stack.
         let own_exits = spec.reads != "form"
+            && !with_stacks
             && !nodes.iter().any(|node| {
                 node.kind == Kind::Generator
                     || node.limited
@@ -102,7 +115,7 @@ impl Plan {
             strict_content_type: spec.strict_content_type,
             embed: spec.embed,
             body_limit: spec.body_limit,
-            answer: Answer::new(spec.answer)?,
+            answer,
             overrides: spec.overrides.map(Overrides::new),
         })
     }
@@ -137,6 +150,7 @@ pub(crate) struct Plans {
     /// Of the routes that a WebSocket can match.
     sockets: Router,
     plans: Vec<Option<Arc<Plan>>>,
+    mounts: Vec<Option<Arc<Mount>>>,
     reasons: Vec<Option<String>>,
     allow: Vec<Option<String>>,
     guards: Guards,
@@ -149,8 +163,20 @@ pub(crate) struct Plans {
     pub(crate) handlers: Py<PyAny>,
     pub(crate) default_http_handler: Option<Py<PyAny>>,
     pub(crate) default_validation_handler: Option<Py<PyAny>>,
-    /// `async (scope, receive, send, request, error, started)`: the way of an exception through the application's stack
+    /// `async (scope, receive, send, request, error, (started, sent), headers)`: the way of an exception through the
+    /// application's stack
     pub(crate) raise_through: Py<PyAny>,
+    /// `async (scope, receive, send, request, error, started)`: the same through what stands below the user's middleware
+    pub(crate) raise_within: Py<PyAny>,
+    /// `async (scope, receive, send, error, started)`: the same through what stands around the user's middleware
+    pub(crate) raise_outermost: Py<PyAny>,
+    /// The outermost middleware of the user's, where requests enter; `None` if plans apply it themselves, or if something
+    /// stands around it that has a say.
+    pub(crate) outermost: Option<Py<PyAny>>,
+    /// Middleware of the user's that plans apply themselves.
+    pub(crate) layers: Layers,
+    /// `async (scope, receive, send, headers, application, begun)`: the way of any other answer through it
+    pub(crate) passage: Py<PyAny>,
     /// Called once when the routes have changed.
     on_change: Py<PyAny>,
     changed: AtomicBool,
@@ -177,8 +203,8 @@ struct Guards {
 impl Plans {
     #[new]
     #[pyo3(signature = (
-        *, runtime, entries, application, root_path, redirects, router, handlers, default_http_handler, default_validation_handler,
-        raise_through, route_lists, stack, globals, on_change,
+        *, runtime, entries, application, root_path, redirects, router, handlers, default_http_handler,
+        default_validation_handler, raise_through, raise_within, raise_outermost, outermost, layers, passage, route_lists, stack, globals, on_change,
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
     fn new(
@@ -193,13 +219,18 @@ impl Plans {
         default_http_handler: Option<Py<PyAny>>,
         default_validation_handler: Option<Py<PyAny>>,
         raise_through: Py<PyAny>,
+        raise_within: Py<PyAny>,
+        raise_outermost: Py<PyAny>,
+        outermost: Option<Py<PyAny>>,
+        layers: Vec<LayerSpec>,
+        passage: Py<PyAny>,
         route_lists: Vec<Bound<'_, PyList>>,
         stack: Py<PyAny>,
         globals: Vec<Global>,
         on_change: Py<PyAny>,
     ) -> PyResult<Plans> {
         let (mut index, mut sockets) = (Vec::with_capacity(entries.len()), Vec::new());
-        let (mut plans, mut reasons, mut allow) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut plans, mut mounts, mut reasons, mut allow) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (place, spec) in entries.into_iter().enumerate() {
             let entry = entry(&spec)?;
             if spec.kind != "http" {
@@ -209,6 +240,7 @@ impl Plans {
                 index.push((place, entry));
             }
             plans.push(spec.plan.map(|plan| Plan::new(py, plan).map(Arc::new)).transpose()?);
+            mounts.push(spec.mount.map(|mount| Arc::new(Mount::new(mount))));
             reasons.push(spec.reason);
             allow.push(spec.allow);
         }
@@ -221,6 +253,7 @@ impl Plans {
             router: Router::new(index),
             sockets: Router::new(sockets),
             plans,
+            mounts,
             reasons,
             allow,
             guards: Guards { lists, stack, globals },
@@ -232,6 +265,11 @@ impl Plans {
             default_http_handler,
             default_validation_handler,
             raise_through,
+            raise_within,
+            raise_outermost,
+            outermost,
+            layers: Layers::new(py, layers)?,
+            passage,
             on_change,
             changed: AtomicBool::new(false),
             graveyard: Arc::default(),
@@ -240,15 +278,23 @@ impl Plans {
         })
     }
 
-    /// The awaitable that answers an ASGI request by its plan, or `None` if FastAPI's own router has to.
+    /// The awaitable that answers an ASGI request by its plan, or `None` if FastAPI's own code has to.
+    ///
+    /// `handles`: it stands in the place of the exception handlers, not in the router's.
     fn call(
         this: &Bound<'_, Self>,
-        scope: &Bound<'_, PyDict>,
+        scope: &Bound<'_, PyAny>,
         receive: &Bound<'_, PyAny>,
         send: &Bound<'_, PyAny>,
+        handles: bool,
     ) -> PyResult<Option<PlanCoroutine>> {
         this.get().graveyard.empty();
-        match asgi::begin(this, scope, receive, send)? {
+        let place = if handles { Place::Handlers } else { Place::Router };
+        let begun = match scope.cast::<PyDict>() {
+            Ok(scope) => asgi::begin(this, scope, receive, send, place)?,
+            Err(_) => Err("a scope that is no dict".to_owned()),
+        };
+        match begun {
             Ok(planned) => Ok(Some(planned)),
             Err(reason) => {
                 this.get().count_handed_over(&reason);
@@ -261,6 +307,7 @@ impl Plans {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let visit = &visit;
         self.plans.iter().flatten().try_for_each(|plan| plan.traverse(visit))?;
+        self.mounts.iter().flatten().try_for_each(|mount| mount.traverse(visit))?;
         let guards = &self.guards;
         for (list, items) in &guards.lists {
             visit.call(list)?;
@@ -271,6 +318,11 @@ impl Plans {
         visit.call(&self.router_object)?;
         visit.call(&self.handlers)?;
         visit.call(&self.raise_through)?;
+        visit.call(&self.raise_within)?;
+        visit.call(&self.raise_outermost)?;
+        visit.call(&self.outermost)?;
+        self.layers.traverse(visit)?;
+        visit.call(&self.passage)?;
         visit.call(&self.on_change)
     }
 
@@ -305,6 +357,8 @@ pub(crate) enum Destination<'t, 'p> {
     MethodNotAllowed(&'t str),
     /// A redirect to this path.
     Redirect(String),
+    /// What is mounted there, with the parameters of the mount's path and what follows it.
+    Mount(&'t Arc<Mount>, Vec<&'p str>),
     /// FastAPI's own code, and why.
     Stock(&'t str),
 }
@@ -345,10 +399,13 @@ fn other_path(path: &str) -> Option<String> {
     }
 }
 
+/// Why a request is handed over whose head does not promise that its body keeps to a limit.
+const TOO_LARGE: &str = "a body that may be larger than its limit";
+
 impl Plans {
     /// Whether plans may answer at the moment; else the reason why not.
     pub(crate) fn hold(&self, py: Python<'_>) -> Result<(), &str> {
-        if self.changed.load(Ordering::Relaxed) {
+        if self.has_changed() {
             return Err("the routes have changed");
         }
         let guards = &self.guards;
@@ -379,6 +436,14 @@ impl Plans {
         }
     }
 
+    /// What the application itself puts into a scope.
+    pub(crate) fn enter_application(&self, py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<()> {
+        if !self.root_path.is_empty() {
+            scope.set_item(pyo3::intern!(py, "root_path"), &self.root_path)?;
+        }
+        scope.set_item(pyo3::intern!(py, "app"), &self.application)
+    }
+
     /// `path`: as scopes have it behind the root path.
     pub(crate) fn find<'p>(&self, method: &str, path: &'p str, sent: Sent) -> Destination<'_, 'p> {
         if !path.starts_with('/') || path.contains('\n') {
@@ -391,31 +456,40 @@ impl Plans {
         match self.router.find(method, path) {
             Found::Route(place, parameters) => match &self.plans[place] {
                 Some(plan) if sent.keeps_to(plan.body_limit) => Destination::Plan(plan, parameters),
-                Some(_) => Destination::Stock("a body that may be larger than its limit"),
-                None => Destination::Stock(self.reasons[place].as_deref().unwrap_or("not compiled")),
+                Some(_) => Destination::Stock(TOO_LARGE),
+                None => match &self.mounts[place] {
+                    Some(mount) if sent.keeps_to(mount.body_limit) => Destination::Mount(mount, parameters),
+                    Some(_) => Destination::Stock(TOO_LARGE),
+                    None => Destination::Stock(self.reason(place)),
+                },
             },
             Found::Method(place) => match &self.allow[place] {
                 Some(allow) if self.default_http_handler.is_some() => Destination::MethodNotAllowed(allow),
                 _ => Destination::Stock("405"),
             },
             Found::Nothing => self.otherwise(method, path, sent),
-            Found::Unknown => Destination::Stock("a mount, or a path that is not indexed"),
+            Found::Unknown => Destination::Stock("a path that is not indexed"),
         }
     }
 
-    /// The plan of a WebSocket, or the reason why there is none; see [`Plans::find`].
-    pub(crate) fn find_websocket<'p>(&self, path: &'p str) -> Result<(&Arc<Plan>, Vec<&'p str>), &str> {
+    /// Who serves a WebSocket; see [`Plans::find`].
+    pub(crate) fn find_websocket<'p>(&self, path: &'p str) -> Destination<'_, 'p> {
         if !path.starts_with('/') || path.contains('\n') {
-            return Err("an unusual path");
+            return Destination::Stock("an unusual path");
         }
         match self.sockets.find("", path) {
-            Found::Route(place, parameters) => match &self.plans[place] {
-                Some(plan) => Ok((plan, parameters)),
-                None => Err(self.reasons[place].as_deref().unwrap_or("not compiled")),
+            Found::Route(place, parameters) => match (&self.plans[place], &self.mounts[place]) {
+                (Some(plan), _) => Destination::Plan(plan, parameters),
+                (None, Some(mount)) => Destination::Mount(mount, parameters),
+                (None, None) => Destination::Stock(self.reason(place)),
             },
-            Found::Unknown => Err("a mount, or a path that is not indexed"),
-            Found::Method(_) | Found::Nothing => Err("no such WebSocket"),
+            Found::Unknown => Destination::Stock("a path that is not indexed"),
+            Found::Method(_) | Found::Nothing => Destination::Stock("no such WebSocket"),
         }
+    }
+
+    fn reason(&self, place: usize) -> &str {
+        self.reasons[place].as_deref().unwrap_or("not compiled")
     }
 
     /// For a path that no route matches: a redirect to the path with a slash more or less, or 404.
@@ -450,6 +524,11 @@ impl Plans {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a request has found that the routes, or the stack, are no longer what they were.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn count_answered(&self) {

@@ -20,6 +20,17 @@ pub(crate) enum Wire {
     Asgi(Asgi),
 }
 
+/// Where a plan stands in its application.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the place of all of it: the scope is the server's.
+    Application,
+    /// Below the user's middleware, in the place of all that is there: the exception handlers, the exit stack of files.
+    Handlers,
+    /// In the router's place.
+    Router,
+}
+
 /// Who made a request, as its scope says.
 pub(crate) struct Peer {
     pub(crate) client: Py<PyAny>,
@@ -35,8 +46,7 @@ pub(crate) struct Asgi {
     method: String,
     root_path: String,
     is_websocket: bool,
-    /// Nothing of the application's stands around: the scope is the server's.
-    is_outermost: bool,
+    place: Place,
     started: Arc<AtomicBool>,
     /// What `channel` gave as `send`.
     noting: RefCell<Option<Py<PyAny>>>,
@@ -49,6 +59,7 @@ impl Asgi {
         send: &Bound<'_, PyAny>,
         method: &str,
         root_path: &str,
+        place: Place,
     ) -> Asgi {
         Asgi {
             scope: scope.clone().unbind(),
@@ -57,7 +68,7 @@ impl Asgi {
             method: method.to_owned(),
             root_path: root_path.to_owned(),
             is_websocket: false,
-            is_outermost: false,
+            place,
             started: Arc::default(),
             noting: RefCell::default(),
         }
@@ -68,9 +79,9 @@ impl Asgi {
         receive: &Bound<'_, PyAny>,
         send: &Bound<'_, PyAny>,
         root_path: &str,
-        is_outermost: bool,
+        place: Place,
     ) -> Asgi {
-        Asgi { is_websocket: true, is_outermost, ..Asgi::new(scope, receive, send, "", root_path) }
+        Asgi { is_websocket: true, ..Asgi::new(scope, receive, send, "", root_path, place) }
     }
 
     /// The next piece of the body, and whether more will come; `None` if the client has left.
@@ -132,11 +143,11 @@ impl Wire {
         matches!(self, Wire::Asgi(asgi) if asgi.is_websocket)
     }
 
-    /// Whether nothing of the application's stands around: no middleware, no exit stacks.
-    pub(crate) fn is_outermost(&self) -> bool {
+    /// What of the application's stands around.
+    pub(crate) fn place(&self) -> Place {
         match self {
-            Wire::Engine(..) => true,
-            Wire::Asgi(asgi) => asgi.is_outermost,
+            Wire::Engine(..) => Place::Application,
+            Wire::Asgi(asgi) => asgi.place,
         }
     }
 

@@ -1,0 +1,61 @@
+//! The way of an answer through the layers around the routes, to whoever made the request.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use super::call::{Call, get_or_try_init};
+use super::reply::Reply;
+use super::wire::raw_headers;
+
+impl Call {
+    /// Whether there are layers that the plan itself has to apply.
+    pub(super) fn is_layered(&self) -> bool {
+        // Through ASGI, the application's own stack stands around us.
+        self.wire.engine().is_some() && !self.plans().layers.is_empty()
+    }
+
+    /// Whether a response has begun, as far as those next to the route know.
+    pub(super) fn has_begun(&self) -> bool {
+        self.wire.has_started() || self.begun.get().is_some_and(|begun| Python::attach(|py| !begun.bind(py).is_empty()))
+    }
+
+    /// Sends a response that is known as a whole.
+    pub(super) async fn deliver(&self, mut reply: Reply) -> PyResult<()> {
+        if !self.is_layered() {
+            return self.wire.send_whole(&self.baton, reply).await;
+        }
+        let layers = &self.plans().layers;
+        if Python::attach(|py| layers.behind(py, &self.input.headers, &mut reply))? {
+            return self.wire.send_whole(&self.baton, reply).await;
+        }
+        let application = Python::attach(|py| {
+            let headers = raw_headers(py, reply.headers.iter().map(|(name, value)| (name, value)))?;
+            let arguments = (reply.status.as_u16(), headers, PyBytes::new(py, &reply.body));
+            PyResult::Ok(self.plans().passage.bind(py).call_method1("whole", arguments)?.unbind())
+        })?;
+        self.deliver_object(application).await
+    }
+
+    /// Lets an ASGI application, a response object most often, send a response.
+    pub(super) async fn deliver_object(&self, application: Py<PyAny>) -> PyResult<()> {
+        let awaitable = Python::attach(|py| {
+            let (receive, send) = self.wire.channel(py)?;
+            let scope = self.scope(py)?;
+            if !self.is_layered() {
+                return PyResult::Ok(application.bind(py).call1((scope, receive, send))?.unbind());
+            }
+            let begun = get_or_try_init(&self.begun, || Ok(PyList::empty(py).unbind()))?;
+            let arguments = (scope, receive, send, self.given_headers(py), application, begun);
+            Ok(self.plans().passage.bind(py).call1(arguments)?.unbind())
+        })?;
+        self.baton.wait_for(awaitable).await.map(drop)
+    }
+
+    /// The headers that the scope had at first.
+    pub(super) fn given_headers<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        match self.first_headers.get() {
+            Some(headers) => headers.bind(py).clone(),
+            None => PyList::empty(py).into_any(),
+        }
+    }
+}

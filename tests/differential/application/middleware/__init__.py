@@ -1,0 +1,1 @@
+"""Applications with middleware, one for each stack."""

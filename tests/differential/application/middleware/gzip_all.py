@@ -1,0 +1,18 @@
+"""Compression of everything that is text, in a thread from a size on, at another level."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+
+from .routes import add_routes
+
+app = FastAPI()
+add_routes(app)
+app.add_middleware(
+    GZipMiddleware,
+    minimum_size=1,
+    compresslevel=1,
+    thread_minimum_size=1800,
+    exclude_content_types=("Image/*; q=1", "application/grpc"),
+)
