@@ -37,21 +37,21 @@ def test_routes_are_listed_with_the_reason_of_those_that_are_not_compiled() -> N
     assert states["/compiled"] == "compiled"
     assert states["/form"] == "compiled"
     assert states["/marked"] == "it is marked as uncompiled"
-    assert states["/stream"] == "a streaming endpoint"
+    assert states["/stream"] == "compiled"
     assert states["/own-handler"] == "a request handler of its own (get_route_handler)"
     assert states["/own-matches"] == "its own matches()"
     assert states["/{a}-{b}"] == "a path that is not made of whole segments, or a convertor of its own"
-    assert states["/mounted"] == "a mount"
-    assert listed.stdout.splitlines()[-1].startswith("Compiled 2 of 7 routes")
+    assert states["/mounted"] == "a mounted application"
+    assert listed.stdout.splitlines()[-1].startswith("Compiled 3 of 7 routes")
 
 
 def test_routes_are_listed_for_programs_with_the_time_it_took() -> None:
     document = json.loads(routes("partly:app", "--json").stdout)
-    assert (document["operations"], document["compiled"]) == (7, 2)
+    assert (document["operations"], document["compiled"]) == (7, 3)
     by_path = {route["path"]: route for route in document["routes"]}
     assert by_path["/compiled"]["compiled"]
     assert by_path["/compiled"]["reason"] is None
-    assert by_path["/stream"]["reason"] == "a streaming endpoint"
+    assert by_path["/own-matches"]["reason"] == "its own matches()"
     assert document["seconds"].keys() == {"overdrive", "fastapi"}
 
 

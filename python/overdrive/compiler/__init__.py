@@ -23,7 +23,8 @@ from starlette.routing import Mount, WebSocketRoute
 
 from overdrive._overdrive import Engine, Plans
 from overdrive.compiler import known, routes, sockets
-from overdrive.compiler.mounts import WITHIN, Mounts
+from overdrive.compiler.mounts import WITHIN
+from overdrive.compiler.mounts import Mounts as Mounts
 from overdrive.compiler.mounts import entry as mount_entry
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
@@ -55,12 +56,12 @@ class Compilation:
 
     @property
     def is_direct(self) -> bool:
-        """Whether the engine may ask the plans first: they do what the middleware does, or know where it begins."""
+        """Whether the engine may ask the plans first: they do what middleware does, or say where it begins."""
         return self.stack is not None and (self.stack.layers is not None or self.stack.outermost is not None)
 
     @property
     def has_middleware(self) -> bool:
-        """Whether there is middleware of the user's: what it does not leave to plans goes through it, to plans within."""
+        """Whether there is middleware of the user's: what is not left to plans goes through it, to plans within."""
         return self.stack is not None and bool(self.stack.foreign)
 
     def restrict(self, engine: Engine) -> None:

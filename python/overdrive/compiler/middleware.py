@@ -158,7 +158,7 @@ class Passage:
     async def __call__(
         self, scope: Any, receive: Any, send: Any, headers: Any, application: App, begun: list[bool]
     ) -> None:
-        """Runs an application within the layers, with the scope as it is. `begun` is empty until its response begins."""
+        """Runs an application within the layers, with the scope as it is. `begun` fills when its response begins."""
 
         async def innermost(receive: Any, send: Any) -> None:
             async def noting(message: Any) -> None:

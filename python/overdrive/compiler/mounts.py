@@ -1,8 +1,8 @@
-"""Applications mounted below a path: FastAPI's own are compiled at their first request, as FastAPI builds their stacks then.
+"""Applications mounted below a path: FastAPI's own are compiled at their first request, as their stacks are built then.
 
 The engine goes straight to the plans of a mounted application where nothing of the user's stands before it. Below
-middleware, its own or that of the application around it, the plans stand in the place of its router, and the request gets
-there as it always does.
+middleware, its own or that of the application around it, the plans stand in the place of its router, and the request
+gets there as it always does.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Mounted:
         return compilation.plans
 
     def install(self) -> str:
-        """Puts the plans in the place of the application's router. Gives the reason for which a request is handed on."""
+        """Puts the plans in the place of the application's router. Gives the reason why a request is handed on."""
         reason = self._prepare()
         if reason is not None:
             return reason

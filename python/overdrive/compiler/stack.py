@@ -109,11 +109,14 @@ class Stack:
 
 def _stand_in(middleware: Any, *, handles: bool) -> Planned:
     inner = middleware.app
-    if type(inner) is not Planned:
-        inner = middleware.app = Planned(inner, handles=handles)
-        if middleware.app is not inner:
-            raise AttributeError("its app is not what it was set to")
-    return inner
+    if isinstance(inner, Planned):
+        return inner
+    planned = Planned(inner, handles=handles)
+    middleware.app = planned
+    is_kept: bool = middleware.app is planned
+    if not is_kept:
+        raise AttributeError("its app is not what it was set to")
+    return planned
 
 
 def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:

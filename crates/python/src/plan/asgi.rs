@@ -1,7 +1,7 @@
 //! Plans within an ASGI application: where FastAPI's router would stand, below the user's middleware or under another server.
 
-use std::sync::Arc;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::exceptions::PyStopIteration;

@@ -50,7 +50,12 @@ enum Prepared {
 
 impl Call {
     /// Whether the response is one of Starlette's files, in nothing that matters the user's own.
-    pub(super) fn is_file(&self, py: Python<'_>, response: &Bound<'_, PyAny>, call: &Bound<'_, PyAny>) -> PyResult<bool> {
+    pub(super) fn is_file(
+        &self,
+        py: Python<'_>,
+        response: &Bound<'_, PyAny>,
+        call: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
         let Some((own_call, methods)) = &self.plans().runtime.file else { return Ok(false) };
         if !call.is(own_call) {
             return Ok(false);
@@ -139,12 +144,9 @@ impl Call {
                 (self.wire.method().to_owned(), header(RANGE), header(IF_RANGE))
             }
         };
-        let is_looked_at = matches!(method.as_str(), "GET" | "HEAD")
-            && response.getattr(pyo3::intern!(py, "status_code"))?.eq(200)?;
-        Ok(Asked {
-            is_head: method == "HEAD",
-            range: range.filter(|_| is_looked_at).map(|range| (range, condition)),
-        })
+        let is_looked_at =
+            matches!(method.as_str(), "GET" | "HEAD") && response.getattr(pyo3::intern!(py, "status_code"))?.eq(200)?;
+        Ok(Asked { is_head: method == "HEAD", range: range.filter(|_| is_looked_at).map(|range| (range, condition)) })
     }
 
     fn prepare(

@@ -168,7 +168,8 @@ impl Items {
     /// FastAPI's `format_sse_event` of a `ServerSentEvent`.
     fn write_event<'py>(&self, item: &Bound<'py, PyAny>) -> PyResult<Bytes> {
         let py = item.py();
-        let some = |name: &Bound<'py, PyString>| PyResult::Ok(Some(item.getattr(name)?).filter(|value| !value.is_none()));
+        let some =
+            |name: &Bound<'py, PyString>| PyResult::Ok(Some(item.getattr(name)?).filter(|value| !value.is_none()));
         let mut fields = Fields::default();
         if let Some(raw) = some(pyo3::intern!(py, "raw_data"))? {
             fields.data = Some(raw);
@@ -244,7 +245,8 @@ fn lines(out: &mut Vec<u8>, name: &[u8], value: Option<&Bound<'_, PyAny>>, how: 
     let Some(value) = value else { return Some(()) };
     let text = value.cast_exact::<PyString>().ok()?.to_str().ok()?;
     if how == Lines::Whole || !text.contains(['\r', '\n']) {
-        return Some(line(out, name, text));
+        line(out, name, text);
+        return Some(());
     }
     // CR LF is one end of a line, CR another.
     text.replace("\r\n", "\n").split(['\r', '\n']).for_each(|piece| line(out, name, piece));

@@ -140,7 +140,9 @@ impl Call {
         let items = self.items(stream.kind);
         let is_events = stream.kind == StreamKind::Events;
         let source = match (stream.is_async, is_events) {
-            (true, _) => Source { iterable: generator, pieces: Pieces::Items(items), pauses: true, keeps_alive: is_events },
+            (true, _) => {
+                Source { iterable: generator, pieces: Pieces::Items(items), pauses: true, keeps_alive: is_events }
+            }
             (false, true) => Source {
                 iterable: runtime.iterate_in_threadpool.bind(py).call1((generator,))?.unbind(),
                 pieces: Pieces::Items(items),
@@ -220,7 +222,8 @@ impl Call {
         let Flow { status, headers, source, background } = flow;
         let sending = Python::attach(|py| {
             let plans = self.plans();
-            let pulse = Rc::new(Pulse { exchange: exchange.clone(), last: Cell::new(Instant::now()), idle: Cell::new(false) });
+            let pulse =
+                Rc::new(Pulse { exchange: exchange.clone(), last: Cell::new(Instant::now()), idle: Cell::new(false) });
             let pinger = match source.keeps_alive {
                 true => Some(Py::new(py, Pinger(LoopBound::new(pulse.clone(), &plans.graveyard)))?),
                 false => None,

@@ -79,9 +79,9 @@ impl Exchange {
         Poll::Ready(match end {
             FileEnd::Sent | FileEnd::Left => Ok(None),
             FileEnd::Short => Err(PyRuntimeError::new_err("Response content shorter than Content-Length")),
-            FileEnd::Failed(number) => {
-                Err(number.map_or_else(|| io::Error::other("the file could not be read"), io::Error::from_raw_os_error).into())
-            }
+            FileEnd::Failed(number) => Err(number
+                .map_or_else(|| io::Error::other("the file could not be read"), io::Error::from_raw_os_error)
+                .into()),
         })
     }
 }
