@@ -1,7 +1,7 @@
 """Older releases of FastAPI, each with the libraries of its day or of today, answer as on uvicorn.
 
-`tests/compiled/test_equal.py` is run anew in an environment with that release, of which it asks the same as of the
-newest. The environments are kept in .venvs/releases.
+Other folders' tests that compare the two are run anew in an environment with that release, of which they ask the same
+as of the newest. The environments are kept in .venvs/releases.
 """
 
 from __future__ import annotations
@@ -27,7 +27,15 @@ RELEASES = {
     "models by the names of all parameters": ("fastapi==0.159.1",),
     "newest but one": ("fastapi==0.163.2",),
 }
-SUITE = ("tests/compiled/test_equal.py", "tests/compiled/test_overrides.py", "tests/compiled/test_stack.py")
+SUITE = (
+    "tests/compiled/test_equal.py",
+    "tests/compiled/test_overrides.py",
+    "tests/compiled/test_stack.py",
+    "tests/differential/test_bodies.py",
+    "tests/differential/test_exits.py",
+    "tests/differential/test_params.py",
+    "tests/differential/test_streams.py",
+)
 
 
 @pytest.fixture(scope="module", params=RELEASES.values(), ids=RELEASES.keys())
