@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.differential.application.release import IS_AS_WRITTEN
 from tests.differential.pair import Pair, case
 from tests.differential.wire import Header, Request, get, json_post, method, post
 
@@ -209,7 +210,8 @@ HOSTS = {
 @pytest.mark.parametrize("target", ["/plain", "/nowhere?a=b%20c", "/sized/10"])
 def test_hosts(pair_of: Callable[..., Pair], host: str, target: str) -> None:
     answer = pair_of("middleware.hosts").same(get(target, ("host", host)))
-    assert answer.status == (404 if HOSTS[host] == 200 and "nowhere" in target else HOSTS[host])
+    if IS_AS_WRITTEN:
+        assert answer.status == (404 if HOSTS[host] == 200 and "nowhere" in target else HOSTS[host])
 
 
 PROXIED = ("x-forwarded-proto", "https")

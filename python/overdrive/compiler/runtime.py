@@ -286,6 +286,8 @@ class Runtime:
         self.in_cancel_scope = _in_cancel_scope
         self.start_thread = _start_thread
         self.library_variable = getattr(sys.modules.get("sniffio"), "current_async_library_cvar", None)
+        starlettes = known.behaves("starlette._exception_handler:wrap_app_handling_exceptions")
+        self.keeps_tracebacks = starlettes == "keeps-tracebacks"
         unshielded = known.behaves("fastapi.dependencies.utils:_solve_generator") == "unshielded"
         self.enter_generator = _enter_unshielded if unshielded else _enter_generator
         self.call_limited = _call_limited

@@ -200,7 +200,9 @@ impl Call {
         }
         if !started && let Some(reply) = Python::attach(|py| self.reply_to(py, &error))? {
             self.deliver(reply, true).await?;
-            Python::attach(|py| error.value(py).setattr(pyo3::intern!(py, "__traceback__"), py.None()))?;
+            if !self.plans().runtime.keeps_tracebacks {
+                Python::attach(|py| error.value(py).setattr(pyo3::intern!(py, "__traceback__"), py.None()))?;
+            }
             return self.leave(Which::File, Ok(())).await.map(drop);
         }
         let awaitable = Python::attach(|py| {

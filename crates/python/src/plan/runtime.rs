@@ -46,6 +46,8 @@ pub(crate) struct Runtime {
     pub(crate) start_thread: Py<PyAny>,
     /// sniffio's variable of the current library; `None` without sniffio
     pub(crate) library_variable: Option<Py<PyAny>>,
+    /// Starlette leaves exceptions their tracebacks once they are answered
+    pub(crate) keeps_tracebacks: bool,
     /// FastAPI's `_solve_generator`, by position: `(dependant, stack, values, request)`
     pub(crate) enter_generator: Py<PyAny>,
     /// `types.SimpleNamespace`
