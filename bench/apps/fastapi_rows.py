@@ -10,7 +10,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Security, WebSocket, WebSocketDisconnect
+from fastapi import (
+    APIRouter,
+    Depends,
+    FastAPI,
+    Form,
+    HTTPException,
+    Query,
+    Security,
+    UploadFile,
+    WebSocket,
+    WebSocketDisconnect,
+)
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, Field
@@ -57,6 +68,27 @@ class NewItem(BaseModel):
 async def create_item(item: NewItem) -> Item:
     """A body is validated, and so is the answer; an invalid body gets 422."""
     return Item(id=1, name=item.name, price=item.price, tags=item.tags)
+
+
+class Order(BaseModel):
+    """The form."""
+
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    price: Annotated[float, Field(gt=0)]
+    tags: list[str] = []
+    express: bool = False
+
+
+@app.post("/orders")
+async def create_order(order: Annotated[Order, Form()]) -> Order:
+    """A form is validated, and so is the answer."""
+    return order
+
+
+@app.post("/files")
+async def create_file(file: UploadFile, note: Annotated[str, Form(max_length=80)] = ""):
+    """A file is read as a whole, beside a field."""
+    return {"name": file.filename, "size": len(await file.read()), "note": note}
 
 
 async def member(token: Annotated[str, Query(max_length=20)] = "none") -> str:

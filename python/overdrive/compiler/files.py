@@ -18,10 +18,11 @@ _responses: Any = responses
 # Bytes, or a range of the file.
 Part = bytes | tuple[int, int]
 
-# What must be Starlette's own for the engine to send in its place.
+# What must be Starlette's own for the engine to send in its place. Before Starlette 1.8 there is no `_open_file`.
 SENDING = tuple(
     (name, FileResponse.__dict__[name])
     for name in ("_handle_simple", "_handle_single_range", "_handle_multiple_ranges", "_open_file")
+    if name in FileResponse.__dict__
 )
 
 

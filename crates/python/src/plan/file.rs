@@ -100,13 +100,15 @@ impl Call {
         let Shipment { status, mut headers, parts } = match prepared {
             Prepared::Shipment(shipment) => shipment,
             Prepared::Refusal(reply) => {
-                self.deliver(reply).await?;
+                self.deliver(reply, background.is_none()).await?;
                 return Ok(Sent::Refusal);
             }
         };
         let exchange = self.wire.engine().expect("without an engine response objects send themselves");
         if self.is_layered() {
-            Python::attach(|py| self.plans().layers.on_head(py, &self.input.headers, &mut headers))?;
+            Python::attach(|py| {
+                self.plans().layers.on_head(py, &self.input.headers, self.seen(py).as_ref(), &mut headers)
+            })?;
         }
         let length: u64 = parts.iter().map(length_of).sum();
         let is_said = says(&headers, length);

@@ -155,13 +155,13 @@ impl Call {
     pub(super) async fn send(&self, response: Outgoing) -> PyResult<()> {
         let background = match response {
             Outgoing::Whole(reply, background) => {
-                self.deliver(reply).await?;
+                self.deliver(reply, background.is_none()).await?;
                 background
             }
             Outgoing::Flow(flow) => self.send_flow(flow).await?,
             Outgoing::Object(response) => match Python::attach(|py| self.known_object(py, response.bind(py)))? {
                 Known::Whole(reply, background) => {
-                    self.deliver(reply).await?;
+                    self.deliver(reply, background.is_none()).await?;
                     background
                 }
                 Known::Flow(flow) => self.send_flow(flow).await?,

@@ -232,7 +232,7 @@ impl Call {
         let sending = Python::attach(|py| {
             let plans = self.plans();
             if self.is_layered() {
-                plans.layers.on_head(py, &self.input.headers, &mut headers)?;
+                plans.layers.on_head(py, &self.input.headers, self.seen(py).as_ref(), &mut headers)?;
             }
             let pulse =
                 Rc::new(Pulse { exchange: exchange.clone(), last: Cell::new(Instant::now()), idle: Cell::new(false) });

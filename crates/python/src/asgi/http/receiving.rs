@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use http::StatusCode;
 use overdrive_http::BodyFailure;
 use pyo3::prelude::*;
@@ -42,6 +43,14 @@ impl Exchange {
             self.body_received.set(!more);
             bytes.extend_from_slice(data.as_deref().unwrap_or_default());
         }
+    }
+
+    /// Puts back what was read of the request's body.
+    pub(crate) fn unread(&self, bytes: Vec<u8>) {
+        let mut peeked = self.peeked.borrow_mut();
+        let following = peeked.take().flatten().unwrap_or_default();
+        *peeked = Some(Some([Bytes::from(bytes), following].concat().into()));
+        self.body_received.set(false);
     }
 
     /// A future that is completed when another [`Exchange::read`] makes sense.
