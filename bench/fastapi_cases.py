@@ -8,11 +8,12 @@ import load
 from cases import RATE, Case, Measured, Metric, Settings, Target, Variant, echoes, requests, sessions
 from frameworks import FRAMEWORKS, Framework
 from load import InvalidRun
-from rows import FORM_ROWS, ROWS, Row
+from rows import CONNECTIONS, FORM_ROWS, MIDDLEWARE_ROWS, ROWS, Row
 from servers import Running
 
 GROUP = "compile"
 APP = "fastapi_rows"
+MIDDLEWARE_APP = "fastapi_middleware"
 AXUM_ROW = "dict"
 """The row that axum serves, too: the limit of a core."""
 ROUTES = 500
@@ -51,6 +52,21 @@ def case(row: Row, frameworks: Mapping[str, Framework] = FRAMEWORKS) -> Case:
     )
 
 
+def case_below_middleware(row: Row) -> Case:
+    """The row as a case: FastAPI on each server."""
+    return Case(
+        f"fastapi-{row.name}",
+        row.title,
+        f"{MIDDLEWARE_APP}:{row.app}",
+        tuple(map(Variant, ("uvicorn", "granian", "overdrive"))),
+        RATE,
+        (Target("rate", row.times_uvicorn, "uvicorn"),),
+        row.verify,
+        requests(row.request, row.connections, row.status),
+        group=GROUP,
+    )
+
+
 def verify_last_route(server: Running) -> None:
     """That the application whose compilation is measured is the one that answers."""
     next(row for row in ROWS if row.app == "many").verify(server)
@@ -59,6 +75,19 @@ def verify_last_route(server: Running) -> None:
 def verify_websocket(server: Running) -> None:
     """That the application is the one with the route; the load checks what it answers."""
     next(row for row in ROWS if row.name == AXUM_ROW).verify(server)
+
+
+EVENTS = load.Request("/events")
+EVENTS_BODY = "".join(f'data: {{"route":{number},"item":7}}\n\n' for number in range(100)).encode()
+
+
+def verify_events(server: Running) -> None:
+    """That all the events come, as events."""
+    status, headers, body = load.fetch(server.port, EVENTS)
+    if (status, headers.get("content-type")) != (200, "text/event-stream; charset=utf-8"):
+        raise InvalidRun(f"the answer is no stream of events: {status}, {headers}")
+    if body != EVENTS_BODY:
+        raise InvalidRun(f"the events are wrong: {body[:200]!r}")
 
 
 def compile_time(server: Running, settings: Settings) -> Measured:
@@ -74,6 +103,7 @@ CASES = {
     for case in (
         *map(case, ROWS),
         *(case(row, {}) for row in FORM_ROWS),
+        *map(case_below_middleware, MIDDLEWARE_ROWS),
         Case(
             "fastapi-websocket",
             "WebSocket route with a dependency, echo, 64 connections",
@@ -94,6 +124,17 @@ CASES = {
             (Target("rate", 3, "uvicorn"),),
             verify_websocket,
             sessions,
+            group=GROUP,
+        ),
+        Case(
+            "fastapi-events",
+            "SSE, 100 events",
+            f"{APP}:app",
+            tuple(map(Variant, ("uvicorn", "granian", "overdrive"))),
+            {"rate": Metric("streams/s")},
+            (Target("rate", 3, "uvicorn"),),
+            verify_events,
+            requests(EVENTS, CONNECTIONS),
             group=GROUP,
         ),
         Case(

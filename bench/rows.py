@@ -23,6 +23,7 @@ class Row:
 
     An answer of None is left to the framework: how it words a validation error is its own affair. `refused` are the
     requests that it must refuse, with the statuses that say so: without validation it would be quick, but not this row.
+    `headers` are those that the answer must have, by their names in lower case.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Row:
     connections: int = CONNECTIONS
     app: str = "app"
     refused: Sequence[tuple[Request, Sequence[int]]] = field(default_factory=tuple)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def verify(self, server: Running, refusals: Sequence[int] = ()) -> None:
         """Raises InvalidRun unless the server answers as it must, and refuses what it must, with `refusals` too."""
@@ -45,6 +47,9 @@ class Row:
                 raise InvalidRun(f"the answer is not declared to be JSON: {headers}")
             if json.loads(body) != self.answer:
                 raise InvalidRun(f"the answer is wrong: {body[:200]!r}")
+        for name, value in self.headers.items():
+            if headers.get(name) != value:
+                raise InvalidRun(f"the answer's {name} is not {value}: {headers}")
         for request, statuses in self.refused:
             status, _, body = fetch(server.port, request)
             if status not in (*statuses, *refusals):
@@ -79,6 +84,39 @@ def authorized(token: str) -> Request:
 
 INVALID = (400, 422)
 DENIED = (401, 403)
+
+BROWSER = {"Origin": "https://example.org", "Accept-Encoding": "gzip, deflate, br"}
+
+MIDDLEWARE_ROWS = (
+    Row(
+        "cors-gzip",
+        "With CORS and GZip, a dict",
+        Request("/json", headers=BROWSER),
+        10,
+        {"message": "done"},
+        app="layered",
+        headers={"access-control-allow-origin": "https://example.org"},
+    ),
+    Row(
+        "dispatch",
+        'With one @app.middleware("http"), a dict',
+        Request("/json"),
+        5,
+        {"message": "done"},
+        app="dispatching",
+        headers={"x-path": "/json"},
+    ),
+    Row(
+        "asgi-middleware",
+        "With one pure ASGI middleware (a correlation id), a dict",
+        Request("/json", headers={"X-Request-ID": "5d0bd9"}),
+        4,
+        {"message": "done"},
+        app="correlated",
+        headers={"x-request-id": "5d0bd9"},
+    ),
+)
+"""What stands in front of an endpoint; the other frameworks have no such middleware, or another's."""
 
 ROWS = (
     Row("dict", "async def, returns a dict", Request("/json"), 15, {"message": "done"}),

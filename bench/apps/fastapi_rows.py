@@ -23,6 +23,7 @@ from fastapi import (
     WebSocketDisconnect,
 )
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
+from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, Field
 
 ROUTERS = 10
@@ -187,10 +188,21 @@ async def read_sleep():
 
 
 class Entry(BaseModel):
-    """What each of the 500 routes answers; it shows that it was the right one."""
+    """What each of the 500 routes answers, which shows that it was the right one; and each event."""
 
     route: int
     item: int
+
+
+EVENTS = 100
+"""In each stream."""
+
+
+@app.get("/events", response_class=EventSourceResponse)
+async def read_events() -> AsyncIterator[Entry]:
+    """Server-sent events, as fast as they go."""
+    for number in range(EVENTS):
+        yield Entry(route=number, item=7)
 
 
 def add_route(router: APIRouter, number: int) -> None:

@@ -85,10 +85,10 @@ class Tree:
         body = []
         of_form = []
         for field in dependant.body_params:
+            if isinstance(field.field_info, params.Form) and not self._form:
+                raise NotCompiled("a form that the route does not declare")
             if self._form or self._whole_bodies:
                 of_form.append(len(names))
-            elif isinstance(field.field_info, params.Form):
-                raise NotCompiled("a form that the route does not declare")
             else:
                 body.append(fields.body_parameter(field, len(names)))
             names.append(field.name)

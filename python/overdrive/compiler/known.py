@@ -7,7 +7,8 @@ and line numbers, so it differs between Python versions and does not between rel
 
 Each line of `fingerprints.txt` is a function, a Python version, a hash (or `absent`: releases lack the function) and a
 dialect: `-` where the code does what the newest release's does, else a word for how it behaves, by which the compiler
-asks for it. Lines are sorted and stand for themselves, so that files of two branches merge.
+asks for it, or `not-mirrored`, which turns features off as an unknown fingerprint does. Lines are sorted and stand for
+themselves, so that files of two branches merge.
 
 `python -m overdrive.compiler.known --record` adds the fingerprints of what is installed.
 """
@@ -30,6 +31,8 @@ RECORDED = Path(__file__).with_name("fingerprints.txt")
 ABSENT = "absent"
 # The dialect of code that does what the newest release's does.
 NEWEST = "-"
+# The dialect of code that was read and behaves otherwise, without anything in plans that would do the same.
+NOT_MIRRORED = "not-mirrored"
 
 # Feature: the functions it mirrors, as module:qualified name.
 FEATURES: dict[str, tuple[str, ...]] = {
@@ -320,6 +323,21 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "starlette.middleware.trustedhost:TrustedHostMiddleware.__call__",
         "starlette._utils:parse_host_header",
     ),
+    "dispatch": (
+        "starlette.middleware.base:BaseHTTPMiddleware.__init__",
+        "starlette.middleware.base:BaseHTTPMiddleware.__call__",
+        "starlette.middleware.base:_CachedRequest.__init__",
+        "starlette.middleware.base:_CachedRequest.wrapped_receive",
+        "starlette.middleware.base:_StreamingResponse.__init__",
+        "starlette.middleware.base:_StreamingResponse.__call__",
+        "starlette._utils:create_collapsing_task_group",
+    ),
+    "sessions": (
+        "starlette.middleware.sessions:SessionMiddleware.__init__",
+        "starlette.middleware.sessions:SessionMiddleware.__call__",
+        "starlette.middleware.sessions:Session.mark_accessed",
+        "starlette.middleware.sessions:Session.mark_modified",
+    ),
     "HTTPS redirects": (
         "starlette.middleware.httpsredirect:HTTPSRedirectMiddleware.__init__",
         "starlette.middleware.httpsredirect:HTTPSRedirectMiddleware.__call__",
@@ -337,8 +355,8 @@ def features_off() -> dict[str, str]:
 
 
 def unknown(feature: str) -> str | None:
-    """The first function that `feature` mirrors and whose code is not known; None if all are."""
-    return next((name for name in FEATURES[feature] if dialect(name) is None), None)
+    """The first function that `feature` mirrors and whose code plans do not know; None if they know all."""
+    return next((name for name in FEATURES[feature] if dialect(name) in (None, NOT_MIRRORED)), None)
 
 
 def dialect(name: str) -> str | None:
@@ -414,8 +432,11 @@ def _parts(code: CodeType) -> Iterator[bytes]:
 
 
 def _has_docstring(code: CodeType) -> bool:
-    # Before Python 3.13 a text in the first place is the docstring, or None stands there.
-    return sys.version_info < (3, 13) or bool(code.co_flags & 0x4000000)
+    # Before Python 3.14 a text in the first place is a function's docstring, or None stands there. Comprehensions and
+    # generator expressions, whose names are in angle brackets, have none and begin with any constant of theirs.
+    if sys.version_info >= (3, 14):
+        return bool(code.co_flags & 0x4000000)
+    return not code.co_name.startswith("<")
 
 
 @cache

@@ -46,6 +46,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.websockets import WebSocket
 
 from overdrive.compiler import files, known, streams, uploads
+from overdrive.compiler.dispatch import Sender
 from overdrive.compiler.fields import NamedModel
 from overdrive.compiler.handler import ENDPOINT_APP, inner_code
 from overdrive.compiler.limits import MAX_BODY_SIZE_SCOPE_KEY, limit_exceeded
@@ -285,6 +286,8 @@ class Runtime:
         self.in_cancel_scope = _in_cancel_scope
         self.start_thread = _start_thread
         self.library_variable = getattr(sys.modules.get("sniffio"), "current_async_library_cvar", None)
+        starlettes = known.behaves("starlette._exception_handler:wrap_app_handling_exceptions")
+        self.keeps_tracebacks = starlettes == "keeps-tracebacks"
         unshielded = known.behaves("fastapi.dependencies.utils:_solve_generator") == "unshielded"
         self.enter_generator = _enter_unshielded if unshielded else _enter_generator
         self.call_limited = _call_limited
@@ -296,6 +299,7 @@ class Runtime:
         self.background_tasks = BackgroundTasks
         self.security_scopes = lambda dependant: SecurityScopes(scopes=models._get_oauth_scopes(dependant=dependant))
         self.exit_stack = AsyncExitStack
+        self.sender = Sender
         self.namespace = types.SimpleNamespace
         self.leave_generators = _leave_generators
         self.leave_with_error = _leave_with_error
@@ -329,6 +333,7 @@ class Runtime:
         self.file = (FileResponse.__call__, files.SENDING) if own_files else None
         self.examine_file = files.examine
         self.describe_file = files.describe
+        self.speaking_file = files.speaking
         self.file_asked = files.asked
         self.file_ranges = files.ranges
         self.raising_below = raising_below

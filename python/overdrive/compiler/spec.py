@@ -219,8 +219,10 @@ class Route:
 class Entry:
     """A route in FastAPI's order.
 
-    segments: the path's pieces as `(text, is_parameter)`, a parameter with its convertor's name; None: only FastAPI's
-        own code can tell what matches, but all of it begins with `prefix`.
+    segments: of the path, as `(text, is_parameter)`, a parameter with its convertor's name; None: it is not made of whole
+        ones.
+    pieces: for an entry without segments, the same for all of the path, slashes included; None: only FastAPI's own code
+        can tell what matches, but all of it begins with `prefix`.
     allow: the value of `Allow` in a 405.
     kind: what it matches: "http", "websocket" or "any".
     mount: what is mounted there, if plans may know it; the last parameter of the path is then what follows the mount.
@@ -230,6 +232,7 @@ class Entry:
     path: str
     methods: list[str]
     segments: list[tuple[str, bool]] | None
+    pieces: list[tuple[str, bool]] | None = None
     prefix: str = ""
     allow: str | None = None
     name: str = ""
@@ -238,6 +241,11 @@ class Entry:
     mount: MountedApplication | None = None
     reason: str | None = None
     kind: str = "http"
+
+    @property
+    def is_indexed(self) -> bool:
+        """Plans can tell what matches it."""
+        return self.segments is not None or self.pieces is not None
 
 
 class NotCompiled(Exception):

@@ -191,7 +191,7 @@ impl Call {
     async fn failed(&self, error: PyErr) -> PyResult<()> {
         let ready = self.ready.take();
         if let Some(reply) = ready {
-            self.deliver(reply).await?;
+            self.deliver(reply, true).await?;
             return self.leave(Which::File, Ok(())).await.map(drop);
         }
         let started = self.has_begun();
@@ -199,8 +199,10 @@ impl Call {
             return self.leave(Which::File, Err::<(), _>(error)).await.map(drop);
         }
         if !started && let Some(reply) = Python::attach(|py| self.reply_to(py, &error))? {
-            self.deliver(reply).await?;
-            Python::attach(|py| error.value(py).setattr(pyo3::intern!(py, "__traceback__"), py.None()))?;
+            self.deliver(reply, true).await?;
+            if !self.plans().runtime.keeps_tracebacks {
+                Python::attach(|py| error.value(py).setattr(pyo3::intern!(py, "__traceback__"), py.None()))?;
+            }
             return self.leave(Which::File, Ok(())).await.map(drop);
         }
         let awaitable = Python::attach(|py| {

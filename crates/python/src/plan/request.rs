@@ -41,6 +41,9 @@ impl Call {
             if let Some(headers) = scope.get_item(pyo3::intern!(py, "headers"))? {
                 let _ = self.first_headers.set(headers.unbind());
             }
+            if self.is_layered() {
+                plans.layers.enter(py, &scope)?;
+            }
             let stacks = self.stacks(py)?;
             let parameters = self.input.path_parameters(py)?;
             let outermost = self.within.as_ref().map_or(plans, |within| within.outermost());

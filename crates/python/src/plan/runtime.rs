@@ -46,6 +46,8 @@ pub(crate) struct Runtime {
     pub(crate) start_thread: Py<PyAny>,
     /// sniffio's variable of the current library; `None` without sniffio
     pub(crate) library_variable: Option<Py<PyAny>>,
+    /// Starlette leaves exceptions their tracebacks once they are answered
+    pub(crate) keeps_tracebacks: bool,
     /// FastAPI's `_solve_generator`, by position: `(dependant, stack, values, request)`
     pub(crate) enter_generator: Py<PyAny>,
     /// `types.SimpleNamespace`
@@ -70,6 +72,8 @@ pub(crate) struct Runtime {
     pub(crate) security_scopes: Py<PyAny>,
     /// `contextlib.AsyncExitStack`
     pub(crate) exit_stack: Py<PyAny>,
+    /// What dispatching middleware gives its application as `send`: a class with `whole(start, body) -> bool`
+    pub(crate) sender: Py<PyAny>,
     /// `async (stack, error)`: leaves a stack with an exception; returns if it was swallowed
     pub(crate) leave_with_error: Py<PyAny>,
     /// `(content_type) -> bool`: whether a body of this type is JSON
@@ -141,6 +145,8 @@ pub(crate) struct Runtime {
     pub(crate) examine_file: Py<PyAny>,
     /// `(response, found)`: sets the headers of a file
     pub(crate) describe_file: Py<PyAny>,
+    /// `(response)`: the response as an application that sends it piece by piece
+    pub(crate) speaking_file: Py<PyAny>,
     /// `(scope) -> (method, range, if_range)`
     pub(crate) file_asked: Py<PyAny>,
     /// `(response, range, if_range, size) -> (headers, parts) | Response | None`

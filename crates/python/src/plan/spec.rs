@@ -7,6 +7,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 #[derive(FromPyObject)]
 pub(crate) struct EntrySpec {
     pub(crate) segments: Option<Vec<(String, bool)>>,
+    pub(crate) pieces: Option<Vec<(String, bool)>>,
     pub(crate) prefix: String,
     pub(crate) methods: Vec<String>,
     pub(crate) allow: Option<String>,

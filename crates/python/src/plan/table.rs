@@ -160,11 +160,16 @@ pub(crate) struct Plans {
     pub(crate) root_path: String,
     /// Paths with a slash too many or too few are redirected, as FastAPI's router does it.
     redirects: bool,
+    /// Of all bodies, in bytes.
+    body_limit: Option<u64>,
     pub(crate) router_object: Py<PyAny>,
     /// `(exception handlers, status handlers)` of the built stack, as scopes have them.
     pub(crate) handlers: Py<PyAny>,
     pub(crate) default_http_handler: Option<Py<PyAny>>,
     pub(crate) default_validation_handler: Option<Py<PyAny>>,
+    /// 404 and 405 are FastAPI's default handler's affair, and nobody's of the user's.
+    default_not_found: bool,
+    default_not_allowed: bool,
     /// `async (scope, receive, send, request, error, (started, sent), headers)`: the way of an exception through the
     /// application's stack
     pub(crate) raise_through: Py<PyAny>,
@@ -205,7 +210,7 @@ struct Guards {
 impl Plans {
     #[new]
     #[pyo3(signature = (
-        *, runtime, entries, application, root_path, redirects, router, handlers, default_http_handler,
+        *, runtime, entries, application, root_path, redirects, body_limit, router, handlers, default_http_handler,
         default_validation_handler, raise_through, raise_within, raise_outermost, outermost, layers, passage, route_lists, stack, globals, on_change,
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
@@ -216,6 +221,7 @@ impl Plans {
         application: Py<PyAny>,
         root_path: String,
         redirects: bool,
+        body_limit: Option<u64>,
         router: Py<PyAny>,
         handlers: Py<PyAny>,
         default_http_handler: Option<Py<PyAny>>,
@@ -246,6 +252,9 @@ impl Plans {
             reasons.push(spec.reason);
             allow.push(spec.allow);
         }
+        let (_, by_status): (Bound<'_, PyAny>, Bound<'_, PyDict>) = handlers.extract(py)?;
+        let is_default = |status: u16| PyResult::Ok(default_http_handler.is_some() && !by_status.contains(status)?);
+        let (default_not_found, default_not_allowed) = (is_default(404)?, is_default(405)?);
         let lists = route_lists
             .into_iter()
             .map(|list| (list.clone().unbind(), list.iter().map(Bound::unbind).collect()))
@@ -262,10 +271,13 @@ impl Plans {
             application,
             root_path,
             redirects,
+            body_limit,
             router_object: router,
             handlers,
             default_http_handler,
             default_validation_handler,
+            default_not_found,
+            default_not_allowed,
             raise_through,
             raise_within,
             raise_outermost,
@@ -346,8 +358,11 @@ fn entry(spec: &EntrySpec) -> PyResult<Entry> {
             .ok_or_else(|| pyo3::exceptions::PyValueError::new_err(format!("unknown convertor in a plan: {text}")))?;
         Ok(Segment::Parameter(kind))
     };
-    let segments = spec.segments.as_ref().map(|list| list.iter().map(segment).collect::<PyResult<_>>()).transpose()?;
-    Ok(Entry { segments, prefix: spec.prefix.clone(), methods: spec.methods.clone() })
+    let read = |list: &Option<Vec<(String, bool)>>| {
+        list.as_ref().map(|list| list.iter().map(segment).collect::<PyResult<_>>()).transpose()
+    };
+    let (segments, pieces) = (read(&spec.segments)?, read(&spec.pieces)?);
+    Ok(Entry { segments, pieces, prefix: spec.prefix.clone(), methods: spec.methods.clone() })
 }
 
 /// Who answers a request.
@@ -402,7 +417,7 @@ fn other_path(path: &str) -> Option<String> {
 }
 
 /// Why a request is handed over whose head does not promise that its body keeps to a limit.
-const TOO_LARGE: &str = "a body that may be larger than its limit";
+pub(crate) const TOO_LARGE: &str = "a body that may be larger than its limit";
 
 impl Plans {
     /// Whether plans may answer at the moment; else the reason why not.
@@ -430,6 +445,11 @@ impl Plans {
         Ok(())
     }
 
+    /// Whether nothing of the user's stands around the routes.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.layers.is_empty() && self.outermost.is_none()
+    }
+
     fn change(&self, py: Python<'_>) {
         if !self.changed.swap(true, Ordering::Relaxed)
             && let Err(error) = self.on_change.bind(py).call0()
@@ -444,6 +464,11 @@ impl Plans {
             scope.set_item(pyo3::intern!(py, "root_path"), &self.root_path)?;
         }
         scope.set_item(pyo3::intern!(py, "app"), &self.application)
+    }
+
+    /// Whether a request's body keeps to the limit around all routes; else nothing there has its say undisturbed.
+    pub(crate) fn admits(&self, sent: Sent) -> bool {
+        sent.keeps_to(self.body_limit)
     }
 
     /// `path`: as scopes have it behind the root path.
@@ -466,7 +491,7 @@ impl Plans {
                 },
             },
             Found::Method(place) => match &self.allow[place] {
-                Some(allow) if self.default_http_handler.is_some() => Destination::MethodNotAllowed(allow),
+                Some(allow) if self.default_not_allowed => Destination::MethodNotAllowed(allow),
                 _ => Destination::Stock("405"),
             },
             Found::Nothing => self.otherwise(method, path, sent),
@@ -505,7 +530,7 @@ impl Plans {
                 _ => return Destination::Stock("a redirect"),
             }
         }
-        if self.default_http_handler.is_some() { Destination::NotFound } else { Destination::Stock("404") }
+        if self.default_not_found { Destination::NotFound } else { Destination::Stock("404") }
     }
 
     /// The exception handler that Starlette would choose; `None` if there is none.

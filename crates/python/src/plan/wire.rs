@@ -231,30 +231,25 @@ impl Wire {
         Ok(!scope.contains(pyo3::intern!(py, "fastapi"))? && !scope.contains(&runtime.body_limit_key)?)
     }
 
-    /// Sends a response that is known as a whole.
-    pub(crate) async fn send_whole(&self, baton: &Baton, reply: Reply) -> PyResult<()> {
+    /// Sends a response that is known as a whole. `sender`: a class of `send` that may take it so, if nothing follows it.
+    pub(crate) async fn send_whole(&self, baton: &Baton, reply: Reply, sender: Option<&Py<PyAny>>) -> PyResult<()> {
         match self {
             Wire::Engine(exchange, _) => exchange.send_whole(reply.status, reply.headers, reply.body),
             Wire::Asgi(asgi) => {
                 asgi.started.store(true, Ordering::Relaxed);
-                let start = Python::attach(|py| {
-                    let message = PyDict::new(py);
-                    message.set_item("type", "http.response.start")?;
-                    message.set_item("status", reply.status.as_u16())?;
-                    message.set_item(
-                        "headers",
-                        raw_headers(py, reply.headers.iter().map(|(name, value)| (name, value)))?,
-                    )?;
-                    Ok(message.unbind())
-                });
-                asgi.send(baton, start).await?;
-                let body = Python::attach(|py| {
-                    let message = PyDict::new(py);
-                    message.set_item("type", "http.response.body")?;
-                    message.set_item("body", PyBytes::new(py, &reply.body))?;
-                    Ok(message.unbind())
-                });
-                asgi.send(baton, body).await
+                let taken = Python::attach(|py| {
+                    let send = asgi.send.bind(py);
+                    if !sender.is_some_and(|class| send.get_type().is(class)) {
+                        return Ok(false);
+                    }
+                    let messages = (reply.start_message(py)?, reply.body_message(py)?);
+                    send.call_method1(pyo3::intern!(py, "whole"), messages)?.is_truthy()
+                })?;
+                if taken {
+                    return Ok(());
+                }
+                asgi.send(baton, Python::attach(|py| reply.start_message(py).map(Bound::unbind))).await?;
+                asgi.send(baton, Python::attach(|py| reply.body_message(py).map(Bound::unbind))).await
             }
         }
     }
