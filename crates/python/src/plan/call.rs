@@ -191,19 +191,19 @@ impl Call {
     async fn failed(&self, error: PyErr) -> PyResult<()> {
         let ready = self.ready.take();
         if let Some(reply) = ready {
-            self.deliver(reply, true).await?;
-            return self.leave(Which::File, Ok(())).await.map(drop);
+            let delivered = self.deliver(reply, true).await;
+            return self.leave(Which::File, delivered).await.map(drop);
         }
         let started = self.has_begun();
         if Python::attach(|py| !error.is_instance_of::<PyException>(py)) {
             return self.leave(Which::File, Err::<(), _>(error)).await.map(drop);
         }
         if !started && let Some(reply) = Python::attach(|py| self.reply_to(py, &error))? {
-            self.deliver(reply, true).await?;
-            if !self.plans().runtime.keeps_tracebacks {
+            let delivered = self.deliver(reply, true).await;
+            if delivered.is_ok() && !self.plans().runtime.keeps_tracebacks {
                 Python::attach(|py| error.value(py).setattr(pyo3::intern!(py, "__traceback__"), py.None()))?;
             }
-            return self.leave(Which::File, Ok(())).await.map(drop);
+            return self.leave(Which::File, delivered).await.map(drop);
         }
         let awaitable = Python::attach(|py| {
             let (receive, send) = self.wire.channel(py)?;
