@@ -73,6 +73,7 @@ class CompiledRoutes:
         logger.info(compilation.summary())
 
     def _install(self, compilation: Compilation) -> None:
+        compilation.succeed(self.compilation)
         self.compilation = compilation
         if self._engine is not None:
             compilation.restrict(self._engine)

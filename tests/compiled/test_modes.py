@@ -40,7 +40,7 @@ def test_routes_are_listed_with_the_reason_of_those_that_are_not_compiled() -> N
     assert states["/stream"] == "compiled"
     assert states["/own-handler"] == "a request handler of its own (get_route_handler)"
     assert states["/own-matches"] == "its own matches()"
-    assert states["/{a}-{b}"] == "a path that is not made of whole segments, or a convertor of its own"
+    assert states["/{value:own}"] == "a path with a convertor of its own"
     assert states["/mounted"] == "a mounted application"
     assert states["/mounted/in"] == "compiled"
     assert listed.stdout.splitlines()[-1].startswith("Compiled 4 of 8 routes")

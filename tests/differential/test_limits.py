@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.differential.application.release import HAS_LIMITS
 from tests.differential.pair import Case, Pair, Story, case, table
 from tests.differential.wire import Request, get, json_post, method, post
+
+pytestmark = pytest.mark.skipif(not HAS_LIMITS, reason="FastAPI before 0.165 has no limits")
 
 JSON = ("content-type", "application/json")
 BARE = b'{"name": "n"}'

@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI
@@ -49,6 +49,7 @@ class Compilation:
     stack: Stack | None
     own_seconds: float
     fastapi_seconds: float
+    _earlier: Counter[str | None] = field(default_factory=Counter)
 
     def is_compiled(self, entry: Entry) -> bool:
         """Whether requests to this route are answered by a plan."""
@@ -91,16 +92,28 @@ class Compilation:
 
         What is mounted counts as well.
         """
-        answered, handed_over = 0, Counter[str]()
+        counted = Counter[str | None]()
         mounted = (_mounted(entry) for _, _, entry in self.routes())
         for compilation in {id(each): each for each in (self, *mounted) if each is not None}.values():
-            if compilation.plans is not None:
-                more, reasons = compilation.plans.counts()
-                answered += more
-                handed_over.update(reasons)
+            counted.update(compilation._own_counts())
+        answered = counted.pop(None, 0)
         # These are counted where they have gone.
-        del handed_over[WITHIN]
-        return answered, dict(handed_over)
+        del counted[WITHIN]
+        return answered, {reason: count for reason, count in counted.items() if reason is not None}
+
+    def succeed(self, replaced: Compilation | None) -> None:
+        """Counts what `replaced`, in whose place this one is put, has counted so far."""
+        if replaced is not None:
+            self._earlier.update(replaced._own_counts())
+
+    def _own_counts(self) -> Counter[str | None]:
+        # Under None those that plans have answered.
+        counted = self._earlier.copy()
+        if self.plans is not None:
+            answered, handed_over = self.plans.counts()
+            counted[None] += answered
+            counted.update(handed_over)
+        return counted
 
     def routes(self, below: str = "", around: tuple[Compilation, ...] = ()) -> Iterator[tuple[str, Compilation, Entry]]:
         """All routes, also of mounted applications that are compiled: path, compilation, and the entry there."""

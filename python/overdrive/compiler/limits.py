@@ -9,6 +9,7 @@ try:
     from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY, RequestBodyLimitMiddleware
 except ImportError:
     HAS_LIMITS = False
+    MAX_BODY_SIZE_SCOPE_KEY = "starlette.max_body_size"
 else:
     HAS_LIMITS = True
 
@@ -33,4 +34,11 @@ def limit_exceeded(scope: Any, error: Exception) -> Exception | None:
     return None
 
 
-__all__ = ["HAS_LIMITS", "AppBodyLimitMiddleware", "least", "limit_exceeded", "limited_inside"]
+__all__ = [
+    "HAS_LIMITS",
+    "MAX_BODY_SIZE_SCOPE_KEY",
+    "AppBodyLimitMiddleware",
+    "least",
+    "limit_exceeded",
+    "limited_inside",
+]

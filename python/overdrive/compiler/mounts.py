@@ -133,6 +133,7 @@ class Mounted:
 
     def _use(self, compilation: Compilation) -> None:
         self._is_stale = False
+        compilation.succeed(self.compilation)
         self.compilation = compilation
         if self._mounts.report is not None:
             self._mounts.report(f"{compilation.summary()} of the application mounted at {self.path or '/'}")

@@ -454,7 +454,7 @@ fn plan_within(
             )
         }
     };
-    if !plans.layers.is_empty() && !plans.layers.behind(py, arriving.headers, &mut reply)? {
+    if !plans.layers.is_empty() && !plans.layers.behind(py, arriving.headers, None, &mut reply)? {
         exchange.handed_over(counting, LAYERS_OWN);
         return Ok(Chosen::Application);
     }

@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::asgi::{self, PlanCoroutine};
+use super::form::Limits;
 use super::item::StreamKind;
 use super::layers::{LayerSpec, Layers};
 use super::mount::Mount;
@@ -60,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) reads: Reads,
     /// The route's own limits of forms.
     pub(crate) form_limits: Py<PyAny>,
+    /// `None`: forms are Starlette's to read.
+    pub(crate) own_form_limits: Option<Limits>,
     pub(crate) strict_content_type: bool,
     pub(crate) embed: bool,
     /// The least of the limits around the route, in bytes: bodies that are known to keep to it are none of their concern.
@@ -94,9 +97,7 @@ impl Plan {
                 (node.kind == Kind::AsyncGenerator && !node.request_scoped)
                     || node.specials.iter().any(|(special, _)| *special == Special::BackgroundTasks)
             });
-        // Files of a form are closed with a stack.
-        let own_exits = spec.reads != "form"
-            && !with_stacks
+        let own_exits = !with_stacks
             && !nodes.iter().any(|node| {
                 node.kind == Kind::Generator
                     || node.limited
@@ -112,6 +113,7 @@ impl Plan {
             caches: spec.caches,
             reads: Reads::parse(&spec.reads)?,
             form_limits: spec.form_limits,
+            own_form_limits: spec.own_form_limits.map(|(files, fields, part_size)| Limits { files, fields, part_size }),
             strict_content_type: spec.strict_content_type,
             embed: spec.embed,
             body_limit: spec.body_limit,
@@ -356,8 +358,11 @@ fn entry(spec: &EntrySpec) -> PyResult<Entry> {
             .ok_or_else(|| pyo3::exceptions::PyValueError::new_err(format!("unknown convertor in a plan: {text}")))?;
         Ok(Segment::Parameter(kind))
     };
-    let segments = spec.segments.as_ref().map(|list| list.iter().map(segment).collect::<PyResult<_>>()).transpose()?;
-    Ok(Entry { segments, prefix: spec.prefix.clone(), methods: spec.methods.clone() })
+    let read = |list: &Option<Vec<(String, bool)>>| {
+        list.as_ref().map(|list| list.iter().map(segment).collect::<PyResult<_>>()).transpose()
+    };
+    let (segments, pieces) = (read(&spec.segments)?, read(&spec.pieces)?);
+    Ok(Entry { segments, pieces, prefix: spec.prefix.clone(), methods: spec.methods.clone() })
 }
 
 /// Who answers a request.
