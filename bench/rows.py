@@ -104,7 +104,7 @@ MIDDLEWARE_ROWS = (
         5,
         {"message": "done"},
         app="dispatching",
-        headers={"x-path": "/json"},
+        headers={"x-dispatched": "yes"},
     ),
     Row(
         "asgi-middleware",

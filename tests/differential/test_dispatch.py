@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.differential.pair import Pair
+from tests.differential.pair import Pair, Story
 from tests.differential.wire import Request, get, json_post, post
 
+APPS = ["dispatching", "dispatching_nested", "dispatching_twice"]
+# What does nothing to a quick answer, and depends on the machine.
+WAITING = {"timeout", "move-on"}
 DOES = re.findall(r'case "([a-z-]+)":', (Path(__file__).parent / "application" / "dispatching.py").read_text())
 ASKED: dict[str, Request] = {
     "dict": get("/dict"),
@@ -39,11 +42,11 @@ ASKED: dict[str, Request] = {
 # What reads the body itself. In how many pieces a stream comes is each server's own affair.
 READERS = {"read-body", "read-json", "read-stream", "read-one-chunk", "other-request"}
 # How far a stream gets that nobody reads is a matter of the loop's turns.
-ABANDONING = {"move-on", "replace", "raise-after", "known-after", "nothing", "timeout", "twice", "retry-after-failure"}
+ABANDONING = {"replace", "raise-after", "known-after", "nothing", "twice", "retry-after-failure"}
 CASES = [
     *(("", asked) for asked in ASKED if asked != "endless"),
-    *((what, asked) for what in DOES for asked in ("dict", "session", "failure")),
-    *((what, "stream") for what in DOES if what not in ABANDONING),
+    *((what, asked) for what in DOES if what not in WAITING for asked in ("dict", "session", "failure")),
+    *((what, "stream") for what in DOES if what not in ABANDONING | WAITING),
     *((what, "endless") for what in sorted(ABANDONING)),
     *((what, "model" if what == "read-json" else "body") for what in sorted(READERS)),
     ("read-body", "body-in-pieces"),
@@ -68,6 +71,30 @@ CASES = [
 
 
 @pytest.mark.parametrize(("what", "asked"), CASES)
-@pytest.mark.parametrize("app", ["dispatching", "dispatching_twice"])
+@pytest.mark.parametrize("app", APPS)
 def test_dispatch(pair_of: Callable[..., Pair], app: str, asked: str, what: str) -> None:
     pair_of(app, "counted").same_whatever(ASKED[asked].with_headers(("x-do", what)))
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_a_client_that_leaves_ends_its_stream(pair_of: Callable[..., Pair], app: str) -> None:
+    def story(told: Story) -> None:
+        told.send("client", get("/stays"))
+        told.wait_for("waits")
+        told.leave("client")
+        told.wait_for("exit session")
+
+    pair_of(app, "counted").alike(story)
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_an_endpoint_does_not_learn_that_its_client_has_left(pair_of: Callable[..., Pair], app: str) -> None:
+    # Starlette loses the message: it asks within a cancelled scope.
+    def story(told: Story) -> None:
+        told.send("client", get("/patient"))
+        told.wait_for("waits")
+        told.leave("client")
+        told.ask("other", get("/journal-gate"))
+        told.wait_for("exit session")
+
+    pair_of(app, "counted").alike(story)

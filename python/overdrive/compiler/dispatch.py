@@ -19,11 +19,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Muta
 from typing import Any, TypeVar
 
 import anyio
-from anyio._backends._asyncio import _task_states
+from anyio._backends._asyncio import CancelScope, _task_states
+from anyio.lowlevel import checkpoint_if_cancelled
 from starlette.middleware.base import BaseHTTPMiddleware, _CachedRequest, _StreamingResponse
 from starlette.requests import Request
 from starlette.responses import Response
 
+from overdrive._overdrive import HttpChannel
 from overdrive.compiler.planned import Planned
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -39,7 +41,7 @@ _EagerTask: Any = asyncio.Task
 
 STOCK_CALL = BaseHTTPMiddleware.__call__
 # The cancel scope that an application runs in, of ours.
-_own_scope: contextvars.ContextVar[anyio.CancelScope | None] = contextvars.ContextVar("overdrive.scope", default=None)
+_own_scope: contextvars.ContextVar[CancelScope | None] = contextvars.ContextVar("overdrive.scope", default=None)
 
 
 def make_native(middleware: Any) -> None:
@@ -65,7 +67,8 @@ async def _call(self: Any, scope: Any, receive: Any, send: Any) -> None:
     passage = Passage(self.app, request, send)
     try:
         response = await self.dispatch_func(request, passage.call_next)
-        await response(scope, request.wrapped_receive, send)
+        if not await passage.send_whole(response, send):
+            await response(scope, request.wrapped_receive, send)
         passage.answered()
         if passage.tasks:
             await passage.join()
@@ -106,6 +109,10 @@ def _native(kind: type) -> type:
     return _natives[kind]
 
 
+def _is_direct(app: Any) -> bool:
+    return type(app) is Planned or type(app).__call__ is _call
+
+
 class Passage:
     """One request on its way through a middleware: `call_next`, and the messages of the application it calls."""
 
@@ -123,6 +130,7 @@ class Passage:
         "_request",
         "_scopes",
         "_sent",
+        "_stream",
         "_waiting_for_sent",
         "error",
         "error_raised",
@@ -145,7 +153,8 @@ class Passage:
         self._abandoned = False
         self._sent = False
         self._waiting_for_sent: list[asyncio.Future[None]] = []
-        self._scopes: list[anyio.CancelScope] = []
+        self._stream: AsyncGenerator[Any, None] | None = None
+        self._scopes: list[CancelScope] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.error: Exception | None = None
         self.error_raised = False
@@ -171,9 +180,35 @@ class Passage:
             else:
                 break
         assert message["type"] == "http.response.start"
-        response = _StreamingResponse(status_code=message["status"], content=self._body(), info=info)
+        self._stream = self._body()
+        response = _StreamingResponse(status_code=message["status"], content=self._stream, info=info)
         response.raw_headers = message.get("headers", [])
         return response
+
+    async def send_whole(self, response: Any, send: Any) -> bool:
+        """Sends the application's own response at once, to those who cannot tell. False if it has to send itself."""
+        if (
+            not self._has_whole
+            or type(response) is not _StreamingResponse
+            or response.body_iterator is not self._stream
+            or len(self._messages) != 1
+            or response.info is not None
+            or response.background is not None
+            or not any(name == b"content-length" for name, _ in response.raw_headers)
+        ):
+            return False
+        start = {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+        if type(send) is Sender:
+            if self.tasks or not send.whole(start, self._messages[0][0]):
+                return False
+            self._messages.clear()
+            return True
+        if type(getattr(send, "__self__", None)) is not HttpChannel:
+            return False
+        body, _ = self._messages.popleft()
+        await send(start)
+        await send(body)
+        return True
 
     def answered(self) -> None:
         """The answer is out, whoever gave it: the application may go on."""
@@ -226,13 +261,13 @@ class Passage:
         return first
 
     async def _run(self) -> None:
-        with anyio.CancelScope() as scope:
+        with CancelScope() as scope:
             self._scopes.append(scope)
             if self._abandoned:
                 scope.cancel()
             _own_scope.set(scope)
             try:
-                await self._app(self._request.scope, self._receive, Sender(self, type(self._app) is Planned))
+                await self._app(self._request.scope, self._receive, Sender(self, _is_direct(self._app)))
             except Exception as error:
                 self.error = error
             finally:
@@ -261,6 +296,8 @@ class Passage:
                 if not task.done():
                     await asyncio.wait([task])
                 return {"type": "http.disconnect"}
+        # Starlette leaves a task group here: who asks within a cancelled scope does not get the message.
+        await checkpoint_if_cancelled()
         return task.result()
 
     async def _until_sent(self) -> None:
@@ -368,7 +405,7 @@ class Passage:
 class Sender:
     """`send` for the application.
 
-    is_direct: it is plans that send, and no middleware in between has anything to do afterwards.
+    is_direct: it is plans that send, or one of us; no middleware in between has anything to do afterwards.
     """
 
     __slots__ = ("is_direct", "passage")

@@ -20,6 +20,7 @@ Next = Callable[[Request], Awaitable[Response]]
 
 app = FastAPI()
 add_journal(app)
+gate = asyncio.Event()
 seen: ContextVar[str] = ContextVar("seen", default="unset")
 
 
@@ -92,7 +93,7 @@ async def background(tasks: BackgroundTasks, session: Session) -> str:
 async def slow(session: Session) -> str:
     note("slow begins")
     try:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)
     except asyncio.CancelledError:
         note("slow is cancelled")
         raise
@@ -131,6 +132,34 @@ async def endless(session: Session) -> StreamingResponse:
             yield "piece"
 
     return StreamingResponse(pieces(), media_type="text/plain")
+
+
+@app.get("/stays")
+async def stays(session: Session) -> StreamingResponse:
+    async def pieces() -> AsyncIterator[str]:
+        yield "piece"
+        note("waits")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            note("is cancelled")
+            raise
+
+    return StreamingResponse(pieces(), media_type="text/plain")
+
+
+@app.get("/patient")
+async def patient(request: Request, session: Session) -> str:
+    note("waits")
+    await gate.wait()
+    gate.clear()
+    note(f"has left: {[await request.is_disconnected() for _ in range(3)]}")
+    return session
+
+
+@app.get("/journal-gate")
+async def open_gate() -> None:
+    gate.set()
 
 
 @app.get("/failure")
@@ -196,13 +225,13 @@ async def dispatch(request: Request, call_next: Next) -> Response:
             request.scope["headers"].append((b"x-added", b"1"))
         case "timeout":
             try:
-                async with asyncio.timeout(0.01):
+                async with asyncio.timeout(0.1):
                     await call_next(request)
             except TimeoutError:
                 note("middleware times out")
                 return PlainTextResponse("late", 504)
         case "move-on":
-            with anyio.move_on_after(0.01):
+            with anyio.move_on_after(0.1):
                 await call_next(request)
             note("middleware moves on")
             return PlainTextResponse("late", 504)
