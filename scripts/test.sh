@@ -3,6 +3,7 @@
 #
 #   scripts/test.sh                     everything
 #   scripts/test.sh 3.13 [pytest …]     one Python alone, with arguments for pytest
+#   scripts/test.sh releases [pytest …] those alone that need older releases of FastAPI, on the newest Python
 #   scripts/test.sh services [pytest …] those alone that need PostgreSQL and Redis, on the newest Python
 #   scripts/test.sh applications [pytest …] those alone that serve other projects' applications (-k gradio: one of them)
 set -euo pipefail
@@ -48,12 +49,13 @@ python_suite() { # INTERPRETER [pytest arguments]
 mapfile -t interpreters < <(python3 scripts/pythons.py)
 [ ${#interpreters[@]} -gt 0 ] || exit 1
 
-case "${1:-}" in services | applications)
-    group=$1
-    shift
-    python_suite "${interpreters[0]}" "tests/$group" "$@"
-    exit
-    ;;
+case ${1:-} in
+    services | applications | releases)
+        folder=tests/$1
+        shift
+        python_suite "${interpreters[0]}" "$folder" "$@"
+        exit
+        ;;
 esac
 if [ $# -gt 0 ]; then
     wanted=$1
@@ -72,3 +74,5 @@ for interpreter in "${interpreters[@]}"; do
 done
 # On the newest alone: what they are about, drivers and other projects' applications, is the same on each.
 python_suite "${interpreters[0]}" tests/services tests/applications
+# What releases of FastAPI do otherwise they do on each. The oldest differs most; `test.sh releases` runs the others, too.
+python_suite "${interpreters[0]}" tests/releases -k "oldest and not newest"

@@ -51,11 +51,12 @@ class CompiledRoutes:
             self._refuse("not a FastAPI application")
             return
         from overdrive import compiler
+        from overdrive.compiler.mounts import Mounts
 
         if not compiler.is_application(self._app):
             self._refuse("not a FastAPI application, or one with a way of its own to handle requests")
             return
-        self._mounts = compiler.Mounts(at_once=False, report=logger.info)
+        self._mounts = Mounts(at_once=False, report=logger.info)
         self._use(compiler.compile_application(self._app, self._changed, mounts=self._mounts))
 
     def stop(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, WebSocketRoute
 
 from overdrive._overdrive import Engine, Plans
-from overdrive.compiler import known, routes, sockets
+from overdrive.compiler import known, limits, routes, sockets
 from overdrive.compiler.mounts import WITHIN
 from overdrive.compiler.mounts import Mounts as Mounts
 from overdrive.compiler.mounts import entry as mount_entry
@@ -79,13 +79,13 @@ class Compilation:
 
     @property
     def operations(self) -> int:
-        """How many path operations there are."""
-        return sum(entry.is_operation for entry in self.entries)
+        """How many path operations there are, as far as what is mounted is compiled."""
+        return sum(entry.is_operation for _, _, entry in self.routes())
 
     @property
     def compiled(self) -> int:
         """How many of them have a plan that is used."""
-        return sum(map(self.is_compiled, self.entries))
+        return sum(compilation.is_compiled(entry) for _, compilation, entry in self.routes())
 
     def counts(self) -> tuple[int, dict[str, int]]:
         """How many requests plans have answered, and how many were handed to FastAPI's own code, by reason.
@@ -93,7 +93,8 @@ class Compilation:
         What is mounted counts as well.
         """
         counted = Counter[str | None]()
-        for compilation in self._with_mounted({}):
+        mounted = (_mounted(entry) for _, _, entry in self.routes())
+        for compilation in {id(each): each for each in (self, *mounted) if each is not None}.values():
             counted.update(compilation._own_counts())
         answered = counted.pop(None, 0)
         # These are counted where they have gone.
@@ -114,13 +115,14 @@ class Compilation:
             counted.update(handed_over)
         return counted
 
-    def _with_mounted(self, known: dict[int, Compilation]) -> Iterable[Compilation]:
-        if known.setdefault(id(self), self) is self:
-            for entry in self.entries:
-                compilation = entry.mount.mounted.compilation if entry.mount is not None else None
-                if compilation is not None and id(compilation) not in known:
-                    compilation._with_mounted(known)
-        return known.values()
+    def routes(self, below: str = "", around: tuple[Compilation, ...] = ()) -> Iterator[tuple[str, Compilation, Entry]]:
+        """All routes, also of mounted applications that are compiled: path, compilation, and the entry there."""
+        for entry in self.entries:
+            yield below + entry.path, self, entry
+            inner = _mounted(entry)
+            # An application may be mounted in itself.
+            if inner is not None and inner is not self and all(inner is not other for other in around):
+                yield from inner.routes(below + entry.path, (*around, self))
 
     def summary(self) -> str:
         """One line for the log."""
@@ -129,9 +131,18 @@ class Compilation:
             return line
         if self.reason is not None:
             return f"{line} ({self.reason})"
-        reasons = Counter(entry.reason for entry in self.entries if entry.is_operation and entry.plan is None)
+        reasons = Counter(
+            compilation.reason or entry.reason
+            for _, compilation, entry in self.routes()
+            if entry.is_operation and not compilation.is_compiled(entry)
+        )
         reason, count = reasons.most_common(1)[0]
         return f"{line} ({count}: {reason})"
+
+
+def _mounted(entry: Entry) -> Compilation | None:
+    compilation: Compilation | None = entry.mount.mounted.compilation if entry.mount is not None else None
+    return compilation
 
 
 def is_application(app: Any) -> bool:
@@ -178,7 +189,7 @@ def compile_in_steps(
     mounts = mounts or Mounts()
     router = app.router
     lists = [(router, router.routes) for router in routes.routers(router)]
-    reason, stack = None, None
+    reason, stack, limit = None, None, None
     off = known.features_off()
     yield
     telemetry = getattr(app, "_native_telemetry", None)
@@ -189,7 +200,7 @@ def compile_in_steps(
             if feature in off:
                 raise NotCompiled(f"not the code we know: {off[feature]}")
         stack = examine(app.middleware_stack, router, off)
-        _examine_router(router)
+        limit = limits.least(stack.limit, _examine_router(router))
     except NotCompiled as error:
         reason = str(error)
     entries = []
@@ -204,9 +215,9 @@ def compile_in_steps(
         if isinstance(found.effective, WebSocketRoute):
             entries.append(sockets.entry(found, off=off))
         elif isinstance(found.effective, Mount):
-            entries.append(mount_entry(found, stack=stack, off=off, mounts=mounts, below=below))
+            entries.append(mount_entry(found, stack=stack, limit=limit, off=off, mounts=mounts, below=below))
         else:
-            entries.append(routes.entry(found, limit=stack.limit if stack is not None else None, off=off))
+            entries.append(routes.entry(found, limit=limit, off=off))
         yield
     if any(router._low_priority_routes for router, _ in lists):
         entries.append(Entry(path="", methods=[], segments=None, reason="a frontend", kind="any"))
@@ -221,6 +232,7 @@ def compile_in_steps(
         application=app,
         root_path=app.root_path,
         redirects=router.redirect_slashes and "redirects" not in off,
+        body_limit=limit,
         router=router,
         handlers=stack.handlers,
         default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
@@ -239,14 +251,21 @@ def compile_in_steps(
     return Compilation(plans, entries, None, stack, own_seconds(), fastapi_seconds)
 
 
-def _examine_router(router: APIRouter) -> None:
+def _examine_router(router: APIRouter) -> int | None:
+    """The limit of bodies that stands around the router, in bytes.
+
+    Raises:
+        NotCompiled: it is not FastAPI's alone.
+    """
     name = routes.own_method(router)
     if name is not None:
         raise NotCompiled(f"the router's own {name}")
-    if router.middleware_stack != router.app:
+    limit, inside = limits.limited_inside(router.middleware_stack)
+    if inside != router.app:
         raise NotCompiled("middleware of the router")
     if router.default != router.not_found or type(router).not_found is not APIRouter.not_found:
         raise NotCompiled("the router's own default")
+    return limit
 
 
 def _if_same(found: Any, known: Any) -> Any:

@@ -20,9 +20,10 @@ from starlette.convertors import (
 from starlette.routing import BaseRoute, Host, compile_path
 from starlette.routing import Route as StarletteRoute
 
-from overdrive.compiler import known
+from overdrive.compiler import forms, known
 from overdrive.compiler.dependencies import Tree
 from overdrive.compiler.handler import unwrap
+from overdrive.compiler.limits import least
 from overdrive.compiler.spec import Entry, NotCompiled, Overrides, Plan, Route
 
 CONVERTORS = {
@@ -193,7 +194,13 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
     dependant = handler.dependant
     if getattr(dependant.call, "__overdrive_uncompiled__", False):
         raise NotCompiled("it is marked as uncompiled")
-    tree = Tree(known_security="security" not in off, form=handler.reads == "form", overrides=overrides or {})
+    is_form = handler.reads == "form"
+    tree = Tree(
+        known_security="security" not in off,
+        form=is_form,
+        own_forms=is_form and forms.are_known(off),
+        overrides=overrides or {},
+    )
     tree.add_endpoint(dependant, handler.is_coroutine)
     answer = handler.answer(native_json="JSON" not in off)
     for feature, is_used in (
@@ -212,10 +219,13 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
         nodes=tree.nodes,
         caches=tree.caches,
         reads=handler.reads,
-        form_limits=handler.values.get("form_limits") if handler.reads == "form" else None,
+        form_limits=handler.values.get("form_limits") if is_form else None,
+        own_form_limits=forms.limits(found.form_limits, handler.values.get("form_limits"))
+        if is_form and "form parsers" not in off
+        else None,
         strict_content_type=bool(strict),
         embed=handler.embed_body_fields,
-        body_limit=min((size for size in (limit, handler.max_body_size) if size is not None), default=None),
+        body_limit=least(limit, handler.max_body_size),
         answer=answer,
         overrides=None
         if overrides is not None

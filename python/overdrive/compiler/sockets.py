@@ -85,6 +85,7 @@ def _plan(found: Found, *, off: Mapping[str, str], overrides: dict[Any, Any] | N
         caches=tree.caches,
         reads="nothing",
         form_limits=None,
+        own_form_limits=None,
         strict_content_type=False,
         embed=values["embed_body_fields"],
         body_limit=None,
