@@ -171,7 +171,7 @@ def entry(
         made.segments, made.prefix = None, ""
         return made
     is_known = type(mount).handle is Mount.handle and "handle" not in vars(mount) and "mounts" not in off
-    is_limited = found.included is not None and found.included.include_context.max_body_size is not None
+    is_limited = _limit_around(found) is not None
     if made.segments is None or stack is None or not is_known or is_limited or not is_application(mount.app):
         return made
     made.reason = "a mounted application"
@@ -186,6 +186,15 @@ def entry(
         around=functools.partial(_around, stack.own),
     )
     return made
+
+
+def _limit_around(found: Found) -> int | None:
+    """The limit of bodies of the routers around a mount, in bytes."""
+    if found.included is None:
+        return None
+    # There is none before FastAPI 0.165.
+    limit: int | None = getattr(found.included.include_context, "max_body_size", None)
+    return limit
 
 
 def _around(own: tuple[Any, ...], application: Any) -> Any:
