@@ -1,7 +1,7 @@
 """The engine, written in Rust: HTTP and WebSocket inside an asyncio loop, behind one file descriptor."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextvars import Context, ContextVar
 from typing import Any, Protocol, final
 
@@ -210,6 +210,16 @@ class Watch:
         """How often the machine kept the watch from running, so that a silence of the loop meant nothing."""
 
 @final
+class HttpChannel:
+    """Whose methods are the `receive` and `send` of a request straight from the engine."""
+
+    def receive(self) -> Awaitable[MutableMapping[str, Any]]:
+        """The next message."""
+
+    def send(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
+        """Sends a message."""
+
+@final
 class Plans:
     """The compiled routes of one FastAPI application; see `overdrive.compiler`. Made once, never changed."""
 
@@ -221,6 +231,7 @@ class Plans:
         application: Any,
         root_path: str,
         redirects: bool,
+        body_limit: int | None,
         router: Any,
         handlers: tuple[dict[Any, Any], dict[int, Any]],
         default_http_handler: Callable[..., Any] | None,

@@ -18,5 +18,6 @@ fn _overdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<plan::table::Plans>()?;
     module.add_class::<watch::python::PyWatch>()?;
+    module.add_class::<asgi::http::HttpChannel>()?;
     module.add_class::<asgi::settings::EngineSettings>()
 }
