@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import load
 from cases import RATE, Case, Measured, Metric, Settings, Target, Variant, echoes, requests, sessions
-from frameworks import FRAMEWORKS
+from frameworks import FRAMEWORKS, Framework
 from load import InvalidRun
-from rows import MIDDLEWARE_ROWS, ROWS, Row
+from rows import CONNECTIONS, FORM_ROWS, MIDDLEWARE_ROWS, ROWS, Row
 from servers import Running
 
 GROUP = "compile"
@@ -30,10 +30,10 @@ def verify(row: Row) -> Callable[[Running], None]:
     return check
 
 
-def case(row: Row) -> Case:
-    """The row as a case: FastAPI on each server, axum where it can, and every framework that serves the row."""
+def case(row: Row, frameworks: Mapping[str, Framework] = FRAMEWORKS) -> Case:
+    """The row as a case: FastAPI on each server, axum where it can, and each of the frameworks that serves the row."""
     names = ["uvicorn", "granian", "overdrive", *(["axum"] if row.name == AXUM_ROW else [])]
-    able = [name for name, framework in FRAMEWORKS.items() if row.name not in framework.unable]
+    able = [name for name, framework in frameworks.items() if row.name not in framework.unable]
     targets = [Target("rate", row.times_uvicorn, "uvicorn")]
     targets += [Target("rate", 0.5, "axum")] if row.name == AXUM_ROW else []
     targets += [Target("rate", 1.0, name) for name in able]
@@ -47,7 +47,7 @@ def case(row: Row) -> Case:
         verify(row),
         requests(row.request, row.connections, row.status),
         group=GROUP,
-        absent={name: framework.unable[row.name] for name, framework in FRAMEWORKS.items() if name not in able},
+        absent={name: framework.unable[row.name] for name, framework in frameworks.items() if name not in able},
         remarks={name: FRAMEWORKS[name].remarks_on(row.name) for name in able},
     )
 
@@ -77,6 +77,19 @@ def verify_websocket(server: Running) -> None:
     next(row for row in ROWS if row.name == AXUM_ROW).verify(server)
 
 
+EVENTS = load.Request("/events")
+EVENTS_BODY = "".join(f'data: {{"route":{number},"item":7}}\n\n' for number in range(100)).encode()
+
+
+def verify_events(server: Running) -> None:
+    """That all the events come, as events."""
+    status, headers, body = load.fetch(server.port, EVENTS)
+    if (status, headers.get("content-type")) != (200, "text/event-stream; charset=utf-8"):
+        raise InvalidRun(f"the answer is no stream of events: {status}, {headers}")
+    if body != EVENTS_BODY:
+        raise InvalidRun(f"the events are wrong: {body[:200]!r}")
+
+
 def compile_time(server: Running, settings: Settings) -> Measured:
     """What compiling 500 routes takes by overdrive's own account, and what FastAPI takes to lay them out before."""
     found = load.compilation(f"{APP}:many", settings.core)
@@ -89,6 +102,7 @@ CASES = {
     case.name: case
     for case in (
         *map(case, ROWS),
+        *(case(row, {}) for row in FORM_ROWS),
         *map(case_below_middleware, MIDDLEWARE_ROWS),
         Case(
             "fastapi-websocket",
@@ -110,6 +124,17 @@ CASES = {
             (Target("rate", 3, "uvicorn"),),
             verify_websocket,
             sessions,
+            group=GROUP,
+        ),
+        Case(
+            "fastapi-events",
+            "SSE, 100 events",
+            f"{APP}:app",
+            tuple(map(Variant, ("uvicorn", "granian", "overdrive"))),
+            {"rate": Metric("streams/s")},
+            (Target("rate", 3, "uvicorn"),),
+            verify_events,
+            requests(EVENTS, CONNECTIONS),
             group=GROUP,
         ),
         Case(

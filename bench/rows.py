@@ -13,6 +13,7 @@ from load import InvalidRun, Request, fetch
 from servers import Running
 
 CONNECTIONS = 32
+BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
 TYPE = {"Content-Type": "application/json"}
 
 
@@ -58,6 +59,22 @@ class Row:
 def posted(document: Mapping[str, object]) -> Request:
     """A JSON document sent to /items."""
     return Request("/items", "POST", TYPE, json.dumps(document).encode())
+
+
+def uploaded(size: int) -> Request:
+    """A file of so many bytes and a field, sent as a browser does."""
+    parts = (
+        'form-data; name="note"\r\n\r\nfor the archive',
+        f'form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\n{"x" * size}',
+    )
+    body = "".join(f"--{BOUNDARY}\r\nContent-Disposition: {part}\r\n" for part in parts) + f"--{BOUNDARY}--\r\n"
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    return Request("/files", "POST", headers, body.encode())
+
+
+def filled_in(form: str) -> Request:
+    """An urlencoded form sent to /orders."""
+    return Request("/orders", "POST", {"Content-Type": "application/x-www-form-urlencoded"}, form.encode())
 
 
 def authorized(token: str) -> Request:
@@ -161,3 +178,23 @@ ROWS = (
         refused=((Request("/router9/route49/seven"), INVALID), (Request("/router9/route50/7"), (404,))),
     ),
 )
+
+FORM_ROWS = (
+    Row(
+        "upload",
+        "Multipart upload of 100 KiB",
+        uploaded(100 << 10),
+        4,
+        {"name": "a.txt", "size": 100 << 10, "note": "for the archive"},
+        refused=((Request("/files", "POST"), INVALID),),
+    ),
+    Row(
+        "form",
+        "Urlencoded form into a model",
+        filled_in("name=Ada+L.&price=9.5&tags=new&tags=sale&express=on"),
+        8,
+        {"name": "Ada L.", "price": 9.5, "tags": ["new", "sale"], "express": True},
+        refused=((filled_in("name=&price=9.5"), INVALID), (filled_in("name=Ada&price=-1"), INVALID)),
+    ),
+)
+"""FastAPI's alone: what the other frameworks make of forms is not the same work."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,7 +22,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, WebSocketRoute
 
 from overdrive._overdrive import Engine, Plans
-from overdrive.compiler import known, routes, sockets
+from overdrive.compiler import known, limits, routes, sockets
 from overdrive.compiler.mounts import WITHIN
 from overdrive.compiler.mounts import Mounts as Mounts
 from overdrive.compiler.mounts import entry as mount_entry
@@ -49,6 +49,7 @@ class Compilation:
     stack: Stack | None
     own_seconds: float
     fastapi_seconds: float
+    _earlier: Counter[str | None] = field(default_factory=Counter)
 
     def is_compiled(self, entry: Entry) -> bool:
         """Whether requests to this route are answered by a plan."""
@@ -78,36 +79,50 @@ class Compilation:
 
     @property
     def operations(self) -> int:
-        """How many path operations there are."""
-        return sum(entry.is_operation for entry in self.entries)
+        """How many path operations there are, as far as what is mounted is compiled."""
+        return sum(entry.is_operation for _, _, entry in self.routes())
 
     @property
     def compiled(self) -> int:
         """How many of them have a plan that is used."""
-        return sum(map(self.is_compiled, self.entries))
+        return sum(compilation.is_compiled(entry) for _, compilation, entry in self.routes())
 
     def counts(self) -> tuple[int, dict[str, int]]:
         """How many requests plans have answered, and how many were handed to FastAPI's own code, by reason.
 
         What is mounted counts as well.
         """
-        answered, handed_over = 0, Counter[str]()
-        for compilation in self._with_mounted({}):
-            if compilation.plans is not None:
-                more, reasons = compilation.plans.counts()
-                answered += more
-                handed_over.update(reasons)
+        counted = Counter[str | None]()
+        mounted = (_mounted(entry) for _, _, entry in self.routes())
+        for compilation in {id(each): each for each in (self, *mounted) if each is not None}.values():
+            counted.update(compilation._own_counts())
+        answered = counted.pop(None, 0)
         # These are counted where they have gone.
-        del handed_over[WITHIN]
-        return answered, dict(handed_over)
+        del counted[WITHIN]
+        return answered, {reason: count for reason, count in counted.items() if reason is not None}
 
-    def _with_mounted(self, known: dict[int, Compilation]) -> Iterable[Compilation]:
-        if known.setdefault(id(self), self) is self:
-            for entry in self.entries:
-                compilation = entry.mount.mounted.compilation if entry.mount is not None else None
-                if compilation is not None and id(compilation) not in known:
-                    compilation._with_mounted(known)
-        return known.values()
+    def succeed(self, replaced: Compilation | None) -> None:
+        """Counts what `replaced`, in whose place this one is put, has counted so far."""
+        if replaced is not None:
+            self._earlier.update(replaced._own_counts())
+
+    def _own_counts(self) -> Counter[str | None]:
+        # Under None those that plans have answered.
+        counted = self._earlier.copy()
+        if self.plans is not None:
+            answered, handed_over = self.plans.counts()
+            counted[None] += answered
+            counted.update(handed_over)
+        return counted
+
+    def routes(self, below: str = "", around: tuple[Compilation, ...] = ()) -> Iterator[tuple[str, Compilation, Entry]]:
+        """All routes, also of mounted applications that are compiled: path, compilation, and the entry there."""
+        for entry in self.entries:
+            yield below + entry.path, self, entry
+            inner = _mounted(entry)
+            # An application may be mounted in itself.
+            if inner is not None and inner is not self and all(inner is not other for other in around):
+                yield from inner.routes(below + entry.path, (*around, self))
 
     def summary(self) -> str:
         """One line for the log."""
@@ -116,9 +131,18 @@ class Compilation:
             return line
         if self.reason is not None:
             return f"{line} ({self.reason})"
-        reasons = Counter(entry.reason for entry in self.entries if entry.is_operation and entry.plan is None)
+        reasons = Counter(
+            compilation.reason or entry.reason
+            for _, compilation, entry in self.routes()
+            if entry.is_operation and not compilation.is_compiled(entry)
+        )
         reason, count = reasons.most_common(1)[0]
         return f"{line} ({count}: {reason})"
+
+
+def _mounted(entry: Entry) -> Compilation | None:
+    compilation: Compilation | None = entry.mount.mounted.compilation if entry.mount is not None else None
+    return compilation
 
 
 def is_application(app: Any) -> bool:
@@ -165,7 +189,7 @@ def compile_in_steps(
     mounts = mounts or Mounts()
     router = app.router
     lists = [(router, router.routes) for router in routes.routers(router)]
-    reason, stack = None, None
+    reason, stack, limit = None, None, None
     off = known.features_off()
     yield
     telemetry = getattr(app, "_native_telemetry", None)
@@ -176,7 +200,7 @@ def compile_in_steps(
             if feature in off:
                 raise NotCompiled(f"not the code we know: {off[feature]}")
         stack = examine(app.middleware_stack, router, off)
-        _examine_router(router)
+        limit = limits.least(stack.limit, _examine_router(router))
     except NotCompiled as error:
         reason = str(error)
     entries = []
@@ -191,9 +215,9 @@ def compile_in_steps(
         if isinstance(found.effective, WebSocketRoute):
             entries.append(sockets.entry(found, off=off))
         elif isinstance(found.effective, Mount):
-            entries.append(mount_entry(found, stack=stack, off=off, mounts=mounts, below=below))
+            entries.append(mount_entry(found, stack=stack, limit=limit, off=off, mounts=mounts, below=below))
         else:
-            entries.append(routes.entry(found, limit=stack.limit if stack is not None else None, off=off))
+            entries.append(routes.entry(found, limit=limit, off=off))
         yield
     if any(router._low_priority_routes for router, _ in lists):
         entries.append(Entry(path="", methods=[], segments=None, reason="a frontend", kind="any"))
@@ -208,6 +232,7 @@ def compile_in_steps(
         application=app,
         root_path=app.root_path,
         redirects=router.redirect_slashes and "redirects" not in off,
+        body_limit=limit,
         router=router,
         handlers=stack.handlers,
         default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
@@ -226,14 +251,21 @@ def compile_in_steps(
     return Compilation(plans, entries, None, stack, own_seconds(), fastapi_seconds)
 
 
-def _examine_router(router: APIRouter) -> None:
+def _examine_router(router: APIRouter) -> int | None:
+    """The limit of bodies that stands around the router, in bytes.
+
+    Raises:
+        NotCompiled: it is not FastAPI's alone.
+    """
     name = routes.own_method(router)
     if name is not None:
         raise NotCompiled(f"the router's own {name}")
-    if router.middleware_stack != router.app:
+    limit, inside = limits.limited_inside(router.middleware_stack)
+    if inside != router.app:
         raise NotCompiled("middleware of the router")
     if router.default != router.not_found or type(router).not_found is not APIRouter.not_found:
         raise NotCompiled("the router's own default")
+    return limit
 
 
 def _if_same(found: Any, known: Any) -> Any:

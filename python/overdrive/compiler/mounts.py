@@ -133,6 +133,7 @@ class Mounted:
 
     def _use(self, compilation: Compilation) -> None:
         self._is_stale = False
+        compilation.succeed(self.compilation)
         self.compilation = compilation
         if self._mounts.report is not None:
             self._mounts.report(f"{compilation.summary()} of the application mounted at {self.path or '/'}")
@@ -150,10 +151,13 @@ class Mounted:
         self._use(await in_slices(steps))
 
 
-def entry(found: Found, *, stack: Stack | None, off: Mapping[str, str], mounts: Mounts, below: str) -> Entry:
+def entry(
+    found: Found, *, stack: Stack | None, limit: int | None, off: Mapping[str, str], mounts: Mounts, below: str
+) -> Entry:
     """The entry of a mount.
 
     stack: of the application that it belongs to; None if plans cannot stand there.
+    limit: of all bodies there, in bytes.
     off: features that are off, with the function that is not known.
     below: the path of the application that it belongs to.
     """
@@ -177,7 +181,7 @@ def entry(found: Found, *, stack: Stack | None, off: Mapping[str, str], mounts: 
         app=mount.app,
         path_parameters=convertors(mount)[:-1],
         scope=room(found),
-        body_limit=stack.limit,
+        body_limit=limit,
         is_direct=not stack.foreign and not found.form_limits,
         around=functools.partial(_around, stack.own),
     )

@@ -465,6 +465,19 @@ async def own_no_content() -> StreamingResponse:
     return StreamingResponse([], 204)
 
 
+@app.api_route("/own/bodiless/{status}", methods=["GET", "HEAD"])
+async def own_bodiless(status: int, plain: Plain) -> StreamingResponse:
+    """Made in full, though nobody sees it."""
+
+    async def body() -> AsyncIterator[str]:
+        for index in range(4):
+            yield str(index) * (20_000 if status == 200 else 0)
+            note(f"goes on after {index}")
+            await asyncio.sleep(0.01)
+
+    return StreamingResponse(body(), status, background=BackgroundTask(note, "own background"))
+
+
 @app.get("/own/iterator-without-send")
 async def own_iterator() -> StreamingResponse:
     class Pieces:

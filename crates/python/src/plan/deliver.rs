@@ -55,7 +55,7 @@ impl Call {
     }
 
     /// The scope, if anybody has seen it.
-    fn seen<'py>(&self, py: Python<'py>) -> Option<Seen<'py>> {
+    pub(super) fn seen<'py>(&self, py: Python<'py>) -> Option<Seen<'py>> {
         let scope = self.scope.get()?.bind(py).clone();
         Some(Seen { scope, headers: self.given_headers(py) })
     }

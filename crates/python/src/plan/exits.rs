@@ -127,6 +127,9 @@ impl Call {
         if self.own_exits() && !matches!(which, Which::File) {
             return self.leave_generators(which, outcome).await;
         }
+        if matches!(which, Which::File) && self.stacks.get().is_none() && self.wire.place() != Place::Router {
+            self.close_files().await?;
+        }
         let left = Python::attach(|py| {
             let Some(stacks) = self.stacks.get() else { return PyResult::Ok(None) };
             let stack = match which {

@@ -1,6 +1,6 @@
 //! Where a request comes from and its response goes: straight from the engine, or through ASGI.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use super::reply::Reply;
+use super::runtime::Runtime;
 use crate::asgi::http::{Exchange, Read};
 use crate::asgi::scope::Head;
 use crate::host::steps::Baton;
@@ -48,6 +49,8 @@ pub(crate) struct Asgi {
     is_websocket: bool,
     place: Place,
     started: Arc<AtomicBool>,
+    /// In the place of `receive`, where something of the body was received already.
+    replaying: OnceCell<Py<PyAny>>,
     /// What `channel` gave as `send`.
     noting: RefCell<Option<Py<PyAny>>>,
 }
@@ -70,6 +73,7 @@ impl Asgi {
             is_websocket: false,
             place,
             started: Arc::default(),
+            replaying: OnceCell::new(),
             noting: RefCell::default(),
         }
     }
@@ -186,6 +190,47 @@ impl Wire {
         }
     }
 
+    /// Waits for more of the body, and adds it to `bytes`.
+    pub(crate) async fn read_more(&self, baton: &Baton, bytes: &mut Vec<u8>) -> PyResult<Read> {
+        match self {
+            Wire::Engine(exchange, _) => match exchange.read(bytes) {
+                Read::Pending => {
+                    let future = Python::attach(|py| exchange.readable(py).map(Bound::unbind))?;
+                    baton.wait_for(future).await?;
+                    Ok(exchange.read(bytes))
+                }
+                read => Ok(read),
+            },
+            Wire::Asgi(asgi) => {
+                let Some((body, more)) = asgi.receive(baton).await? else { return Ok(Read::Gone) };
+                Python::attach(|py| {
+                    bytes.extend_from_slice(&super::reply::bytes_of(body.bind(py))?);
+                    Ok(if more { Read::Pending } else { Read::Complete })
+                })
+            }
+        }
+    }
+
+    /// Puts back what was read of the body; `complete`: it is all of it. Whoever reads next begins anew.
+    pub(crate) fn unread(&self, py: Python<'_>, runtime: &Runtime, bytes: Vec<u8>, complete: bool) -> PyResult<()> {
+        match self {
+            Wire::Engine(exchange, _) => exchange.unread(bytes),
+            Wire::Asgi(asgi) => {
+                let received = (&asgi.receive, PyBytes::new(py, &bytes), !complete);
+                let receive = runtime.replay.bind(py).call1(received)?;
+                let _ = asgi.replaying.set(receive.unbind());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing around the route has a say in how a form is read.
+    pub(crate) fn has_own_limits(&self, py: Python<'_>, runtime: &Runtime) -> PyResult<bool> {
+        let Wire::Asgi(asgi) = self else { return Ok(true) };
+        let scope = asgi.scope.bind(py);
+        Ok(!scope.contains(pyo3::intern!(py, "fastapi"))? && !scope.contains(&runtime.body_limit_key)?)
+    }
+
     /// Sends a response that is known as a whole. `sender`: a class of `send` that may take it so, if nothing follows it.
     pub(crate) async fn send_whole(&self, baton: &Baton, reply: Reply, sender: Option<&Py<PyAny>>) -> PyResult<()> {
         match self {
@@ -225,7 +270,8 @@ impl Wire {
                         send
                     }
                 };
-                Ok((asgi.receive.bind(py).clone(), send.into_bound(py)))
+                let receive = asgi.replaying.get().unwrap_or(&asgi.receive);
+                Ok((receive.bind(py).clone(), send.into_bound(py)))
             }
         }
     }

@@ -161,6 +161,33 @@ impl Layers {
         Ok(())
     }
 
+    /// Whether the layers do nothing to an answer of this type that comes in pieces, but to its head.
+    pub(crate) fn leaves_pieces(&self, py: Python<'_>, content_type: Option<&HeaderValue>) -> PyResult<bool> {
+        for (kind, _) in &self.layers {
+            if let Kind::Gzip(gzip) = kind
+                && !gzip.excludes(py, content_type)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Lets the head of such an answer pass outwards.
+    pub(crate) fn on_head(
+        &self,
+        py: Python<'_>,
+        request: &HeaderMap,
+        seen: Option<&Seen<'_>>,
+        headers: &mut Headers,
+    ) -> PyResult<()> {
+        self.layers.iter().rev().try_for_each(|(kind, middleware)| match kind {
+            Kind::Cors(cors) => cors.behind(py, request, headers),
+            Kind::Sessions(sessions) => seen.map_or(Ok(()), |seen| sessions.behind(py, middleware, seen, headers)),
+            Kind::Gzip(_) | Kind::Hosts(_) | Kind::Https => Ok(()),
+        })
+    }
+
     /// For the garbage collector.
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.layers.iter().try_for_each(|(kind, middleware)| {
@@ -191,7 +218,7 @@ fn apply(
             Kind::Gzip(gzip) => gzip.behind(py, request, reply)?,
             Kind::Sessions(sessions) => {
                 if let Some(seen) = seen {
-                    sessions.behind(py, middleware, seen, reply)?;
+                    sessions.behind(py, middleware, seen, &mut reply.headers)?;
                 }
             }
             Kind::Hosts(_) | Kind::Https => {}
@@ -200,7 +227,7 @@ fn apply(
     Ok(true)
 }
 
-type Headers = Vec<(HeaderName, HeaderValue)>;
+pub(crate) type Headers = Vec<(HeaderName, HeaderValue)>;
 
 /// Sets a header in its first place, or at the end; there is one of it then (Starlette's `MutableHeaders.__setitem__`).
 fn set(headers: &mut Headers, name: &HeaderName, value: HeaderValue) {

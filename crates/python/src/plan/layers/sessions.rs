@@ -5,8 +5,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::{Incoming, Seen, Verdict};
-use crate::plan::reply::{Reply, raw_headers};
+use super::{Headers, Incoming, Seen, Verdict};
+use crate::plan::reply::raw_headers;
 use crate::plan::wire;
 
 /// The functions are those of `overdrive.compiler.sessions`.
@@ -46,7 +46,7 @@ impl Sessions {
         py: Python<'_>,
         middleware: &Py<PyAny>,
         seen: &Seen<'_>,
-        reply: &mut Reply,
+        headers: &mut Headers,
     ) -> PyResult<()> {
         if let Some(session) = seen.scope.get_item(pyo3::intern!(py, "session"))?
             && is_false(&session, pyo3::intern!(py, "accessed"))
@@ -54,9 +54,9 @@ impl Sessions {
         {
             return Ok(());
         }
-        let headers = wire::raw_headers(py, reply.headers.iter().map(|(name, value)| (name, value)))?;
-        let added = self.add.bind(py).call1((middleware, &seen.scope, headers, &seen.headers))?;
-        reply.headers = raw_headers(&added)?;
+        let given = wire::raw_headers(py, headers.iter().map(|(name, value)| (name, value)))?;
+        let added = self.add.bind(py).call1((middleware, &seen.scope, given, &seen.headers))?;
+        *headers = raw_headers(&added)?;
         Ok(())
     }
 
