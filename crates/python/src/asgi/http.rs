@@ -24,6 +24,7 @@ pub(crate) use self::answer::Answer;
 pub(super) use self::answer::AnswerSlot;
 pub(crate) use self::call::HttpRequestCall;
 pub(super) use self::framing::announced_length;
+pub(crate) use self::messages::HttpChannel;
 pub(crate) use self::receiving::Read;
 use self::sending::ResponseHead;
 use super::app::Bridge;
