@@ -125,6 +125,7 @@ class Plan:
     reads: what the body is read as, "json", "form" or "nothing".
     form_limits: the route's own, for FastAPI's parser of forms.
     body_limit: the least of the limits around the route, in bytes. Larger bodies are no plan's.
+    around: puts the instruments that stand around the route's request handler around another one; None: there are none.
     """
 
     route: Route
@@ -139,6 +140,7 @@ class Plan:
     body_limit: int | None
     answer: Answer
     overrides: Overrides | None
+    around: Callable[[Any], Any] | None
 
 
 @dataclass(frozen=True, slots=True)

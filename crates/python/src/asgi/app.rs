@@ -315,7 +315,8 @@ impl Bridge {
         }
         connection.current.replace(Current::WebSocket(session.clone()));
         // Layers are for answers; around a WebSocket the middleware itself stands, with the plans within.
-        let plans = self.plans.borrow().as_ref().filter(|plans| plans.get().layers.is_empty()).map(|p| p.clone_ref(py));
+        let has_middleware = |plans: &Plans| !plans.layers.is_empty() || plans.outermost.is_some();
+        let plans = self.plans.borrow().as_ref().filter(|plans| !has_middleware(plans.get())).map(|p| p.clone_ref(py));
         let request = scope.map(|scope| Box::new(WebSocketCall::new(&session, scope, plans)) as _);
         self.spawn(py, request, session.record());
         session

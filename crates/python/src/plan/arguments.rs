@@ -1,8 +1,10 @@
 //! From a request to the arguments of its endpoint: the body, then the dependencies in post-order.
 
+use std::rc::Rc;
+
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use super::body::Body;
 use super::call::{Call, End, get_or_try_init};
@@ -12,13 +14,22 @@ use super::runtime::Runtime;
 use super::value::Errors;
 use crate::host::ffi;
 
+/// The arguments of all nodes, those that were found, and FastAPI's list of errors, if there are any.
+pub(super) struct Solved {
+    pub(super) arguments: Vec<Option<Py<PyAny>>>,
+    pub(super) errors: Option<Py<PyList>>,
+}
+
 impl Call {
     pub(super) async fn read_body(&self) -> PyResult<Body> {
+        if self.plan().around.is_some() {
+            return self.read_shown_body().await;
+        }
         let gathered = self.gathered.take();
         let read = match gathered.end {
             Some(End::Complete) => Some(gathered.bytes),
             Some(End::Gone) => None,
-            None => self.wire.read_body(&self.baton).await?,
+            None => self.wire.read_body(&self.baton()).await?,
         };
         let bytes = match read {
             Some(bytes) => bytes,
@@ -46,20 +57,47 @@ impl Call {
                     let _ = self.json.set(json.clone_ref(py));
                     Ok(Body::Json(json))
                 }
-                Err(error) if error.is_instance(py, runtime.json_decode_error.bind(py)) => {
-                    let cause = error.into_value(py);
-                    let errors = PyList::new(py, [runtime.json_error.bind(py).call1((&cause,))?])?;
-                    let document = cause.bind(py).getattr("doc")?;
-                    let invalid = self.validation_error(py, &errors, document.unbind())?;
-                    invalid.set_cause(py, Some(PyErr::from_value(cause.into_bound(py).into_any())));
-                    Err(invalid)
-                }
-                Err(error) if error.is_instance_of::<PyException>(py) => {
-                    Err(PyErr::from_value(runtime.body_error.bind(py).call1((error.into_value(py),))?))
-                }
-                Err(error) => Err(error),
+                Err(error) => Err(self.unreadable(py, error)?),
             }
         })
+    }
+
+    /// The same from the request object, which an instrument has had and may have read from.
+    async fn read_shown_body(&self) -> PyResult<Body> {
+        let reading = Python::attach(|py| {
+            let read = self.plans().runtime.read_body.bind(py);
+            PyResult::Ok(read.call1((self.request(py)?, self.is_json(py)?))?.unbind())
+        })?;
+        let read = self.baton().wait_for(reading).await;
+        Python::attach(|py| match read {
+            Ok(read) => {
+                let (bytes, json): (Py<PyBytes>, Option<Py<PyTuple>>) = read.extract(py)?;
+                Ok(match json {
+                    _ if bytes.bind(py).as_bytes().is_empty() => Body::Undefined,
+                    Some(json) => Body::Json(json.bind(py).get_item(0)?.unbind()),
+                    None => Body::Bytes(bytes.into_any()),
+                })
+            }
+            Err(error) if error.is_instance(py, self.plans().runtime.http_exception.bind(py)) => Err(error),
+            Err(error) => Err(self.unreadable(py, error)?),
+        })
+    }
+
+    /// What FastAPI raises when a body cannot be read.
+    fn unreadable(&self, py: Python<'_>, error: PyErr) -> PyResult<PyErr> {
+        let runtime = &self.plans().runtime;
+        if error.is_instance(py, runtime.json_decode_error.bind(py)) {
+            let cause = error.into_value(py);
+            let errors = PyList::new(py, [runtime.json_error.bind(py).call1((&cause,))?])?;
+            let document = cause.bind(py).getattr("doc")?;
+            let invalid = self.validation_error(py, &errors, document.unbind())?;
+            invalid.set_cause(py, Some(PyErr::from_value(cause.into_bound(py).into_any())));
+            return Ok(invalid);
+        }
+        if !error.is_instance_of::<PyException>(py) {
+            return Ok(error);
+        }
+        Ok(PyErr::from_value(runtime.body_error.bind(py).call1((error.into_value(py),))?))
     }
 
     pub(super) fn is_json(&self, py: Python<'_>) -> PyResult<bool> {
@@ -84,7 +122,7 @@ impl Call {
             };
             PyResult::Ok(read.call1((request, files, &self.plan().form_limits))?.unbind())
         })?;
-        self.baton.wait_for(reading).await.map(Body::Form)
+        self.baton().wait_for(reading).await.map(Body::Form)
     }
 
     async fn read_form_arguments(&self, node: &Node, body: &Body) -> PyResult<Py<PyAny>> {
@@ -92,12 +130,29 @@ impl Call {
             let read = self.plans().runtime.form_arguments.bind(py);
             PyResult::Ok(read.call1((&node.dependant, body.object(py), self.plan().embed))?.unbind())
         })?;
-        self.baton.wait_for(reading).await
+        self.baton().wait_for(reading).await
     }
 
-    /// Runs the dependencies, and gives the list of all arguments.
-    pub(super) async fn solve(&self, body: &Body) -> PyResult<Vec<Option<Py<PyAny>>>> {
-        let plan = self.plan();
+    /// The list of all arguments, once the dependencies have run and all is valid.
+    pub(super) async fn arguments(self: &Rc<Self>) -> PyResult<Vec<Option<Py<PyAny>>>> {
+        let solved = match &self.plans().runtime.around_solving {
+            None => self.solve().await,
+            Some(around) => self.solve_within(around).await,
+        };
+        let Solved { arguments, errors } = solved?;
+        let Some(errors) = errors else { return Ok(arguments) };
+        Python::attach(|py| {
+            if self.answer_invalid(py, errors.bind(py))? {
+                return Err(PyRuntimeError::new_err("an answer stands ready"));
+            }
+            let body = self.body().object(py).unwrap_or_else(|| py.None());
+            Err(self.validation_error(py, errors.bind(py), body)?)
+        })
+    }
+
+    /// Runs the dependencies.
+    pub(super) async fn solve(&self) -> PyResult<Solved> {
+        let (plan, body) = (self.plan(), self.body());
         let mut arguments: Vec<Option<Py<PyAny>>> = (0..plan.arguments).map(|_| None).collect();
         let mut caches: Vec<Option<Py<PyAny>>> = (0..plan.caches).map(|_| None).collect();
         let mut failed = vec![false; plan.nodes.len()];
@@ -145,16 +200,7 @@ impl Call {
                 arguments[target] = Some(value);
             }
         }
-        match errors {
-            None => Ok(arguments),
-            Some(errors) => Python::attach(|py| {
-                if self.answer_invalid(py, errors.bind(py))? {
-                    return Err(PyRuntimeError::new_err("an answer stands ready"));
-                }
-                let body = body.object(py).unwrap_or_else(|| py.None());
-                Err(self.validation_error(py, errors.bind(py), body)?)
-            }),
-        }
+        Ok(Solved { arguments, errors })
     }
 
     /// Fills in what a node reads from the request, which is all but the values of its dependencies.

@@ -22,11 +22,11 @@ impl Call {
     /// Sends a response that is known as a whole.
     pub(super) async fn deliver(&self, mut reply: Reply) -> PyResult<()> {
         if !self.is_layered() {
-            return self.wire.send_whole(&self.baton, reply).await;
+            return self.wire.send_whole(&self.baton(), reply).await;
         }
         let layers = &self.plans().layers;
         if Python::attach(|py| layers.behind(py, &self.input.headers, &mut reply))? {
-            return self.wire.send_whole(&self.baton, reply).await;
+            return self.wire.send_whole(&self.baton(), reply).await;
         }
         let application = Python::attach(|py| {
             let headers = raw_headers(py, reply.headers.iter().map(|(name, value)| (name, value)))?;
@@ -48,7 +48,7 @@ impl Call {
             let arguments = (scope, receive, send, self.given_headers(py), application, begun);
             Ok(self.plans().passage.bind(py).call1(arguments)?.unbind())
         })?;
-        self.baton.wait_for(awaitable).await.map(drop)
+        self.baton().wait_for(awaitable).await.map(drop)
     }
 
     /// The headers that the scope had at first.

@@ -101,7 +101,7 @@ impl Call {
         let Shipment { status, headers, parts } = match prepared {
             Prepared::Shipment(shipment) => shipment,
             Prepared::Refusal(reply) => {
-                self.wire.send_whole(&self.baton, reply).await?;
+                self.wire.send_whole(&self.baton(), reply).await?;
                 return Ok(Sent::Refusal);
             }
             Prepared::Odd => return Ok(Sent::Nothing),
@@ -126,7 +126,7 @@ impl Call {
             Opened::File(file) => {
                 exchange.begin_file(status, headers, file, parts)?;
                 let sent = Python::attach(|py| exchange.file_sent(py))?;
-                self.baton.wait_for(sent).await?;
+                self.baton().wait_for(sent).await?;
             }
         }
         Ok(Sent::File(background))

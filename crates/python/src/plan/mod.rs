@@ -19,6 +19,7 @@ mod json;
 pub(crate) mod layers;
 pub(crate) mod mount;
 mod node;
+mod observed;
 mod overrides;
 mod query;
 pub(crate) mod redirect;

@@ -74,7 +74,7 @@ impl Call {
                 })?;
                 let result = match result {
                     (result, false) => result,
-                    (awaitable, true) => self.baton.wait_for(awaitable).await?,
+                    (awaitable, true) => self.baton().wait_for(awaitable).await?,
                 };
                 Python::attach(|py| {
                     let (value, errors): (Py<PyAny>, Bound<'_, PyAny>) = result.bind(py).extract()?;
@@ -174,7 +174,7 @@ impl Call {
         };
         if let Some(background) = background {
             let awaitable = Python::attach(|py| background.bind(py).call0().map(Bound::unbind))?;
-            self.baton.wait_for(awaitable).await?;
+            self.baton().wait_for(awaitable).await?;
         }
         Ok(())
     }

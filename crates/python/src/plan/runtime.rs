@@ -82,6 +82,14 @@ pub(crate) struct Runtime {
     pub(crate) form_arguments: Py<PyAny>,
     /// `(error) -> HTTPException`: what becomes of any other error while the body is read
     pub(crate) body_error: Py<PyAny>,
+    /// `async (request, is_json) -> (body, (json,) | None)`: as FastAPI reads a body
+    pub(crate) read_body: Py<PyAny>,
+    /// `(solve) -> solve_dependencies`: puts the instruments around FastAPI's function around another; `None`: there are none
+    pub(crate) around_solving: Option<Py<PyAny>>,
+    /// `(call) -> run_endpoint_function`: the same
+    pub(crate) around_calling: Option<Py<PyAny>>,
+    /// `(values, errors, response, background) -> SolvedDependency`
+    pub(crate) solved: Py<PyAny>,
     /// Starlette's `ClientDisconnect`
     pub(crate) client_disconnect: Py<PyAny>,
     /// `(route, errors, body, method, root_path) -> RequestValidationError`

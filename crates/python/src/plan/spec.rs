@@ -33,6 +33,8 @@ pub(crate) struct PlanSpec {
     pub(crate) body_limit: Option<u64>,
     pub(crate) answer: AnswerSpec,
     pub(crate) overrides: Option<OverridesSpec>,
+    /// `(handler) -> handler`
+    pub(crate) around: Option<Py<PyAny>>,
 }
 
 /// See `overdrive.compiler.spec.MountedApplication`.

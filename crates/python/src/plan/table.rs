@@ -69,6 +69,8 @@ pub(crate) struct Plan {
     pub(crate) answer: Answer,
     /// `None`: nothing can override its dependencies.
     pub(crate) overrides: Option<Overrides>,
+    /// Makes a request handler of another, with the instruments that stand around the route's.
+    pub(crate) around: Option<Py<PyAny>>,
 }
 
 impl Plan {
@@ -117,6 +119,7 @@ impl Plan {
             body_limit: spec.body_limit,
             answer,
             overrides: spec.overrides.map(Overrides::new),
+            around: spec.around,
         })
     }
 }
@@ -138,6 +141,7 @@ impl Plan {
         self.path_parameters.iter().try_for_each(|(_, convert)| visit.call(convert))?;
         self.nodes.iter().try_for_each(|node| node.traverse(visit))?;
         self.answer.traverse(visit)?;
+        visit.call(&self.around)?;
         self.overrides.as_ref().map_or(Ok(()), |overrides| overrides.traverse(visit))
     }
 }
