@@ -19,6 +19,8 @@ RUST = BENCH / "rust"
 TARGET = ROOT / "target/bench"
 RUST_PROGRAMS = TARGET / "release"
 PACKAGES = ("uvicorn[standard]", "hypercorn", "granian", "fastapi")
+INSTRUMENTS = ROOT / "tests/instruments/requirements.txt"
+"""The instruments whose cost is measured, in the versions that are tested."""
 BUILD_SECONDS = 1800
 
 
@@ -55,6 +57,7 @@ def prepare(interpreter: str | None) -> None:
         shutil.rmtree(VENV, ignore_errors=True)
         build([best, "-m", "venv", VENV])
     build([VENV / "bin/pip", "install", "--quiet", "--upgrade", *PACKAGES])
+    build([VENV / "bin/pip", "install", "--quiet", "--requirement", INSTRUMENTS])
     # Always again: pip cannot see that the sources have changed under the same version number.
     build([VENV / "bin/pip", "install", "--quiet", "--force-reinstall", "--no-deps", ROOT])
     build([VENV / "bin/pip", "install", "--quiet", ROOT])
@@ -77,6 +80,7 @@ def versions() -> dict[str, str]:
     """The version of everything whose speed is compared, the interpreter included."""
     listed = json.loads(_output([VENV / "bin/pip", "list", "--format=json", "--disable-pip-version-check"]))
     names = ("overdrive", "uvicorn", "hypercorn", "granian", "fastapi", "starlette", "pydantic", "uvloop", "httptools")
+    names += ("sentry-sdk", "opentelemetry-sdk", "prometheus-fastapi-instrumentator")
     found = {package["name"].lower(): package["version"] for package in listed}
     result = {"python": _python_version(VENV / "bin/python")}
     result |= {name: found[name] for name in names if name in found}
