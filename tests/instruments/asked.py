@@ -41,4 +41,7 @@ ASKED = {
     "redirect": Ask("GET", "/plain/", 307),
 }
 
+# Why a plan leaves some of them to FastAPI's router.
+OTHERS = {"404 or 405", "a redirect"}
+
 each = pytest.mark.parametrize("ask", [pytest.param(ask, id=name) for name, ask in ASKED.items()])

@@ -15,13 +15,16 @@ from tests.conftest import Served
 
 # Whose values are other ones each time, or tell of all the code between the server and the application.
 CHANGING = {
-    "logfire.exception.fingerprint",
     "client.port",
+    "code.lineno",
+    "http.request.header.sec_websocket_key",
+    "logfire.exception.fingerprint",
+    "net.host.port",
     "net.peer.port",
     "network.peer.port",
-    "net.host.port",
+    "sec-websocket-key",
+    "server.port",
     "thread.id",
-    "code.lineno",
 }
 TIMES = ("start_timestamp", "end_timestamp")
 
@@ -94,6 +97,14 @@ class Pair:
         """As `same`, with a WebSocket."""
         expected, got = self.uvicorn.converse(path, until), self.overdrive.converse(path, until)
         return _same(expected, got)
+
+    def plans_answered(self) -> tuple[int, dict[str, int]]:
+        """How many requests plans have answered, and how many were handed over, by reason. Ends the server."""
+        self.overdrive.served.stop()
+        log = self.overdrive.served.log
+        answered = re.search(r"Plans answered (\d+) request", log)
+        handed_over = re.findall(r"FastAPI's own code was given (\d+) request\(s\): (.*)", log)
+        return int(answered[1]) if answered else 0, {reason: int(count) for count, reason in handed_over}
 
 
 def _same(expected: tuple[Any, ...], got: tuple[Any, ...]) -> list[Any]:

@@ -22,12 +22,12 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, WebSocketRoute
 
 from overdrive._overdrive import Engine, Plans
-from overdrive.compiler import instruments, known, routes, sockets
+from overdrive.compiler import instruments, known, routes, sockets, telemetry
 from overdrive.compiler.mounts import WITHIN, Mounts
 from overdrive.compiler.mounts import entry as mount_entry
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
-from overdrive.compiler.stack import HAS_TELEMETRY, Stack, examine, is_otherwise_traced
+from overdrive.compiler.stack import Stack, examine
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +178,11 @@ def compile_in_steps(
     yield
     observers = instruments.around_features(known.FEATURES)
     is_observed = "stack" in off or bool(instruments.around_features(["stack"]))
-    telemetry = getattr(app, "_native_telemetry", None)
-    if telemetry is not None and telemetry.enabled():
-        if not is_otherwise_traced(app.middleware_stack):
-            reason = "FastAPI's telemetry is on"
-        # A function of the user's, which FastAPI asks first.
-        is_observed = is_observed or telemetry.config["exclude"] is not None
+    if telemetry.is_on(app):
+        if not telemetry.is_left_to_others(app.middleware_stack):
+            observers.add("FastAPI's telemetry")
+            is_observed = True
+        is_observed = is_observed or telemetry.asks(app)
     try:
         for feature in ("routing", "operations", "dependencies"):
             if feature in off:
@@ -237,7 +236,8 @@ def compile_in_steps(
         passage=stack.passage,
         route_lists=[routes for _, routes in lists],
         stack=app.middleware_stack,
-        globals=_watched(),
+        globals=[(vars(json), "loads", json.loads, "json.loads was replaced")],
+        providers=telemetry.providers(),
         on_change=on_change,
     )
     unknown = list(off.values())
@@ -260,19 +260,3 @@ def _if_same(found: Any, known: Any) -> Any:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(sorted(set(names)))
-
-
-def _watched() -> list[tuple[dict[str, Any], str, Any, str]]:
-    """The globals that plans depend on and that others set: telemetry's providers, and functions that tests replace."""
-    watched: list[tuple[Any, str, str]] = [(json, "loads", "json.loads was replaced")]
-    if HAS_TELEMETRY:
-        import opentelemetry._logs._internal as logs
-        import opentelemetry.metrics._internal as metrics
-        import opentelemetry.trace as trace
-
-        watched += [
-            (trace, "_TRACER_PROVIDER", "OpenTelemetry is active"),
-            (metrics, "_METER_PROVIDER", "OpenTelemetry is active"),
-            (logs, "_LOGGER_PROVIDER", "OpenTelemetry is active"),
-        ]
-    return [(vars(module), name, getattr(module, name), reason) for module, name, reason in watched]

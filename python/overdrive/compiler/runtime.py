@@ -45,7 +45,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.websockets import WebSocket
 
-from overdrive.compiler import files, instruments, known, streams
+from overdrive.compiler import files, instruments, known, streams, telemetry
 from overdrive.compiler.fields import NamedModel
 from overdrive.compiler.handler import ENDPOINT_APP
 from overdrive.compiler.instruments import nested
@@ -327,6 +327,12 @@ class Runtime:
         self.around_solving = instruments.around("fastapi.routing:solve_dependencies")
         self.around_calling = instruments.around("fastapi.routing:run_endpoint_function")
         self.solved = _solved
+        self.request_telemetry = telemetry.function("_get_request_telemetry")
+        self.route_selected = telemetry.function("_route_selected")
+        self.operation = telemetry.function("_operation")
+        self.no_operation = telemetry.NO_OPERATION
+        self.run_sync_endpoint = telemetry.function("_run_sync_endpoint")
+        self.validation_failed = telemetry.function("_validation_failed")
         self.raise_innermost = _raise_innermost
         self.server_sent_event = ServerSentEvent
         self.render_item = streams.render_item

@@ -92,6 +92,7 @@ def _plan(found: Found, *, off: Mapping[str, str], overrides: dict[Any, Any] | N
         if overrides is not None
         else overridable(values["dependency_overrides_provider"], functools.partial(_vary, found, off)),
         around=None,
+        template=route.path_format,
     )
 
 

@@ -126,6 +126,7 @@ class Plan:
     form_limits: the route's own, for FastAPI's parser of forms.
     body_limit: the least of the limits around the route, in bytes. Larger bodies are no plan's.
     around: puts the instruments that stand around the route's request handler around another one; None: there are none.
+    template: the path as FastAPI's telemetry names it.
     """
 
     route: Route
@@ -141,6 +142,7 @@ class Plan:
     answer: Answer
     overrides: Overrides | None
     around: Callable[[Any], Any] | None
+    template: str
 
 
 @dataclass(frozen=True, slots=True)

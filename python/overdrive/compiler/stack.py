@@ -20,7 +20,7 @@ from overdrive.compiler.spec import NotCompiled
 from overdrive.compiler.within import within
 
 try:
-    from fastapi.telemetry._asgi import ExceptionTelemetryMiddleware, _legacy_otel
+    from fastapi.telemetry._asgi import ExceptionTelemetryMiddleware
 except ImportError:
     # Before FastAPI 0.142.
     HAS_TELEMETRY = False
@@ -35,11 +35,6 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 # Whether a response has begun, as those next to the route know, and as the server knows.
 Progress = tuple[bool, bool]
-
-
-def is_otherwise_traced(stack: Any) -> bool:
-    """Whether FastAPI leaves telemetry to OpenTelemetry's own middleware in a built stack."""
-    return HAS_TELEMETRY and bool(_legacy_otel(stack))
 
 
 class Planned:

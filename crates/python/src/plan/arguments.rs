@@ -136,7 +136,7 @@ impl Call {
     /// The list of all arguments, once the dependencies have run and all is valid.
     pub(super) async fn arguments(self: &Rc<Self>) -> PyResult<Vec<Option<Py<PyAny>>>> {
         let solved = match &self.plans().runtime.around_solving {
-            None => self.solve().await,
+            None => self.solve_observed().await,
             Some(around) => self.solve_within(around).await,
         };
         let Solved { arguments, errors } = solved?;
@@ -277,10 +277,14 @@ impl Call {
     ) -> PyResult<PyErr> {
         if self.wire.is_websocket() {
             let arguments = (&self.plan().route, errors, self.root_path());
-            return Ok(PyErr::from_value(self.plans().runtime.websocket_validation_error.bind(py).call1(arguments)?));
+            let error = self.plans().runtime.websocket_validation_error.bind(py).call1(arguments)?;
+            self.tell_invalid(py, &error)?;
+            return Ok(PyErr::from_value(error));
         }
         let arguments = (&self.plan().route, errors, body, self.wire.method(), self.root_path());
-        Ok(PyErr::from_value(self.plans().runtime.request_validation_error.bind(py).call1(arguments)?))
+        let error = self.plans().runtime.request_validation_error.bind(py).call1(arguments)?;
+        self.tell_invalid(py, &error)?;
+        Ok(PyErr::from_value(error))
     }
 
     pub(super) fn endpoint<'a>(&self, arguments: &'a [Option<Py<PyAny>>]) -> (&Node, &'a [Option<Py<PyAny>>]) {

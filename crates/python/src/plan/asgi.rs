@@ -75,6 +75,7 @@ pub(crate) fn begin(
     let call = Call::new(plans.clone().unbind(), plan, wire, None, Input::new(&query, headers, parameters));
     // Middleware looks at it afterwards: which route, which endpoint.
     call.scope(py)?;
+    call.observe(py, scope)?;
     table.count_answered();
     Ok(Ok(PlanCoroutine::new(steps(call), &table.graveyard)))
 }

@@ -58,6 +58,8 @@ pub(crate) struct Call {
     pub(super) exposed: Cell<bool>,
     /// The answer that takes the place of whatever is raised next.
     pub(super) ready: RefCell<Option<Reply>>,
+    /// FastAPI's telemetry of this request.
+    pub(super) telemetry: OnceCell<Py<PyAny>>,
     /// What instruments around parts of it have been shown.
     pub(super) observed: Observed,
     /// Not empty once an answer has begun that goes out through the middleware's own code.
@@ -107,6 +109,7 @@ impl Call {
             request_exits: RefCell::default(),
             exposed: Cell::new(false),
             ready: RefCell::default(),
+            telemetry: OnceCell::new(),
             observed: Observed::default(),
             begun: OnceCell::new(),
         })
@@ -185,12 +188,14 @@ impl Call {
     }
 
     pub(super) async fn respond(self: &Rc<Self>) -> PyResult<Outgoing> {
+        self.tell_request()?;
         let body = match self.plan().reads {
             Reads::Nothing => Body::Undefined,
             Reads::Json => self.read_body().await?,
             Reads::Form => self.read_form().await?,
         };
         let _ = self.body.set(body);
+        self.tell_body()?;
         let arguments = self.arguments().await?;
         if let Some(stream) = self.plan().answer.stream {
             let (endpoint, arguments) = self.endpoint(&arguments);

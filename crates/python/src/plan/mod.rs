@@ -32,6 +32,7 @@ pub(crate) mod socket;
 mod spec;
 mod stream;
 pub(crate) mod table;
+mod telemetry;
 mod value;
 pub(crate) mod wire;
 

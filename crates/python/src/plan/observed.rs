@@ -58,8 +58,7 @@ impl Call {
     /// Runs the endpoint, or has those around `run_endpoint_function` call it.
     pub(super) async fn run_endpoint(self: &Rc<Self>, arguments: Vec<Option<Py<PyAny>>>) -> PyResult<Py<PyAny>> {
         let Some(around) = &self.plans().runtime.around_calling else {
-            let (endpoint, arguments) = self.endpoint(&arguments);
-            return self.call(endpoint, arguments).await;
+            return self.call_endpoint(&arguments).await;
         };
         let awaitable = Python::attach(|py| {
             let (node, _) = self.endpoint(&arguments);
@@ -90,21 +89,20 @@ impl Call {
                 Ok(None)
             }
             Stage::Dependencies => {
-                let solved = self.solve().await?;
+                let solved = self.solve_observed().await?;
                 let found = Python::attach(|py| self.shown(py, &solved))?;
                 self.observed.solved.replace(Some(solved));
                 Ok(Some(found))
             }
             Stage::Endpoint => {
                 let solved = self.observed.solved.take().ok_or_else(|| not_called("solve_dependencies"))?;
-                let (endpoint, arguments) = self.endpoint(&solved.arguments);
-                self.call(endpoint, arguments).await.map(Some)
+                self.call_endpoint(&solved.arguments).await.map(Some)
             }
         }
     }
 
     /// The values of the endpoint's arguments by name, as FastAPI has them; those that were found.
-    fn found_values<'py>(&self, py: Python<'py>, all: &[Option<Py<PyAny>>]) -> PyResult<Bound<'py, PyDict>> {
+    pub(super) fn found_values<'py>(&self, py: Python<'py>, all: &[Option<Py<PyAny>>]) -> PyResult<Bound<'py, PyDict>> {
         let (endpoint, arguments) = self.endpoint(all);
         let found = PyDict::new(py);
         for (name, value) in endpoint.names.bind(py).iter().zip(arguments) {

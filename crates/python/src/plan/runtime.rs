@@ -90,6 +90,18 @@ pub(crate) struct Runtime {
     pub(crate) around_calling: Option<Py<PyAny>>,
     /// `(values, errors, response, background) -> SolvedDependency`
     pub(crate) solved: Py<PyAny>,
+    /// `() -> telemetry | None`: FastAPI's own of this request; this and the following are `None` in releases without it
+    pub(crate) request_telemetry: Option<Py<PyAny>>,
+    /// `(scope=, path=)`: tells it the route
+    pub(crate) route_selected: Py<PyAny>,
+    /// `(name=, function=)`: a context manager around a part of what FastAPI does
+    pub(crate) operation: Py<PyAny>,
+    /// What that gives where nobody traces
+    pub(crate) no_operation: Py<PyAny>,
+    /// `(function=, arguments=)`: calls an endpoint on its thread, as an operation
+    pub(crate) run_sync_endpoint: Py<PyAny>,
+    /// `(error)`: tells telemetry of a validation error
+    pub(crate) validation_failed: Py<PyAny>,
     /// Starlette's `ClientDisconnect`
     pub(crate) client_disconnect: Py<PyAny>,
     /// `(route, errors, body, method, root_path) -> RequestValidationError`

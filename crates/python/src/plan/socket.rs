@@ -33,9 +33,9 @@ impl Call {
     }
 
     async fn serve_websocket(self: &Rc<Self>) -> PyResult<()> {
+        self.tell_request()?;
         let arguments = self.arguments().await?;
-        let (endpoint, arguments) = self.endpoint(&arguments);
-        self.call(endpoint, arguments).await.map(drop)
+        self.call_endpoint(&arguments).await.map(drop)
     }
 
     /// What was raised goes to the application's handlers.
@@ -85,6 +85,9 @@ pub(crate) fn begin(
     let wire = Wire::Asgi(Asgi::websocket(scope, receive, send, &root_path, place));
     let input = Input::new(&query, headers, found.parameters);
     let call = Call::new(found.plans, found.plan, wire, found.within, input);
+    if place != Place::Application {
+        call.observe(py, scope)?;
+    }
     call.counting().count_answered();
     Ok(Ok(Steps::new(call.baton(), call.run_websocket())))
 }

@@ -35,6 +35,7 @@ pub(crate) struct PlanSpec {
     pub(crate) overrides: Option<OverridesSpec>,
     /// `(handler) -> handler`
     pub(crate) around: Option<Py<PyAny>>,
+    pub(crate) template: Py<PyString>,
 }
 
 /// See `overdrive.compiler.spec.MountedApplication`.
