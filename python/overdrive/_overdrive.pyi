@@ -173,6 +173,7 @@ class Plans:
         application: Any,
         root_path: str,
         redirects: bool,
+        body_limit: int | None,
         router: Any,
         handlers: tuple[dict[Any, Any], dict[int, Any]],
         default_http_handler: Callable[..., Any] | None,

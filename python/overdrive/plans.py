@@ -51,11 +51,12 @@ class CompiledRoutes:
             self._refuse("not a FastAPI application")
             return
         from overdrive import compiler
+        from overdrive.compiler.mounts import Mounts
 
         if not compiler.is_application(self._app):
             self._refuse("not a FastAPI application, or one with a way of its own to handle requests")
             return
-        self._mounts = compiler.Mounts(at_once=False, report=logger.info)
+        self._mounts = Mounts(at_once=False, report=logger.info)
         self._use(compiler.compile_application(self._app, self._changed, mounts=self._mounts))
 
     def stop(self) -> None:
@@ -72,6 +73,7 @@ class CompiledRoutes:
         logger.info(compilation.summary())
 
     def _install(self, compilation: Compilation) -> None:
+        compilation.succeed(self.compilation)
         self.compilation = compilation
         if self._engine is not None:
             compilation.restrict(self._engine)

@@ -38,7 +38,7 @@ impl<A: Application> AppConnection<A> {
     fn answer(&self, request: Request<Incoming>) -> Answer<A> {
         if let Err(reason) = check_head(&request) {
             self.shared.app.report(Report::InvalidRequest(reason));
-            return Answer::Refusal(refuse(StatusCode::BAD_REQUEST, reason, true));
+            return Answer::Refusal(Box::new(refuse(StatusCode::BAD_REQUEST, reason, true)));
         }
         if is_upgrade(request.method(), request.headers()) {
             return match Handshake::from_request(request.method(), request.version(), request.headers()) {
@@ -46,7 +46,7 @@ impl<A: Application> AppConnection<A> {
                 Err(error) => {
                     let mut response = refuse(error.status(), error.reason(), false);
                     response.headers_mut().extend(error.headers());
-                    Answer::Refusal(response)
+                    Answer::Refusal(Box::new(response))
                 }
             };
         }
@@ -93,7 +93,7 @@ impl<A: Application> hyper::service::Service<Request<Incoming>> for Service<A> {
 
 enum Answer<A: Application> {
     Application(A::Answer),
-    Refusal(Response<ResponseBody>),
+    Refusal(Box<Response<ResponseBody>>),
 }
 
 pin_project! {
@@ -102,7 +102,7 @@ pin_project! {
         connection: Rc<AppConnection<A>>,
         #[pin]
         answer: Option<A::Answer>,
-        refusal: Option<Response<ResponseBody>>,
+        refusal: Option<Box<Response<ResponseBody>>>,
         in_flight: Option<InFlight>,
     }
 }
@@ -114,7 +114,7 @@ impl<A: Application> Future for Serving<A> {
         let this = self.project();
         let mut response = match this.answer.as_pin_mut() {
             Some(answer) => ready!(answer.poll(cx)),
-            None => this.refusal.take().expect("not polled after its end"),
+            None => *this.refusal.take().expect("not polled after its end"),
         };
         this.connection.shared.settings.reasons.apply(&mut response);
         let in_flight = this.in_flight.take().expect("not polled after its end");

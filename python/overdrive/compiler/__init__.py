@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi.applications import FastAPI
@@ -22,8 +22,9 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, WebSocketRoute
 
 from overdrive._overdrive import Engine, Plans
-from overdrive.compiler import instruments, known, routes, sockets, telemetry
-from overdrive.compiler.mounts import WITHIN, Mounts
+from overdrive.compiler import instruments, known, limits, routes, sockets, telemetry
+from overdrive.compiler.mounts import WITHIN
+from overdrive.compiler.mounts import Mounts as Mounts
 from overdrive.compiler.mounts import entry as mount_entry
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
@@ -52,6 +53,7 @@ class Compilation:
     unknown: list[str]
     own_seconds: float
     fastapi_seconds: float
+    _earlier: Counter[str | None] = field(default_factory=Counter)
 
     def is_compiled(self, entry: Entry) -> bool:
         """Whether requests to this route are answered by a plan."""
@@ -59,7 +61,7 @@ class Compilation:
 
     @property
     def is_direct(self) -> bool:
-        """Whether the engine may ask the plans first: they do what the middleware does, or know where it begins."""
+        """Whether the engine may ask the plans first: they do what middleware does, or say where it begins."""
         return self.stack is not None and (self.stack.layers is not None or self.stack.outermost is not None)
 
     @property
@@ -81,36 +83,50 @@ class Compilation:
 
     @property
     def operations(self) -> int:
-        """How many path operations there are."""
-        return sum(entry.is_operation for entry in self.entries)
+        """How many path operations there are, as far as what is mounted is compiled."""
+        return sum(entry.is_operation for _, _, entry in self.routes())
 
     @property
     def compiled(self) -> int:
         """How many of them have a plan that is used."""
-        return sum(map(self.is_compiled, self.entries))
+        return sum(compilation.is_compiled(entry) for _, compilation, entry in self.routes())
 
     def counts(self) -> tuple[int, dict[str, int]]:
         """How many requests plans have answered, and how many were handed to FastAPI's own code, by reason.
 
         What is mounted counts as well.
         """
-        answered, handed_over = 0, Counter[str]()
-        for compilation in self._with_mounted({}):
-            if compilation.plans is not None:
-                more, reasons = compilation.plans.counts()
-                answered += more
-                handed_over.update(reasons)
+        counted = Counter[str | None]()
+        mounted = (_mounted(entry) for _, _, entry in self.routes())
+        for compilation in {id(each): each for each in (self, *mounted) if each is not None}.values():
+            counted.update(compilation._own_counts())
+        answered = counted.pop(None, 0)
         # These are counted where they have gone.
-        del handed_over[WITHIN]
-        return answered, dict(handed_over)
+        del counted[WITHIN]
+        return answered, {reason: count for reason, count in counted.items() if reason is not None}
 
-    def _with_mounted(self, known: dict[int, Compilation]) -> Iterable[Compilation]:
-        if known.setdefault(id(self), self) is self:
-            for entry in self.entries:
-                compilation = entry.mount.mounted.compilation if entry.mount is not None else None
-                if compilation is not None and id(compilation) not in known:
-                    compilation._with_mounted(known)
-        return known.values()
+    def succeed(self, replaced: Compilation | None) -> None:
+        """Counts what `replaced`, in whose place this one is put, has counted so far."""
+        if replaced is not None:
+            self._earlier.update(replaced._own_counts())
+
+    def _own_counts(self) -> Counter[str | None]:
+        # Under None those that plans have answered.
+        counted = self._earlier.copy()
+        if self.plans is not None:
+            answered, handed_over = self.plans.counts()
+            counted[None] += answered
+            counted.update(handed_over)
+        return counted
+
+    def routes(self, below: str = "", around: tuple[Compilation, ...] = ()) -> Iterator[tuple[str, Compilation, Entry]]:
+        """All routes, also of mounted applications that are compiled: path, compilation, and the entry there."""
+        for entry in self.entries:
+            yield below + entry.path, self, entry
+            inner = _mounted(entry)
+            # An application may be mounted in itself.
+            if inner is not None and inner is not self and all(inner is not other for other in around):
+                yield from inner.routes(below + entry.path, (*around, self))
 
     def summary(self) -> str:
         """One line for the log."""
@@ -119,7 +135,11 @@ class Compilation:
         if self.compiled < self.operations and self.reason is not None:
             told = self.reason
         elif self.compiled < self.operations:
-            reasons = Counter(entry.reason for entry in self.entries if entry.is_operation and entry.plan is None)
+            reasons = Counter(
+                compilation.reason or entry.reason
+                for _, compilation, entry in self.routes()
+                if entry.is_operation and not compilation.is_compiled(entry)
+            )
             reason, count = reasons.most_common(1)[0]
             told = f"{count}: {reason}"
         if told:
@@ -130,6 +150,11 @@ class Compilation:
         if others:
             line += f"; not the code we know: {_listed(others)}"
         return line
+
+
+def _mounted(entry: Entry) -> Compilation | None:
+    compilation: Compilation | None = entry.mount.mounted.compilation if entry.mount is not None else None
+    return compilation
 
 
 def is_application(app: Any) -> bool:
@@ -173,7 +198,7 @@ def compile_in_steps(
     mounts = mounts or Mounts()
     router = app.router
     lists = [(router, router.routes) for router in routes.routers(router)]
-    reason, stack = None, None
+    reason, stack, limit = None, None, None
     off = known.features_off()
     yield
     observers = instruments.around_features(known.FEATURES)
@@ -191,7 +216,7 @@ def compile_in_steps(
             if not known.is_patched(name):
                 raise NotCompiled(f"not the code we know: {name}")
         stack = examine(app.middleware_stack, router, off, is_observed=is_observed)
-        _examine_router(router)
+        limit = limits.least(stack.limit, _examine_router(router))
     except NotCompiled as error:
         reason = str(error)
     entries = []
@@ -206,9 +231,9 @@ def compile_in_steps(
         if isinstance(found.effective, WebSocketRoute):
             entries.append(sockets.entry(found, off=off))
         elif isinstance(found.effective, Mount):
-            entries.append(mount_entry(found, stack=stack, off=off, mounts=mounts, below=below))
+            entries.append(mount_entry(found, stack=stack, limit=limit, off=off, mounts=mounts, below=below))
         else:
-            entries.append(routes.entry(found, limit=stack.limit if stack is not None else None, off=off))
+            entries.append(routes.entry(found, limit=limit, off=off))
         yield
     if any(router._low_priority_routes for router, _ in lists):
         entries.append(Entry(path="", methods=[], segments=None, reason="a frontend", kind="any"))
@@ -224,6 +249,7 @@ def compile_in_steps(
         application=app,
         root_path=app.root_path,
         redirects=router.redirect_slashes and "redirects" not in off,
+        body_limit=limit,
         router=router,
         handlers=stack.handlers,
         default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
@@ -244,14 +270,21 @@ def compile_in_steps(
     return Compilation(plans, entries, None, stack, sorted(observers), unknown, own_seconds(), fastapi_seconds)
 
 
-def _examine_router(router: APIRouter) -> None:
+def _examine_router(router: APIRouter) -> int | None:
+    """The limit of bodies that stands around the router, in bytes.
+
+    Raises:
+        NotCompiled: it is not FastAPI's alone.
+    """
     name = routes.own_method(router)
     if name is not None:
         raise NotCompiled(f"the router's own {name}")
-    if router.middleware_stack != router.app:
+    limit, inside = limits.limited_inside(router.middleware_stack)
+    if inside != router.app:
         raise NotCompiled("middleware of the router")
     if router.default != router.not_found or type(router).not_found is not APIRouter.not_found:
         raise NotCompiled("the router's own default")
+    return limit
 
 
 def _if_same(found: Any, known: Any) -> Any:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from starlette import responses
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import FileResponse, MalformedRangeHeader, PlainTextResponse, RangeNotSatisfiable, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+# Names are looked up when they are used, as Starlette does it: tests replace them.
+_responses: Any = responses
 
 # Bytes, or a range of the file.
 Part = bytes | tuple[int, int]
 
-# What must be Starlette's own for the engine to send in its place.
+# What must be Starlette's own for the engine to send in its place. Before Starlette 1.8 there is no `_open_file`.
 SENDING = tuple(
     (name, FileResponse.__dict__[name])
     for name in ("_handle_simple", "_handle_single_range", "_handle_multiple_ranges", "_open_file")
+    if name in FileResponse.__dict__
 )
 
 
@@ -32,7 +37,8 @@ def examine(path: Any, known: os.stat_result | None, opening: Callable[[], None]
         try:
             found = os.stat(path)
         except FileNotFoundError:
-            raise RuntimeError(f"File at path {path} does not exist.")  # noqa: B904: as Starlette raises it
+            # The first error stays its context, as with Starlette.
+            raise RuntimeError(f"File at path {path} does not exist.")  # noqa: B904
     opening()
     return found
 
@@ -48,7 +54,19 @@ def describe(response: FileResponse, found: os.stat_result) -> None:
         raise RuntimeError(f"File at path {response.path} is not a file.")
 
 
-def asked(scope: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
+def speaking(response: FileResponse) -> ASGIApp:
+    """The response as an application that sends it piece by piece: what is odd about it shows as with every server."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        extensions = {
+            name: value for name, value in scope.get("extensions", {}).items() if name != "http.response.pathsend"
+        }
+        await response({**scope, "extensions": extensions}, receive, send)
+
+    return application
+
+
+def asked(scope: MutableMapping[str, Any]) -> tuple[str, str | None, str | None]:
     """The method, `range` and `if-range` of a request whose scope the application may have changed."""
     headers = Headers(scope=scope)
     return scope["method"].upper(), headers.get("range"), headers.get("if-range")
@@ -74,7 +92,7 @@ def ranges(
         headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
         headers["content-length"] = str(end - start)
         return headers.raw, [(start, end)]
-    boundary = responses.token_hex(13)
+    boundary = _responses.token_hex(13)
     length, head = response.generate_multipart(found, boundary, size, response.headers["content-type"])
     headers["content-type"] = f"multipart/byteranges; boundary={boundary}"
     headers["content-length"] = str(length)

@@ -7,7 +7,8 @@ and line numbers, so it differs between Python versions and does not between rel
 
 Each line of `fingerprints.txt` is a function, a Python version, a hash (or `absent`: releases lack the function) and a
 dialect: `-` where the code does what the newest release's does, else a word for how it behaves, by which the compiler
-asks for it. Lines are sorted and stand for themselves, so that files of two branches merge.
+asks for it, or `not-mirrored`, which turns features off as an unknown fingerprint does. Lines are sorted and stand for
+themselves, so that files of two branches merge.
 
 `python -m overdrive.compiler.known --record` adds the fingerprints of what is installed.
 """
@@ -30,6 +31,8 @@ RECORDED = Path(__file__).with_name("fingerprints.txt")
 ABSENT = "absent"
 # The dialect of code that does what the newest release's does.
 NEWEST = "-"
+# The dialect of code that was read and behaves otherwise, without anything in plans that would do the same.
+NOT_MIRRORED = "not-mirrored"
 
 # Feature: the functions it mirrors, as module:qualified name.
 FEATURES: dict[str, tuple[str, ...]] = {
@@ -137,6 +140,67 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "fastapi.dependencies.utils:_should_embed_body_fields",
         "fastapi.dependencies.utils:_get_form_models",
         "json:loads",
+    ),
+    "forms": (
+        "fastapi.dependencies.utils:request_body_to_args",
+        "fastapi.dependencies.utils:_extract_form_body",
+        "fastapi.dependencies.utils:_extract_form_items",
+        "fastapi.dependencies.utils:_extract_form_model",
+        "fastapi.dependencies.utils:_get_multidict_extras",
+        "fastapi.dependencies.utils:_get_multidict_value",
+        "fastapi.dependencies.utils:_get_param_aliases",
+        "fastapi.dependencies.utils:_is_empty_file_input",
+        "fastapi.dependencies.utils:_is_form_model_supplied",
+        "fastapi.dependencies.utils:_read_file_bytes",
+        "starlette.datastructures:ImmutableMultiDict.__init__",
+        "starlette.datastructures:ImmutableMultiDict.getlist",
+        "starlette.datastructures:ImmutableMultiDict.multi_items",
+        "starlette.datastructures:UploadFile._in_memory",
+        "starlette.datastructures:UploadFile.read",
+        "starlette.datastructures:UploadFile.seek",
+    ),
+    "form parsers": (
+        "fastapi.routing:_apply_router_form_limits",
+        "fastapi.routing:_resolve_form_limits",
+        "starlette.datastructures:FormData.__init__",
+        "starlette.datastructures:FormData.close",
+        "starlette.datastructures:UploadFile.__init__",
+        "starlette.datastructures:UploadFile._will_roll",
+        "starlette.datastructures:UploadFile.close",
+        "starlette.datastructures:UploadFile.write",
+        "starlette.formparsers:_user_safe_decode",
+        "starlette.formparsers:FormParser.on_field_start",
+        "starlette.formparsers:FormParser.on_field_name",
+        "starlette.formparsers:FormParser.on_field_data",
+        "starlette.formparsers:FormParser.on_field_end",
+        "starlette.formparsers:FormParser.parse",
+        "starlette.formparsers:MultiPartParser.on_part_begin",
+        "starlette.formparsers:MultiPartParser.on_part_data",
+        "starlette.formparsers:MultiPartParser.on_part_end",
+        "starlette.formparsers:MultiPartParser.on_header_field",
+        "starlette.formparsers:MultiPartParser.on_header_value",
+        "starlette.formparsers:MultiPartParser.on_header_end",
+        "starlette.formparsers:MultiPartParser.on_headers_finished",
+        "starlette.formparsers:MultiPartParser.parse",
+        "starlette.requests:Request.form",
+        "starlette.requests:Request._get_form",
+        "starlette.requests:Request.stream",
+        "python_multipart.multipart:_parseparam",
+        "python_multipart.multipart:parse_options_header",
+        "python_multipart.multipart:MultipartParser.__init__",
+        "python_multipart.multipart:MultipartParser.write",
+        "python_multipart.multipart:MultipartParser._internal_write",
+        "python_multipart.multipart:QuerystringParser.__init__",
+        "python_multipart.multipart:QuerystringParser.write",
+        "python_multipart.multipart:QuerystringParser._internal_write",
+        "python_multipart.multipart:QuerystringParser.finalize",
+        "python_multipart.multipart:BaseParser.callback",
+        "tempfile:SpooledTemporaryFile.__init__",
+        "tempfile:SpooledTemporaryFile._check",
+        "tempfile:SpooledTemporaryFile.write",
+        "tempfile:SpooledTemporaryFile.seek",
+        "urllib.parse:unquote_plus",
+        "urllib.parse:unquote",
     ),
     "response models": (
         "fastapi._compat.v2:ModelField.serialize",
@@ -262,6 +326,21 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "starlette.middleware.trustedhost:TrustedHostMiddleware.__call__",
         "starlette._utils:parse_host_header",
     ),
+    "dispatch": (
+        "starlette.middleware.base:BaseHTTPMiddleware.__init__",
+        "starlette.middleware.base:BaseHTTPMiddleware.__call__",
+        "starlette.middleware.base:_CachedRequest.__init__",
+        "starlette.middleware.base:_CachedRequest.wrapped_receive",
+        "starlette.middleware.base:_StreamingResponse.__init__",
+        "starlette.middleware.base:_StreamingResponse.__call__",
+        "starlette._utils:create_collapsing_task_group",
+    ),
+    "sessions": (
+        "starlette.middleware.sessions:SessionMiddleware.__init__",
+        "starlette.middleware.sessions:SessionMiddleware.__call__",
+        "starlette.middleware.sessions:Session.mark_accessed",
+        "starlette.middleware.sessions:Session.mark_modified",
+    ),
     "HTTPS redirects": (
         "starlette.middleware.httpsredirect:HTTPSRedirectMiddleware.__init__",
         "starlette.middleware.httpsredirect:HTTPSRedirectMiddleware.__call__",
@@ -294,13 +373,13 @@ def features_off() -> dict[str, str]:
 
 
 def unknown(feature: str) -> str | None:
-    """The first function that `feature` mirrors and whose code is not known; None if all are."""
+    """The first function that `feature` mirrors and whose code plans do not know; None if they know all."""
     return next(unknowns(feature), None)
 
 
 def unknowns(feature: str) -> Iterator[str]:
     """All of them."""
-    return (name for name in FEATURES[feature] if dialect(name) is None)
+    return (name for name in FEATURES[feature] if dialect(name) in (None, NOT_MIRRORED))
 
 
 def dialect(name: str) -> str | None:
@@ -364,7 +443,7 @@ def pristine(name: str) -> Any:
 
 
 def see_through(unwrap: Callable[[Any], Any]) -> None:
-    """From now on functions are looked at as `unwrap` gives them: this file stands alone, and is told of instruments."""
+    """From now on functions are looked at as `unwrap` gives them. This file stands alone; of instruments it is told."""
     _seen_through.append(unwrap)
 
 
@@ -408,8 +487,11 @@ def _parts(code: CodeType) -> Iterator[bytes]:
 
 
 def _has_docstring(code: CodeType) -> bool:
-    # Before Python 3.13 a text in the first place is the docstring, or None stands there.
-    return sys.version_info < (3, 13) or bool(code.co_flags & 0x4000000)
+    # Before Python 3.14 a text in the first place is a function's docstring, or None stands there. Comprehensions and
+    # generator expressions, whose names are in angle brackets, have none and begin with any constant of theirs.
+    if sys.version_info >= (3, 14):
+        return bool(code.co_flags & 0x4000000)
+    return not code.co_name.startswith("<")
 
 
 @cache

@@ -1,8 +1,8 @@
-"""Applications mounted below a path: FastAPI's own are compiled at their first request, as FastAPI builds their stacks then.
+"""Applications mounted below a path: FastAPI's own are compiled at their first request, as their stacks are built then.
 
 The engine goes straight to the plans of a mounted application where nothing of the user's stands before it. Below
-middleware, its own or that of the application around it, the plans stand in the place of its router, and the request gets
-there as it always does.
+middleware, its own or that of the application around it, the plans stand in the place of its router, and the request
+gets there as it always does.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Mounted:
         return compilation.plans
 
     def install(self) -> str:
-        """Puts the plans in the place of the application's router. Gives the reason for which a request is handed on."""
+        """Puts the plans in the place of the application's router. Gives the reason why a request is handed on."""
         reason = self._prepare()
         if reason is not None:
             return reason
@@ -133,6 +133,7 @@ class Mounted:
 
     def _use(self, compilation: Compilation) -> None:
         self._is_stale = False
+        compilation.succeed(self.compilation)
         self.compilation = compilation
         if self._mounts.report is not None:
             self._mounts.report(f"{compilation.summary()} of the application mounted at {self.path or '/'}")
@@ -150,10 +151,13 @@ class Mounted:
         self._use(await in_slices(steps))
 
 
-def entry(found: Found, *, stack: Stack | None, off: Mapping[str, str], mounts: Mounts, below: str) -> Entry:
+def entry(
+    found: Found, *, stack: Stack | None, limit: int | None, off: Mapping[str, str], mounts: Mounts, below: str
+) -> Entry:
     """The entry of a mount.
 
     stack: of the application that it belongs to; None if plans cannot stand there.
+    limit: of all bodies there, in bytes.
     off: features that are off, with the function that is not known.
     below: the path of the application that it belongs to.
     """
@@ -177,7 +181,7 @@ def entry(found: Found, *, stack: Stack | None, off: Mapping[str, str], mounts: 
         app=mount.app,
         path_parameters=convertors(mount)[:-1],
         scope=room(found),
-        body_limit=stack.limit,
+        body_limit=limit,
         is_direct=not stack.foreign and not stack.is_observed and not found.form_limits,
         around=functools.partial(_around, stack.own),
     )

@@ -45,11 +45,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.websockets import WebSocket
 
-from overdrive.compiler import files, instruments, known, streams, telemetry
+from overdrive.compiler import files, instruments, known, streams, telemetry, uploads
+from overdrive.compiler.dispatch import Sender
 from overdrive.compiler.fields import NamedModel
 from overdrive.compiler.handler import ENDPOINT_APP
 from overdrive.compiler.instruments import nested
-from overdrive.compiler.limits import limit_exceeded
+from overdrive.compiler.limits import MAX_BODY_SIZE_SCOPE_KEY, limit_exceeded
 from overdrive.compiler.mounts import raising_below
 from overdrive.compiler.spec import Route
 from overdrive.compiler.stack import raise_innermost, without_first
@@ -186,7 +187,8 @@ def _body_error(error: Exception) -> HTTPException:
     if isinstance(error, HTTPException):
         return error
     answer = HTTPException(status_code=400, detail="There was an error parsing the body")
-    answer.__cause__ = error
+    # As `raise ... from error` has it, where the error is being handled.
+    answer.__cause__ = answer.__context__ = error
     return answer
 
 
@@ -302,6 +304,8 @@ class Runtime:
         self.in_cancel_scope = _in_cancel_scope
         self.start_thread = _start_thread
         self.library_variable = getattr(sys.modules.get("sniffio"), "current_async_library_cvar", None)
+        starlettes = known.behaves("starlette._exception_handler:wrap_app_handling_exceptions")
+        self.keeps_tracebacks = starlettes == "keeps-tracebacks"
         unshielded = known.behaves("fastapi.dependencies.utils:_solve_generator") == "unshielded"
         self.enter_generator = _enter_unshielded if unshielded else _enter_generator
         self.call_limited = _call_limited
@@ -313,11 +317,18 @@ class Runtime:
         self.background_tasks = BackgroundTasks
         self.security_scopes = lambda dependant: SecurityScopes(scopes=models._get_oauth_scopes(dependant=dependant))
         self.exit_stack = AsyncExitStack
+        self.sender = Sender
         self.namespace = types.SimpleNamespace
         self.leave_generators = _leave_generators
         self.leave_with_error = _leave_with_error
         self.is_json = _is_json
         self.json_error = _json_error
+        self.form_data = FormData
+        self.form_spool_size = uploads.spool_size
+        self.new_upload = uploads.new_upload
+        self.form_sequence = uploads.sequence
+        self.replay = uploads.replay
+        self.body_limit_key = MAX_BODY_SIZE_SCOPE_KEY
         self.read_form = _read_form
         named_forms = known.behaves("fastapi.dependencies.utils:request_body_to_args") == "form-names"
         self.form_arguments = _named_form_arguments if named_forms else _form_arguments
@@ -350,6 +361,7 @@ class Runtime:
         self.file = (FileResponse.__call__, files.SENDING) if own_files else None
         self.examine_file = files.examine
         self.describe_file = files.describe
+        self.speaking_file = files.speaking
         self.file_asked = files.asked
         self.file_ranges = files.ranges
         self.raising_below = raising_below

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +12,10 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from overdrive._overdrive import Plans
-from overdrive.answering import answering
 from overdrive.compiler import limits
+from overdrive.compiler.dispatch import make_native
 from overdrive.compiler.middleware import App, Layer, Passage, around, layers
+from overdrive.compiler.planned import Planned
 from overdrive.compiler.spec import NotCompiled
 from overdrive.compiler.within import within
 
@@ -37,33 +37,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Progress = tuple[bool, bool]
 
 
-class Planned:
-    """Stands in the place of `app`, a part of the stack: plans answer there, or the part itself.
-
-    handles: the part has the exception handlers; otherwise it is the router.
-    """
-
-    def __init__(self, app: Any, *, handles: bool) -> None:
-        self.app = app
-        self.plans: Plans | None = None
-        self._handles = handles
-
-    def __call__(self, scope: Scope, receive: Any, send: Send) -> Awaitable[None]:
-        """An ASGI application. Plans belong to asyncio; on any other loop the router answers."""
-        if (
-            self.plans is not None
-            and scope["type"] in ("http", "websocket")
-            and asyncio._get_running_loop() is not None
-        ):
-            planned = self.plans.call(scope, receive, send, self._handles)
-            if (told := answering.get()) is not None:
-                told("asgi: FastAPI's own router" if planned is None else "plan")
-            if planned is not None:
-                return planned
-        answer: Awaitable[None] = self.app(scope, receive, send)
-        return answer
-
-
 @dataclass(frozen=True, slots=True)
 class Stack:
     """A built stack, with what plans need of it.
@@ -78,6 +51,7 @@ class Stack:
     raise_through: sends an exception through a copy of the stack; for a stack with layers.
     raise_within, raise_outermost: the same through what stands below the user's middleware, and around it.
     passage: sends what a plan does not send itself through copies of the user's middleware.
+    dispatches: Starlette's `BaseHTTPMiddleware` is the code we know.
     """
 
     handlers: tuple[dict[Any, Any], dict[int, Any]]
@@ -91,6 +65,7 @@ class Stack:
     raise_within: Callable[..., Awaitable[None]]
     raise_outermost: Callable[..., Awaitable[None]]
     passage: Passage
+    dispatches: bool
 
     @property
     def outermost(self) -> Any:
@@ -103,7 +78,10 @@ class Stack:
         return self.is_observed or self.limit is not None
 
     def install(self, plans: Plans) -> None:
-        """Lets plans answer below the user's middleware."""
+        """Lets plans answer below the user's middleware, and middleware that dispatches do so without a detour."""
+        if self.dispatches and not self.is_observed:
+            for middleware in self.foreign:
+                make_native(middleware)
         if self.foreign and not self.is_observed:
             try:
                 _stand_in(self.foreign[-1], handles=True).plans = plans
@@ -116,11 +94,14 @@ class Stack:
 
 def _stand_in(middleware: Any, *, handles: bool) -> Planned:
     inner = middleware.app
-    if type(inner) is not Planned:
-        inner = middleware.app = Planned(inner, handles=handles)
-        if middleware.app is not inner:
-            raise AttributeError("its app is not what it was set to")
-    return inner
+    if isinstance(inner, Planned):
+        return inner
+    planned = Planned(inner, handles=handles)
+    middleware.app = planned
+    is_kept: bool = middleware.app is planned
+    if not is_kept:
+        raise AttributeError("its app is not what it was set to")
+    return planned
 
 
 def examine(stack: Any, router: Any, off: Mapping[str, str], *, is_observed: bool) -> Stack:
@@ -190,13 +171,14 @@ def examine(stack: Any, router: Any, off: Mapping[str, str], *, is_observed: boo
         raise_within,
         raise_outermost,
         passage,
+        "dispatch" not in off,
     )
 
 
 def _pass(middleware: Any, known: type, foreign: list[Any]) -> Any:
     """The middleware of the class `known` in a stack; what stands around it is added to `foreign`."""
     while type(middleware) is not known:
-        if type(middleware) is Planned:
+        if isinstance(middleware, Planned):
             middleware = middleware.app
             continue
         foreign.append(middleware)

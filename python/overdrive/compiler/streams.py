@@ -1,4 +1,4 @@
-"""What Python does for responses in pieces: the tasks around them, in FastAPI's order, and their iterators below middleware."""
+"""What Python does for responses in pieces: the tasks around them, in FastAPI's order, and what middleware iterates."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from fastapi.encoders import jsonable_encoder
 from starlette._utils import create_collapsing_task_group
 from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import StreamingResponse
+
+# Names are looked up when they are used, as FastAPI does it: tests replace them.
+_routing: Any = routing
 
 # `(item) -> bytes`: the engine's.
 Serialize = Callable[[Any], bytes]
@@ -44,17 +47,19 @@ async def send_events(body: Awaitable[None], gone: Awaitable[None], pinger: Ping
     """
     loop = asyncio.get_running_loop()
 
+    timer: asyncio.TimerHandle
+
     def ping() -> None:
         nonlocal timer
         # Read each time: tests make it short.
-        interval = routing._PING_INTERVAL
+        interval = _routing._PING_INTERVAL
         idle = pinger.idle()
         if idle >= interval:
-            pinger.ping(routing.KEEPALIVE_COMMENT)
+            pinger.ping(_routing.KEEPALIVE_COMMENT)
             idle = 0
         timer = loop.call_later(interval - idle, ping)
 
-    timer = loop.call_later(routing._PING_INTERVAL, ping)
+    timer = loop.call_later(_routing._PING_INTERVAL, ping)
     try:
         async with anyio.create_task_group() as group:
             await _send(group, body, gone)
@@ -76,7 +81,7 @@ async def lines(generator: AsyncGenerator[Any, None], serialize: Serialize) -> A
     """The lines of an asynchronous generator."""
     async for item in generator:
         yield serialize(item)
-        await anyio.sleep(0)
+        await anyio.sleep(0)  # noqa: ASYNC115
 
 
 def lines_of_thread(generator: Generator[Any, None, None], serialize: Serialize) -> Generator[bytes, None, None]:
@@ -89,7 +94,7 @@ async def raw(generator: AsyncGenerator[Any, None]) -> AsyncIterator[Any]:
     """What an asynchronous generator yields, with room for a cancellation after each."""
     async for piece in generator:
         yield piece
-        await anyio.sleep(0)
+        await anyio.sleep(0)  # noqa: ASYNC115
 
 
 async def events(generator: Any, is_async: bool, serialize: Serialize, stack: AsyncExitStack) -> AsyncIterator[bytes]:
@@ -110,11 +115,11 @@ async def events(generator: Any, is_async: bool, serialize: Serialize, stack: As
             async with forward, produced:
                 while True:
                     try:
-                        with anyio.fail_after(routing._PING_INTERVAL):
+                        with anyio.fail_after(_routing._PING_INTERVAL):
                             event = await produced.receive()
                         await forward.send(event)
                     except TimeoutError:
-                        await forward.send(routing.KEEPALIVE_COMMENT)
+                        await forward.send(_routing.KEEPALIVE_COMMENT)
                     except anyio.EndOfStream:
                         return
 
@@ -144,9 +149,10 @@ def events_response(**arguments: Any) -> StreamingResponse:
 
 def render_item(value: Any) -> bytes:
     """An item without a model."""
-    return json.dumps(routing._normalize_non_finite_floats(jsonable_encoder(value))).encode()
+    return json.dumps(_routing._normalize_non_finite_floats(jsonable_encoder(value))).encode()
 
 
 def format_event(data: str | None, event: Any, id: Any, retry: Any, comment: str | None) -> bytes:
     """An event."""
-    return routing.format_sse_event(data_str=data, event=event, id=id, retry=retry, comment=comment)
+    written: bytes = _routing.format_sse_event(data_str=data, event=event, id=id, retry=retry, comment=comment)
+    return written

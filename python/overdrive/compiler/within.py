@@ -10,8 +10,8 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 def within(middleware: Any) -> Any:
     """The next application of the stack; None if the middleware does not say.
 
-    Under another name than `app` it is the one value that leads to Starlette's innermost middleware: two would leave open
-    which of them a request takes.
+    Under another name than `app` it is the one value that leads to Starlette's innermost middleware: two would leave
+    open which of them a request takes.
     """
     following = getattr(middleware, "app", None)
     if following is not None:

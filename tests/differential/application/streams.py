@@ -253,9 +253,9 @@ async def lines_unwritable(what: str, plain: Plain):  # type: ignore[no-untyped-
 
 def values() -> Iterator[Any]:
     """Everything that JSON has, and what is turned into it."""
-    yield {"a": 1, "b": [True, None, 1.5, -0.0, 1e22, 1e-7], "é\u2028\U0001f600": "ü\"\\\n\x7f\x00", "_sa_state": 1}
+    yield {"a": 1, "b": [True, None, 1.5, -0.0, 1e22, 1e-7], "é\u2028\U0001f600": 'ü"\\\n\x7f\x00', "_sa_state": 1}
     yield [float("nan"), float("inf"), {"x": float("-inf")}, (1, 2)]
-    yield {1: 2, None: 3, 1.5: 4, True: 5}
+    yield {1: 2, None: 3, 1.5: 4, False: 5}
     yield {float("inf"): 1}
     yield datetime.datetime(2024, 1, 2, 3, 4, 5)
     yield [Color.RED, Point(1, float("nan")), {1, 2}, b"bytes"]
@@ -463,6 +463,19 @@ async def own_empty() -> StreamingResponse:
 @app.get("/own/no-content")
 async def own_no_content() -> StreamingResponse:
     return StreamingResponse([], 204)
+
+
+@app.api_route("/own/bodiless/{status}", methods=["GET", "HEAD"])
+async def own_bodiless(status: int, plain: Plain) -> StreamingResponse:
+    """Made in full, though nobody sees it."""
+
+    async def body() -> AsyncIterator[str]:
+        for index in range(4):
+            yield str(index) * (20_000 if status == 200 else 0)
+            note(f"goes on after {index}")
+            await asyncio.sleep(0.01)
+
+    return StreamingResponse(body(), status, background=BackgroundTask(note, "own background"))
 
 
 @app.get("/own/iterator-without-send")

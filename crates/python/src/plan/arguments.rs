@@ -8,6 +8,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use super::body::Body;
 use super::call::{Call, End, get_or_try_init};
+use super::form::{self, Form, FormParameter};
 use super::node::{Node, Special};
 use super::reply::Reply;
 use super::runtime::Runtime;
@@ -57,7 +58,7 @@ impl Call {
                     let _ = self.json.set(json.clone_ref(py));
                     Ok(Body::Json(json))
                 }
-                Err(error) => Err(self.unreadable(py, error)?),
+                Err(error) => Err(self.unreadable_json(py, error)?),
             }
         })
     }
@@ -79,12 +80,12 @@ impl Call {
                 })
             }
             Err(error) if error.is_instance(py, self.plans().runtime.http_exception.bind(py)) => Err(error),
-            Err(error) => Err(self.unreadable(py, error)?),
+            Err(error) => Err(self.unreadable_json(py, error)?),
         })
     }
 
     /// What FastAPI raises when a body cannot be read.
-    fn unreadable(&self, py: Python<'_>, error: PyErr) -> PyResult<PyErr> {
+    fn unreadable_json(&self, py: Python<'_>, error: PyErr) -> PyResult<PyErr> {
         let runtime = &self.plans().runtime;
         if error.is_instance(py, runtime.json_decode_error.bind(py)) {
             let cause = error.into_value(py);
@@ -112,23 +113,11 @@ impl Call {
         }
     }
 
-    pub(super) async fn read_form(&self) -> PyResult<Body> {
-        let reading = Python::attach(|py| {
-            let (request, stacks) = (self.request(py)?, self.stacks(py)?);
-            let read = self.plans().runtime.read_form.bind(py);
-            let files = match self.wire.engine() {
-                Some(_) => stacks.file.bind(py).clone(),
-                None => self.scope(py)?.bind(py).as_any().get_item(pyo3::intern!(py, "fastapi_middleware_astack"))?,
-            };
-            PyResult::Ok(read.call1((request, files, &self.plan().form_limits))?.unbind())
-        })?;
-        self.baton().wait_for(reading).await.map(Body::Form)
-    }
-
     async fn read_form_arguments(&self, node: &Node, body: &Body) -> PyResult<Py<PyAny>> {
         let reading = Python::attach(|py| {
-            let read = self.plans().runtime.form_arguments.bind(py);
-            PyResult::Ok(read.call1((&node.dependant, body.object(py), self.plan().embed))?.unbind())
+            let runtime = &self.plans().runtime;
+            let body = body.object(py, runtime)?;
+            PyResult::Ok(runtime.form_arguments.bind(py).call1((&node.dependant, body, self.plan().embed))?.unbind())
         })?;
         self.baton().wait_for(reading).await
     }
@@ -145,7 +134,7 @@ impl Call {
             if self.answer_invalid(py, errors.bind(py))? {
                 return Err(PyRuntimeError::new_err("an answer stands ready"));
             }
-            let body = self.body().object(py).unwrap_or_else(|| py.None());
+            let body = self.body().object(py, &self.plans().runtime)?.map_or_else(|| py.None(), Bound::unbind);
             Err(self.validation_error(py, errors.bind(py), body)?)
         })
     }
@@ -158,14 +147,14 @@ impl Call {
         let mut failed = vec![false; plan.nodes.len()];
         let mut errors: Option<Py<PyList>> = None;
         for (index, node) in plan.nodes.iter().enumerate() {
-            let mut valid = Python::attach(|py| {
+            let (mut valid, read) = Python::attach(|py| {
                 let mut found = Errors::new(py, errors.as_ref());
-                self.read_arguments(py, node, body, &mut arguments, &mut found)?;
+                let read = self.read_arguments(py, node, body, &mut arguments, &mut found)?;
                 let valid = !found.is_marked();
                 errors = found.into_list();
-                PyResult::Ok(valid)
+                PyResult::Ok((valid, read))
             })?;
-            if !node.of_form.is_empty() {
+            if !read {
                 let form = self.read_form_arguments(node, body).await?;
                 valid &= Python::attach(|py| {
                     let mut found = Errors::new(py, errors.as_ref());
@@ -203,7 +192,8 @@ impl Call {
         Ok(Solved { arguments, errors })
     }
 
-    /// Fills in what a node reads from the request, which is all but the values of its dependencies.
+    /// Fills in what a node reads from the request, which is all but the values of its dependencies. False if FastAPI's own
+    /// code has to look for its part of a form.
     pub(super) fn read_arguments<'py>(
         &self,
         py: Python<'py>,
@@ -211,7 +201,7 @@ impl Call {
         body: &Body,
         arguments: &mut [Option<Py<PyAny>>],
         errors: &mut Errors<'py>,
-    ) -> PyResult<()> {
+    ) -> PyResult<bool> {
         let runtime = &self.plans().runtime;
         if self.exposed.get() && !node.parameters.is_empty() {
             // The query and the cookies FastAPI has read before anybody could change them.
@@ -226,6 +216,10 @@ impl Call {
             let value = parameter.read(py, runtime, body, self.plan().embed, errors)?;
             arguments[node.base + parameter.argument] = value.map(Bound::unbind);
         }
+        let read_form = match body {
+            Body::Form(form) => self.read_form_parameters(py, node, form, arguments, errors)?,
+            _ => node.of_form.is_empty(),
+        };
         for (special, argument) in &node.specials {
             let value = match special {
                 Special::Request => self.request(py)?.clone_ref(py),
@@ -242,7 +236,27 @@ impl Call {
             };
             arguments[node.base + argument] = Some(value);
         }
-        Ok(())
+        Ok(read_form)
+    }
+
+    /// False if FastAPI's own code has to do it.
+    fn read_form_parameters<'py>(
+        &self,
+        py: Python<'py>,
+        node: &Node,
+        form: &Form,
+        arguments: &mut [Option<Py<PyAny>>],
+        errors: &mut Errors<'py>,
+    ) -> PyResult<bool> {
+        let Some(parameters) = &node.form else { return Ok(node.of_form.is_empty()) };
+        // Files on the disk are read on threads.
+        if parameters.iter().any(FormParameter::reads_files) && !form.is_in_memory(py)? {
+            return Ok(false);
+        }
+        form::read_all(py, &self.plans().runtime, parameters, form, errors, |place, value| {
+            arguments[node.base + place] = value.map(Bound::unbind);
+        })?;
+        Ok(true)
     }
 
     /// What a security scheme gets to see of the request.

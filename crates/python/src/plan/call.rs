@@ -14,6 +14,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::body::Body;
 use super::exits::{Stacks, Which};
+use super::form::{Form, Reading};
 use super::input::Input;
 use super::mount::Within;
 use super::observed::Observed;
@@ -41,6 +42,8 @@ pub(crate) struct Call {
     pub(super) json: OnceCell<Py<PyAny>>,
     /// What was read of the body, once that is done.
     body: OnceCell<Body>,
+    /// What was read as a form.
+    pub(super) form: OnceCell<Rc<Form>>,
     /// What was read of the body before the plan began, and whether that is all of it.
     pub(super) gathered: RefCell<Gathered>,
     pub(super) stacks: OnceCell<Stacks>,
@@ -71,6 +74,7 @@ pub(crate) struct Call {
 pub(super) struct Gathered {
     pub(super) bytes: Vec<u8>,
     pub(super) end: Option<End>,
+    pub(super) form: Reading,
 }
 
 /// How a body ended.
@@ -78,6 +82,16 @@ pub(super) enum End {
     Complete,
     /// The client left before.
     Gone,
+}
+
+impl From<Read> for Option<End> {
+    fn from(read: Read) -> Option<End> {
+        match read {
+            Read::Pending => None,
+            Read::Complete => Some(End::Complete),
+            Read::Gone => Some(End::Gone),
+        }
+    }
 }
 
 impl Call {
@@ -98,6 +112,7 @@ impl Call {
             raw_body: OnceCell::new(),
             json: OnceCell::new(),
             body: OnceCell::new(),
+            form: OnceCell::new(),
             gathered: RefCell::default(),
             stacks: OnceCell::new(),
             scope: OnceCell::new(),
@@ -119,16 +134,14 @@ impl Call {
     ///
     /// A task that waited for its body would cost another turn of the loop, and nothing of the user's runs before it.
     pub(crate) fn gather(&self) -> bool {
-        if self.plan().reads != Reads::Json {
-            return true;
+        match self.plan().reads {
+            Reads::Nothing => return true,
+            Reads::Form => return self.gather_form(),
+            Reads::Json => {}
         }
         let Some(exchange) = self.wire.engine() else { return true };
         let gathered = &mut *self.gathered.borrow_mut();
-        gathered.end = match exchange.read(&mut gathered.bytes) {
-            Read::Pending => None,
-            Read::Complete => Some(End::Complete),
-            Read::Gone => Some(End::Gone),
-        };
+        gathered.end = exchange.read(&mut gathered.bytes).into();
         gathered.end.is_some()
     }
 
@@ -209,15 +222,18 @@ impl Call {
     async fn failed(&self, error: PyErr) -> PyResult<()> {
         let ready = self.ready.take();
         if let Some(reply) = ready {
-            return self.deliver(reply).await;
+            self.deliver(reply, true).await?;
+            return self.leave(Which::File, Ok(())).await.map(drop);
         }
         let started = self.has_begun();
         if Python::attach(|py| !error.is_instance_of::<PyException>(py)) {
             return self.leave(Which::File, Err::<(), _>(error)).await.map(drop);
         }
         if !started && let Some(reply) = Python::attach(|py| self.reply_to(py, &error))? {
-            self.deliver(reply).await?;
-            Python::attach(|py| error.value(py).setattr(pyo3::intern!(py, "__traceback__"), py.None()))?;
+            self.deliver(reply, true).await?;
+            if !self.plans().runtime.keeps_tracebacks {
+                Python::attach(|py| error.value(py).setattr(pyo3::intern!(py, "__traceback__"), py.None()))?;
+            }
             return self.leave(Which::File, Ok(())).await.map(drop);
         }
         let awaitable = Python::attach(|py| {

@@ -35,6 +35,20 @@ impl Call {
             || !self.request_exits.borrow().is_empty()
     }
 
+    /// Whether nothing is to be left once the response is out, below middleware that could tell.
+    pub(super) fn is_left(&self, py: Python<'_>) -> PyResult<bool> {
+        if self.wire.place() != Place::Handlers || !self.request_exits.borrow().is_empty() {
+            return Ok(false);
+        }
+        let Some(stacks) = self.stacks.get() else { return Ok(true) };
+        for stack in [&stacks.request, &stacks.file] {
+            if stack.bind(py).getattr(pyo3::intern!(py, "_exit_callbacks"))?.len()? != 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Whether generators are left by the plan itself.
     pub(super) fn own_exits(&self) -> bool {
         // Around an ASGI application there may be cancel scopes, against which FastAPI shields its exits.
@@ -112,6 +126,9 @@ impl Call {
     pub(super) async fn leave<T>(&self, which: Which, outcome: PyResult<T>) -> PyResult<Option<T>> {
         if self.own_exits() && !matches!(which, Which::File) {
             return self.leave_generators(which, outcome).await;
+        }
+        if matches!(which, Which::File) && self.stacks.get().is_none() && self.wire.place() != Place::Router {
+            self.close_files().await?;
         }
         let left = Python::attach(|py| {
             let Some(stacks) = self.stacks.get() else { return PyResult::Ok(None) };

@@ -245,7 +245,8 @@ fn lines(out: &mut Vec<u8>, name: &[u8], value: Option<&Bound<'_, PyAny>>, how: 
     let Some(value) = value else { return Some(()) };
     let text = value.cast_exact::<PyString>().ok()?.to_str().ok()?;
     if how == Lines::Whole || !text.contains(['\r', '\n']) {
-        return Some(line(out, name, text));
+        line(out, name, text);
+        return Some(());
     }
     // CR LF is one end of a line, CR another.
     text.replace("\r\n", "\n").split(['\r', '\n']).for_each(|piece| line(out, name, piece));

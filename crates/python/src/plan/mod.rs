@@ -12,6 +12,7 @@ pub(crate) mod call;
 mod deliver;
 mod exits;
 mod file;
+mod form;
 pub(crate) mod input;
 mod invoke;
 mod item;

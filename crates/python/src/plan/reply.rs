@@ -15,6 +15,7 @@ use super::item::Stream;
 use super::json::{Encoder, Written};
 use super::runtime::Runtime;
 use super::spec::AnswerSpec;
+use super::wire;
 use crate::asgi::settings::header;
 
 /// How an endpoint's value becomes a response.
@@ -129,6 +130,24 @@ impl Reply {
             }
         }
         Ok(true)
+    }
+
+    /// As `http.response.start`.
+    pub(crate) fn start_message<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let message = PyDict::new(py);
+        message.set_item(pyo3::intern!(py, "type"), pyo3::intern!(py, "http.response.start"))?;
+        message.set_item(pyo3::intern!(py, "status"), self.status.as_u16())?;
+        let headers = wire::raw_headers(py, self.headers.iter().map(|(name, value)| (name, value)))?;
+        message.set_item(pyo3::intern!(py, "headers"), headers)?;
+        Ok(message)
+    }
+
+    /// As `http.response.body`.
+    pub(crate) fn body_message<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let message = PyDict::new(py);
+        message.set_item(pyo3::intern!(py, "type"), pyo3::intern!(py, "http.response.body"))?;
+        message.set_item(pyo3::intern!(py, "body"), PyBytes::new(py, &self.body))?;
+        Ok(message)
     }
 
     /// What FastAPI's own handler makes of an `HTTPException`; `None` where Python has to look.

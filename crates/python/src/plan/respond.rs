@@ -1,13 +1,14 @@
 //! From what an endpoint returned to what goes out.
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::call::Call;
 use super::file::Sent;
 use super::reply::{
-    AnswerKind, Reply, bytes_of, encode_json, is_body_allowed, response_loc, status_code, try_encode_json,
+    AnswerKind, Reply, bytes_of, encode_json, is_body_allowed, raw_headers, response_loc, status_code, try_encode_json,
 };
 use super::stream::Flow;
 use super::value::call_validator;
@@ -178,20 +179,25 @@ impl Call {
     pub(super) async fn send(&self, response: Outgoing) -> PyResult<()> {
         let background = match response {
             Outgoing::Whole(reply, background) => {
-                self.deliver(reply).await?;
+                self.deliver(reply, background.is_none()).await?;
                 background
             }
             Outgoing::Flow(flow) => self.send_flow(flow).await?,
             Outgoing::Object(response) => match Python::attach(|py| self.known_object(py, response.bind(py)))? {
                 Known::Whole(reply, background) => {
-                    self.deliver(reply).await?;
+                    self.deliver(reply, background.is_none()).await?;
                     background
                 }
                 Known::Flow(flow) => self.send_flow(flow).await?,
                 Known::File => match self.send_file(&response).await? {
                     Sent::File(background) => background,
                     Sent::Refusal => None,
-                    Sent::Nothing => return self.deliver_object(response).await,
+                    Sent::Nothing => {
+                        let speaking = Python::attach(|py| {
+                            self.plans().runtime.speaking_file.bind(py).call1((response,)).map(Bound::unbind)
+                        })?;
+                        return self.deliver_object(speaking).await;
+                    }
                 },
                 Known::Nothing => return self.deliver_object(response).await,
             },
@@ -210,12 +216,20 @@ impl Call {
             return Ok(Known::Nothing);
         }
         let call = response.get_type().getattr(pyo3::intern!(py, "__call__"))?;
-        if call.is(&self.plans().runtime.response_call) && (!self.is_layered() || Reply::has_plain_names(response)?) {
+        if self.is_layered() && !Reply::has_plain_names(response)? {
+            return Ok(Known::Nothing);
+        }
+        if call.is(&self.plans().runtime.response_call) {
             let background = response.getattr(pyo3::intern!(py, "background"))?;
             let background = Some(background.unbind()).filter(|background| !background.is_none(py));
             return Ok(Known::Whole(Reply::of_object(py, response)?, background));
         }
-        if self.is_layered() {
+        let leaves_pieces = || {
+            let headers = raw_headers(&response.getattr(pyo3::intern!(py, "raw_headers"))?)?;
+            let kind = headers.iter().find(|(name, _)| *name == CONTENT_TYPE).map(|(_, value)| value);
+            self.plans().layers.leaves_pieces(py, kind)
+        };
+        if self.is_layered() && !leaves_pieces()? {
             return Ok(Known::Nothing);
         }
         if self.is_file(py, response, &call)? {

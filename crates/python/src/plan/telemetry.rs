@@ -38,7 +38,7 @@ impl Call {
 
     /// Shows the body that was read.
     pub(super) fn tell_body(&self) -> PyResult<()> {
-        self.tell(|py, data| data.setattr(pyo3::intern!(py, "body"), self.body().object(py)))
+        self.tell(|py, data| data.setattr(pyo3::intern!(py, "body"), self.body().object(py, &self.plans().runtime)?))
     }
 
     /// Shows the endpoint's arguments, and what is wrong with others.

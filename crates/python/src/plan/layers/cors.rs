@@ -79,10 +79,7 @@ impl Cors {
     }
 
     fn allows_headers(&self, requested: &str) -> bool {
-        requested.split(',').all(|name| {
-            let name = name.trim().to_ascii_lowercase();
-            self.allow_headers.iter().any(|allowed| *allowed == name)
-        })
+        requested.split(',').all(|name| self.allow_headers.contains(&name.trim().to_ascii_lowercase()))
     }
 
     fn allows(&self, py: Python<'_>, origin: &HeaderValue) -> PyResult<bool> {
