@@ -12,6 +12,7 @@ import click
 from overdrive.config import Config
 from overdrive.errors import StartupError
 from overdrive.lifespan import Lifespan
+from overdrive.plans import why_not
 from overdrive.server import fail
 
 if TYPE_CHECKING:
@@ -82,12 +83,26 @@ def _compile(config: Config, with_lifespan: bool) -> Compilation:
     app = config.loaded_app
     if "fastapi" not in sys.modules:
         raise StartupError("The application is not one of FastAPI's: there are no routes to compile.")
-    from overdrive import compiler
+    try:
+        from overdrive import compiler
+    except ImportError as error:
+        raise StartupError(f"{why_not(error)}: nothing is compiled.") from error
 
     if not compiler.is_application(app):
         raise StartupError(
             "The application is not one of FastAPI's, or has a way of its own to handle requests: nothing is compiled."
         )
+
+    def compile_it() -> Compilation:
+        try:
+            compilation = compiler.compile_application(app, _nothing)
+            for _, _, entry in compilation.routes():
+                if entry.mount is not None:
+                    # Its routes are looked at next.
+                    entry.mount.mounted.compile()
+            return compilation
+        except Exception as error:
+            raise StartupError(f"{why_not(error)}: nothing is compiled.") from error
 
     async def compile_within_lifespan() -> Compilation:
         lifespan = Lifespan(app, "auto")
@@ -95,19 +110,11 @@ def _compile(config: Config, with_lifespan: bool) -> Compilation:
         if lifespan.startup_failed:
             raise StartupError("The application's start-up has failed.")
         try:
-            return compiled()
+            return compile_it()
         finally:
             await lifespan.shutdown()
 
-    def compiled() -> Compilation:
-        compilation = compiler.compile_application(app, _nothing)
-        for _, _, entry in compilation.routes():
-            if entry.mount is not None:
-                # Its routes are looked at next.
-                entry.mount.mounted.compile()
-        return compilation
-
-    return asyncio.run(compile_within_lifespan()) if with_lifespan else compiled()
+    return asyncio.run(compile_within_lifespan()) if with_lifespan else compile_it()
 
 
 def _nothing(*_: Any) -> None:

@@ -1,4 +1,7 @@
-"""Applications of others, unmodified: their routes are compiled, and they answer as they do under uvicorn."""
+"""Applications of others, unmodified: their routes are compiled, and they answer as they do under uvicorn.
+
+`scripts/test.sh applications -k gradio -s` runs one of them, and prints how many routes and requests plans had.
+"""
 
 from __future__ import annotations
 
@@ -60,20 +63,26 @@ def both(request: pytest.FixtureRequest, serve_once: Serve, tmp_path_factory: py
         served.stop_if_running()
 
 
+@pytest.fixture(scope="module")
+def told(both: Both) -> tuple[list[str], list[str]]:
+    """What uvicorn told of the session, and what overdrive did."""
+    session = SESSIONS[both.application.name]
+    recorders = []
+    for served in (both.uvicorn, both.overdrive):
+        recorders.append(Recorder(served, frozenset(session.VARYING), session.HEADERS))
+        session.hold(recorders[-1])
+    return recorders[0].told, recorders[1].told
+
+
 def test_nearly_all_routes_are_compiled(both: Both) -> None:
     line = both.overdrive.wait_for(r"Compiled (\d+) of (\d+) routes.*")
     compiled, operations = int(line[1]), int(line[2])
+    print(f"{both.application.title}: {line[0].strip()}")
     assert operations > 50
     assert compiled / operations >= both.application.share, line[0]
 
 
-def test_a_session_is_answered_as_under_uvicorn(both: Both) -> None:
-    session = SESSIONS[both.application.name]
-    told = []
-    for served in (both.uvicorn, both.overdrive):
-        recorder = Recorder(served, frozenset(session.VARYING), session.HEADERS)
-        session.hold(recorder)
-        told.append(recorder.told)
+def test_a_session_is_answered_as_under_uvicorn(told: tuple[list[str], list[str]]) -> None:
     expected, found = told
     differing = [
         "\n".join(difflib.unified_diff(there.split("\n"), here.split("\n"), "uvicorn", "overdrive", lineterm=""))
@@ -84,12 +93,12 @@ def test_a_session_is_answered_as_under_uvicorn(both: Both) -> None:
     # A session that is refused at every turn would prove nothing.
     statuses = [int(answer.split("\n")[1][:3]) for answer in expected]
     assert len(statuses) >= 40
-    assert sum(status < 400 for status in statuses) >= 0.6 * len(statuses), statuses
+    assert sum(status < 400 for status in statuses) >= 0.4 * len(statuses), statuses
     assert sum(status >= 400 for status in statuses) >= 5, statuses
     assert 0 not in statuses
 
 
-def test_plans_answered_nearly_all_of_it(both: Both) -> None:
+def test_plans_answered_nearly_all_of_it(both: Both, told: tuple[list[str], list[str]]) -> None:
     """The last of the tests: it stops the servers, and overdrive says so at its end."""
     assert both.overdrive.stop() == both.uvicorn.stop(), both.overdrive.log
     answered = re.search(r"Plans answered (\d+) request", both.overdrive.log)
@@ -98,5 +107,6 @@ def test_plans_answered_nearly_all_of_it(both: Both) -> None:
     # LiteLLM adds routes with the first request for them: until they are compiled, FastAPI's own code answers.
     plans = int(answered[1])
     others = sum(int(count) for count, reason in handed_over if reason != "the routes have changed")
+    print(f"{both.application.title}: {plans} requests answered by plans; by FastAPI's own code: {handed_over}")
     assert plans >= 40
     assert plans / (plans + others) >= both.application.share, handed_over

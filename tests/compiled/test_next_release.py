@@ -22,19 +22,23 @@ NEXT = "999.0.0"
 MIRRORED = "request_params_to_args"
 
 Change = Callable[[str], str]
+Release = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
-def release(tmp_path: Path) -> Callable[[Change], dict[str, str]]:
-    """`release(change)`: the environment of a server with another FastAPI, a mirrored function's module changed."""
+def release(tmp_path: Path) -> Release:
+    """`release(change)`: the environment of a server with another FastAPI, a mirrored function's module changed.
 
-    def make(change: Change) -> dict[str, str]:
+    With `everywhere`, all other modules, too.
+    """
+
+    def make(change: Change, everywhere: bool = False) -> dict[str, str]:
         copy = tmp_path / "fastapi"
         shutil.copytree(Path(fastapi.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
         start = copy / "__init__.py"
         start.write_text(start.read_text().replace(f'"{fastapi.__version__}"', f'"{NEXT}"'))
-        utils = copy / "dependencies" / "utils.py"
-        utils.write_text(change(utils.read_text()))
+        for module in copy.rglob("*.py") if everywhere else [copy / "dependencies" / "utils.py"]:
+            module.write_text(change(module.read_text()))
         return {"PYTHONPATH": str(tmp_path)}
 
     return make
@@ -48,9 +52,7 @@ def in_function(source: str, line: str) -> str:
     return "".join(lines)
 
 
-def test_a_release_that_leaves_what_we_mirror_alone_is_compiled(
-    serve: Serve, release: Callable[[Change], dict[str, str]]
-) -> None:
+def test_a_release_that_leaves_what_we_mirror_alone_is_compiled(serve: Serve, release: Release) -> None:
     def change(source: str) -> str:
         # All lines stand elsewhere; there is a comment, and a function of which nobody knows.
         source = in_function(source, "# Reads parameters.")
@@ -62,9 +64,7 @@ def test_a_release_that_leaves_what_we_mirror_alone_is_compiled(
     assert httpx.get(f"{served.url}/with/5").json() == 5
 
 
-def test_a_release_that_changes_a_function_serves_the_routes_that_need_it(
-    serve: Serve, release: Callable[[Change], dict[str, str]]
-) -> None:
+def test_a_release_that_changes_a_function_serves_the_routes_that_need_it(serve: Serve, release: Release) -> None:
     def change(source: str) -> str:
         return in_function(source, "received_params = {field.name: '7' for field in fields}")
 
@@ -77,7 +77,7 @@ def test_a_release_that_changes_a_function_serves_the_routes_that_need_it(
     assert httpx.get(f"{served.url}/with/5").json() == 7
 
 
-def test_routes_and_strict_name_the_changed_function(serve: Serve, release: Callable[[Change], dict[str, str]]) -> None:
+def test_routes_and_strict_name_the_changed_function(serve: Serve, release: Release) -> None:
     variables = release(lambda source: in_function(source, "received_params = dict(received_params)"))
     refused = serve("plain_and_with:app", "--compile", "strict", app_dir=APPS, env=variables, ready=False)
     assert refused.wait() != 0
@@ -88,3 +88,21 @@ def test_routes_and_strict_name_the_changed_function(serve: Serve, release: Call
     reasons = {route["path"]: route["reason"] for route in json.loads(listed.stdout)["routes"]}
     assert reasons["/plain"] is None
     assert reasons["/with/{parameter}"].endswith(MIRRORED)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("_IncludedRouter", "AttributeError"), ("AsyncExitStackMiddleware", "ImportError")],
+    ids=["lacks-a-class", "cannot-be-imported"],
+)
+def test_a_release_that_cannot_be_read_serves_all_routes(serve: Serve, release: Release, name: str, error: str) -> None:
+    variables = release(lambda source: source.replace(name, f"{name}OfTomorrow"), everywhere=True)
+    served = serve("plain_and_with:app", app_dir=APPS, env=variables)
+    assert f"Compiled no routes: FastAPI {NEXT} is not one that can be read ({error}: " in served.log
+    assert "Traceback" not in served.log
+    assert httpx.get(f"{served.url}/with/5").json() == 5
+    command = [sys.executable, "-m", "overdrive", "routes", "plain_and_with:app", "--app-dir", APPS]
+    listed = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True)
+    assert listed.returncode != 0
+    assert f"FastAPI {NEXT} is not one that can be read" in listed.stdout + listed.stderr
+    assert "Traceback" not in listed.stderr

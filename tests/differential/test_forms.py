@@ -398,6 +398,16 @@ LIMITS: dict[str, Request] = {
     "own-part-size": multipart("/limited/own", field("a", "1234567890"), file("file", b"x" * 50)),
     "own-part-size-too-large": multipart("/limited/own", field("a", "12345678901")),
     "own-files": multipart("/limited/own", file("file", b""), file("file", b"")),
+    "small": multipart("/limited/small", field("a", "1"), file("file", b"2")),
+    "small-too-large": multipart("/limited/small", field("a", "1"), file("file", b"2" * 400)),
+    "small-urlencoded-too-large": encoded("/limited/small", b"a=" + b"1" * 400),
+    "small-chunked": post("/limited/small", (b"a=", b"1" * 300), URLENCODED),
+    "small-chunked-too-large": post("/limited/small", (b"a=", b"1" * 300, b"2" * 300), URLENCODED),
+    "mounted": multipart(
+        "/forms/mounted/within", field("a", "1"), file("file", b"2"), field("a", "2"), field("a", "3")
+    ),
+    "mounted-within-limits": multipart("/limited/mounted/within", field("a", "1"), file("file", b"2")),
+    "mounted-beyond-limits": encoded("/limited/mounted/within", "a=1&a=2&a=3"),
     "none-nothing": encoded("/limited/none", ""),
     "none-urlencoded": encoded("/limited/none", "a"),
     "none-multipart": multipart("/limited/none", field("a", "1")),

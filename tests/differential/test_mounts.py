@@ -218,15 +218,19 @@ TALKS: dict[str, Talk] = {
 }
 
 
+TALKERS = [
+    *(("mounts", where) for where in ("plain", "again-with-a-parameter", "nested", "in-included-routers")),
+    *(("mounts", where) for where in ("with-handlers", "with-middleware")),
+    *(("mounts_layered", where) for where in ("plain", "nested-with-a-parameter", "with-middleware")),
+]
+
+
 @pytest.mark.parametrize("name", TALKS)
-@pytest.mark.parametrize(
-    "where",
-    ["plain", "again-with-a-parameter", "nested", "in-included-routers", "with-handlers", "with-middleware"],
-)
-def test_websockets_of_mounted_applications(mounts: Pair, where: str, name: str) -> None:
+@pytest.mark.parametrize(("module", "where"), TALKERS)
+def test_websockets_of_mounted_applications(pair_of: Callable[..., Pair], module: str, where: str, name: str) -> None:
     talk = TALKS[name]
     here = Talk(MOUNTS[where] + talk.path, talk.shows, talk.sends, until=talk.until)
-    told = mounts.alike(lambda story: listen(story, here))
+    told = pair_of(module).alike(lambda story: listen(story, here))
     if where == "plain":
         assert talk.shows in str(told), told
 

@@ -34,6 +34,7 @@ SUITE = (
     "tests/differential/test_bodies.py",
     "tests/differential/test_exits.py",
     "tests/differential/test_params.py",
+    "tests/differential/test_places.py",
     "tests/differential/test_streams.py",
 )
 

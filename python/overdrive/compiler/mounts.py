@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from fastapi import FastAPI
+from fastapi.applications import FastAPI
 from starlette.routing import Mount
 
 from overdrive.compiler.routes import Found, base_entry, convertors, room
@@ -85,7 +85,7 @@ class Mounted:
         assert compilation is not None
         assert compilation.stack is not None
         assert compilation.plans is not None
-        if compilation.stack.foreign or self.app.root_path:
+        if compilation.has_middleware or self.app.root_path:
             compilation.install()
             return WITHIN
         return compilation.plans
@@ -171,7 +171,7 @@ def entry(
         made.segments, made.prefix = None, ""
         return made
     is_known = type(mount).handle is Mount.handle and "handle" not in vars(mount) and "mounts" not in off
-    is_limited = found.included is not None and found.included.include_context.max_body_size is not None
+    is_limited = _limit_around(found) is not None
     if made.segments is None or stack is None or not is_known or is_limited or not is_application(mount.app):
         return made
     made.reason = "a mounted application"
@@ -182,10 +182,19 @@ def entry(
         path_parameters=convertors(mount)[:-1],
         scope=room(found),
         body_limit=limit,
-        is_direct=not stack.foreign and not found.form_limits,
+        is_direct=not stack.foreign and not stack.is_observed and not found.form_limits,
         around=functools.partial(_around, stack.own),
     )
     return made
+
+
+def _limit_around(found: Found) -> int | None:
+    """The limit of bodies of the routers around a mount, in bytes."""
+    if found.included is None:
+        return None
+    # There is none before FastAPI 0.165.
+    limit: int | None = getattr(found.included.include_context, "max_body_size", None)
+    return limit
 
 
 def _around(own: tuple[Any, ...], application: Any) -> Any:

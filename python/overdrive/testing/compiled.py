@@ -71,7 +71,11 @@ def compiled(app: Any) -> CompiledApplication | None:
     """What is compiled of `app`, be it by another client; None if it is none of FastAPI's."""
     if "fastapi" not in sys.modules:
         return None
-    from overdrive import compiler
+    try:
+        from overdrive import compiler
+    except ImportError:
+        # A release of FastAPI that lacks what the compiler looks at.
+        return None
 
     if not compiler.is_application(app):
         return None

@@ -440,6 +440,22 @@ async def none(a: Annotated[list[str] | None, Form()] = None):
     return shown(a)
 
 
+@limited.post("/small", max_body_size=400)
+async def small(a: Annotated[str, Form()], file: UploadFile | None = None):
+    return shown([a, file])
+
+
+mounted = FastAPI()
+
+
+@mounted.post("/within")
+async def within(a: Annotated[list[str] | None, Form()] = None, file: UploadFile | None = None):
+    return shown([a, file])
+
+
+limited.mount("/mounted", mounted)
+router.mount("/mounted", mounted)
+
 app = FastAPI()
 app.include_router(router)
 app.include_router(limited)
