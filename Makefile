@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON = $(shell python3 scripts/pythons.py --best)
 
-.PHONY: help demo test lint bench autobahn upstream upstream-all releases clean
+.PHONY: help demo test soak lint bench autobahn upstream upstream-all releases clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -19,6 +19,9 @@ demo: .venvs/demo/installed  ## build, then serve the kitchen example and print 
 
 test:  ## build and run every test, on every Python from 3.11 up that is found
 	scripts/test.sh
+
+soak:  ## ten minutes of mixed traffic, with PostgreSQL and Redis: memory, descriptors and references stay flat
+	SOAK_SECONDS=$(or $(SOAK_SECONDS),600) scripts/test.sh services -s -k nothing_grows
 
 lint:  ## formatting, clippy, ruff and mypy
 	scripts/lint.sh

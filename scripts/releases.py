@@ -113,7 +113,8 @@ def releases(package: str) -> list[str]:
     found = re.search(r"Available versions: (.*)", listed)
     assert found is not None, listed
     first = version(FIRST[package])
-    return sorted((name for name in found[1].split(", ") if version(name) >= first), key=version)
+    final = (name for name in found[1].split(", ") if name.replace(".", "").isdigit())
+    return sorted((name for name in final if version(name) >= first), key=version)
 
 
 def fingerprints(python: Path, package: str, release: str) -> dict[str, str | None]:
@@ -177,7 +178,8 @@ def environment(python: Path) -> Path:
     place = HOME / f"py{minor}"
     if not place.exists():
         subprocess.run([python, "-m", "venv", place], check=True)
-    subprocess.run([place / "bin" / "python", *PIP, "install", "--quiet", "--upgrade", "fastapi"], check=True)
+    packages = ["fastapi", "python-multipart"]
+    subprocess.run([place / "bin" / "python", *PIP, "install", "--quiet", "--upgrade", *packages], check=True)
     return place
 
 

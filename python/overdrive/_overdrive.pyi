@@ -1,7 +1,7 @@
 """The engine, written in Rust: HTTP and WebSocket inside an asyncio loop, behind one file descriptor."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextvars import Context
 from typing import Any, Protocol, final
 
@@ -162,6 +162,16 @@ class Engine:
         """Requests answered since the start."""
 
 @final
+@final
+class HttpChannel:
+    """Whose methods are the `receive` and `send` of a request straight from the engine."""
+
+    def receive(self) -> Awaitable[MutableMapping[str, Any]]:
+        """The next message."""
+
+    def send(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
+        """Sends a message."""
+
 class Plans:
     """The compiled routes of one FastAPI application; see `overdrive.compiler`. Made once, never changed."""
 
@@ -173,6 +183,7 @@ class Plans:
         application: Any,
         root_path: str,
         redirects: bool,
+        body_limit: int | None,
         router: Any,
         handlers: tuple[dict[Any, Any], dict[int, Any]],
         default_http_handler: Callable[..., Any] | None,
@@ -186,6 +197,7 @@ class Plans:
         route_lists: Sequence[list[Any]],
         stack: Any,
         globals: Sequence[tuple[dict[str, Any], str, Any, str]],
+        providers: Sequence[tuple[dict[str, Any], str, Any]],
         on_change: Callable[[], object],
     ) -> Plans:
         """

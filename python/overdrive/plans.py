@@ -73,10 +73,11 @@ class CompiledRoutes:
 
     def _compile(self) -> Compilation | None:
         from overdrive import compiler
+        from overdrive.compiler.mounts import Mounts
 
         if not compiler.is_application(self._app):
             return None
-        self._mounts = compiler.Mounts(at_once=False, report=logger.info)
+        self._mounts = Mounts(at_once=False, report=logger.info)
         return compiler.compile_application(self._app, self._changed, mounts=self._mounts)
 
     def _use(self, compilation: Compilation) -> None:
@@ -86,11 +87,12 @@ class CompiledRoutes:
         logger.info(compilation.summary())
 
     def _install(self, compilation: Compilation) -> None:
+        compilation.succeed(self.compilation)
         self.compilation = compilation
         if self._engine is not None:
             compilation.restrict(self._engine)
-        if self._engine is not None and compilation.is_direct:
-            self._engine.set_plans(compilation.plans)
+        if self._engine is not None:
+            self._engine.set_plans(compilation.plans if compilation.is_direct else None)
         if self._engine is None or compilation.has_middleware:
             compilation.install()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -102,6 +103,10 @@ def test_sizes(both: Pair, case: Case) -> None:
 @table(SIZES_OF_AN_APPLICATION)
 def test_sizes_of_an_application(limited: Pair, case: Case) -> None:
     limited.check(case)
+
+
+def test_an_application_with_a_limit_is_compiled(limited: Pair) -> None:
+    assert re.search(r"Compiled (\d+) of \1 routes", limited.overdrive.served.log)
 
 
 @pytest.fixture

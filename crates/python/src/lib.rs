@@ -16,5 +16,6 @@ fn _overdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<plan::table::Plans>()?;
+    module.add_class::<asgi::http::HttpChannel>()?;
     module.add_class::<asgi::settings::EngineSettings>()
 }

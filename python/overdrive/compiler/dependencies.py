@@ -11,7 +11,7 @@ from fastapi import params
 from fastapi.dependencies import models, utils
 from fastapi.dependencies.models import Dependant
 
-from overdrive.compiler import fields, known, security
+from overdrive.compiler import fields, forms, known, security
 from overdrive.compiler.spec import Node, NotCompiled
 
 SOURCES = ("path", "query", "header", "cookie")
@@ -21,7 +21,8 @@ class Tree:
     """Builds the nodes of one route.
 
     known_security: FastAPI's security schemes are the code we know.
-    form: the body is a form, which FastAPI's own code takes apart.
+    form: the body is a form.
+    own_forms: our own code can look for its fields; else FastAPI's does.
     websocket: the request is a WebSocket.
     overrides: functions that stand in for others; with any, FastAPI reads the signatures of all dependencies anew.
     """
@@ -31,10 +32,12 @@ class Tree:
         *,
         known_security: bool,
         form: bool,
+        own_forms: bool = False,
         overrides: Mapping[Callable[..., Any], Callable[..., Any]],
         websocket: bool = False,
     ) -> None:
         self._form = form
+        self._own_forms = own_forms
         self._websocket = websocket
         self._overrides = overrides
         self._known_security = known_security
@@ -113,6 +116,7 @@ class Tree:
                 parameters=parameters,
                 body=body,
                 of_form=of_form,
+                form=forms.parameters(dependant.body_params, of_form) if self._own_forms else None,
                 specials=specials,
                 presented=presented,
                 cache=self._caches.setdefault(key, len(self._caches)),
