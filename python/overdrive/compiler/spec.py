@@ -223,13 +223,8 @@ class Route:
 class Entry:
     """A route in FastAPI's order.
 
-<<<<<<< HEAD
-    segments: of the path, as `(text, is_parameter)`, a parameter with its convertor's name; None: it is not made of
-        whole ones.
-=======
     segments: of the path, as `(text, is_parameter)`, a parameter with the name of its convertor; None: it is not made
         of whole ones.
->>>>>>> main
     pieces: for an entry without segments, the same for all of the path, slashes included; None: only FastAPI's own code
         can tell what matches, but all of it begins with `prefix`.
     allow: the value of `Allow` in a 405.
