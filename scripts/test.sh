@@ -5,6 +5,7 @@
 #   scripts/test.sh 3.13 [pytest …]     one Python alone, with arguments for pytest
 #   scripts/test.sh releases [pytest …] those alone that need older releases of FastAPI, on the newest Python
 #   scripts/test.sh services [pytest …] those alone that need PostgreSQL and Redis, on the newest Python
+#   scripts/test.sh instruments […]     those alone of instruments (Sentry, OpenTelemetry and others), likewise
 #   scripts/test.sh applications [pytest …] those alone that serve other projects' applications (-k gradio: one of them)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -30,7 +31,7 @@ python_suite() { # INTERPRETER [pytest arguments]
         "$interpreter" -m venv "$venv"
     fi
     installed tests/requirements.txt "$venv"
-    for group in services applications; do
+    for group in services applications instruments; do
         case "$*" in *tests/$group*) installed tests/$group/requirements.txt "$venv" ;; esac
     done
     # A target folder for each interpreter, within the one folder, so that they do not rebuild each other's crates.
@@ -50,7 +51,7 @@ mapfile -t interpreters < <(python3 scripts/pythons.py)
 [ ${#interpreters[@]} -gt 0 ] || exit 1
 
 case ${1:-} in
-    services | applications | releases)
+    services | applications | instruments | releases)
         folder=tests/$1
         shift
         python_suite "${interpreters[0]}" "$folder" "$@"
@@ -74,5 +75,6 @@ for interpreter in "${interpreters[@]}"; do
 done
 # On the newest alone: what they are about, drivers and other projects' applications, is the same on each.
 python_suite "${interpreters[0]}" tests/services tests/applications
+python_suite "${interpreters[0]}" tests/instruments
 # What releases of FastAPI do otherwise they do on each. The oldest differs most; `test.sh releases` runs the others, too.
 python_suite "${interpreters[0]}" tests/releases -k "oldest and not newest"

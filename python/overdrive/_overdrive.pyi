@@ -245,6 +245,7 @@ class Plans:
         route_lists: Sequence[list[Any]],
         stack: Any,
         globals: Sequence[tuple[dict[str, Any], str, Any, str]],
+        providers: Sequence[tuple[dict[str, Any], str, Any]],
         on_change: Callable[[], object],
     ) -> Plans:
         """

@@ -91,8 +91,8 @@ class CompiledRoutes:
         self.compilation = compilation
         if self._engine is not None:
             compilation.restrict(self._engine)
-        if self._engine is not None and compilation.is_direct:
-            self._engine.set_plans(compilation.plans)
+        if self._engine is not None:
+            self._engine.set_plans(compilation.plans if compilation.is_direct else None)
         if self._engine is None or compilation.has_middleware:
             compilation.install()
 

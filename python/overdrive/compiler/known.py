@@ -20,7 +20,7 @@ import hashlib
 import importlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -36,9 +36,19 @@ NOT_MIRRORED = "not-mirrored"
 
 # Feature: the functions it mirrors, as module:qualified name.
 FEATURES: dict[str, tuple[str, ...]] = {
-    "routing": (
+    # What stands around the router; it runs itself where somebody has put something around it.
+    "stack": (
         "fastapi.applications:FastAPI.__call__",
         "fastapi.applications:FastAPI.build_middleware_stack",
+        "fastapi.middleware.asyncexitstack:AsyncExitStackMiddleware.__call__",
+        "fastapi.telemetry._asgi:ExceptionTelemetryMiddleware.__call__",
+        "fastapi._body_limit:AppBodyLimitMiddleware.__call__",
+        "fastapi._body_limit:wrap_app_with_body_limit",
+        "starlette.applications:Starlette.__call__",
+        "starlette.middleware.errors:ServerErrorMiddleware.__call__",
+        "starlette.middleware.exceptions:ExceptionMiddleware.__call__",
+    ),
+    "routing": (
         "fastapi.routing:APIRouter.app",
         "fastapi.routing:APIRouter.handle",
         "fastapi.routing:APIRouter.matches",
@@ -52,11 +62,6 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "fastapi.routing:_IncludedRouter._handle_selected",
         "fastapi.routing:_IncludedRouter.effective_candidates",
         "fastapi.routing:_update_scope",
-        "fastapi.middleware.asyncexitstack:AsyncExitStackMiddleware.__call__",
-        "fastapi.telemetry._asgi:ExceptionTelemetryMiddleware.__call__",
-        "fastapi._body_limit:AppBodyLimitMiddleware.__call__",
-        "fastapi._body_limit:wrap_app_with_body_limit",
-        "starlette.applications:Starlette.__call__",
         "starlette.routing:Router.__call__",
         "starlette.routing:Router.not_found",
         "starlette.routing:Route.matches",
@@ -69,8 +74,6 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "starlette.convertors:UUIDConvertor.convert",
         "starlette.convertors:StringConvertor.convert",
         "starlette.convertors:PathConvertor.convert",
-        "starlette.middleware.errors:ServerErrorMiddleware.__call__",
-        "starlette.middleware.exceptions:ExceptionMiddleware.__call__",
         "starlette._exception_handler:wrap_app_handling_exceptions",
         "starlette._exception_handler:_lookup_exception_handler",
     ),
@@ -344,9 +347,24 @@ FEATURES: dict[str, tuple[str, ...]] = {
     ),
 }
 
+# What instruments put around functions, and what of theirs that calls; see `instruments`. They need not be installed.
+INSTRUMENTS = (
+    "logfire._internal.integrations.fastapi:FastAPIInstrumentation.run_endpoint_function",
+    "logfire._internal.integrations.fastapi:FastAPIInstrumentation.solve_dependencies",
+    "logfire._internal.integrations.fastapi:patch_fastapi",
+    "sentry_sdk.integrations.fastapi:_wrap_async_handler",
+    "sentry_sdk.integrations.fastapi:patch_get_request_handler",
+    "sentry_sdk.integrations.starlette:_enable_span_for_middleware",
+    "sentry_sdk.integrations.starlette:_wrap_sync_handler",
+    "sentry_sdk.integrations.starlette:patch_asgi_app",
+    "sentry_sdk.integrations.starlette:patch_exception_middleware",
+)
+
 
 # What `behaves` has found: a release does not change while it is loaded.
 _behaviours: dict[str, str] = {}
+# Take known instruments away from what they stand around.
+_seen_through: list[Callable[[Any], Any]] = []
 
 
 def features_off() -> dict[str, str]:
@@ -356,7 +374,12 @@ def features_off() -> dict[str, str]:
 
 def unknown(feature: str) -> str | None:
     """The first function that `feature` mirrors and whose code plans do not know; None if they know all."""
-    return next((name for name in FEATURES[feature] if dialect(name) in (None, NOT_MIRRORED)), None)
+    return next(unknowns(feature), None)
+
+
+def unknowns(feature: str) -> Iterator[str]:
+    """All of them."""
+    return (name for name in FEATURES[feature] if dialect(name) in (None, NOT_MIRRORED))
 
 
 def dialect(name: str) -> str | None:
@@ -383,19 +406,51 @@ def functions() -> list[str]:
 def fingerprint(name: str) -> str | None:
     """The Python version and the hash of what is found under `name` now; None if that is no Python function."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    try:
+        found = pristine(name)
+    except LookupError:
+        return f"{version} {ABSENT}"
+    if not isinstance(found, FunctionType):
+        return None
+    return f"{version} {hash_of(*_codes(found))}"
+
+
+def find(name: str) -> Any:
+    """What is found under `name` now.
+
+    Raises:
+        LookupError: there is nothing.
+    """
     module_name, _, path = name.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
         for part in path.split("."):
             found = found.__dict__[part] if isinstance(found, type) else getattr(found, part)
     except (ImportError, AttributeError, KeyError):
-        return f"{version} {ABSENT}"
+        raise LookupError(name) from None
     found = getattr(found, "__func__", found)
     if isinstance(found, property):
-        found = found.fget
-    if not isinstance(found, FunctionType):
-        return None
-    return f"{version} {hash_of(*_codes(found))}"
+        return found.fget
+    return found.__wrapped__ if isinstance(found, type(recorded)) else found
+
+
+def pristine(name: str) -> Any:
+    """The same without the known instruments around it."""
+    found = find(name)
+    for see_through in _seen_through:
+        found = see_through(found)
+    return found
+
+
+def see_through(unwrap: Callable[[Any], Any]) -> None:
+    """From now on functions are looked at as `unwrap` gives them. This file stands alone; of instruments it is told."""
+    _seen_through.append(unwrap)
+
+
+def is_patched(name: str) -> bool:
+    """Whether something is in the place of a function that was not written there, as another release's would be."""
+    found = pristine(name)
+    return not isinstance(found, FunctionType) or found.__code__.co_qualname != name.partition(":")[2]
 
 
 def hash_of(*codes: CodeType) -> str:
@@ -470,6 +525,8 @@ def main() -> int:
     if options.json:
         print(json.dumps(installed, indent=1))
         return 0
+    with_instruments = {name: fingerprint(name) for name in INSTRUMENTS}
+    installed.update((name, text) for name, text in with_instruments.items() if text is None or ABSENT not in text)
     missing = [name for name in installed if dialect(name) is None]
     for name in missing:
         print(f"unknown:   {name} {installed[name]}")

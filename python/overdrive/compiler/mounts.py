@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from fastapi import FastAPI
+from fastapi.applications import FastAPI
 from starlette.routing import Mount
 
 from overdrive.compiler.routes import Found, base_entry, convertors, room
@@ -85,7 +85,7 @@ class Mounted:
         assert compilation is not None
         assert compilation.stack is not None
         assert compilation.plans is not None
-        if compilation.stack.foreign or self.app.root_path:
+        if compilation.has_middleware or self.app.root_path:
             compilation.install()
             return WITHIN
         return compilation.plans
@@ -182,7 +182,7 @@ def entry(
         path_parameters=convertors(mount)[:-1],
         scope=room(found),
         body_limit=limit,
-        is_direct=not stack.foreign and not found.form_limits,
+        is_direct=not stack.foreign and not stack.is_observed and not found.form_limits,
         around=functools.partial(_around, stack.own),
     )
     return made

@@ -230,6 +230,8 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
         overrides=None
         if overrides is not None
         else overridable(handler.dependency_overrides_provider, functools.partial(_vary, found, limit, off)),
+        around=handler.around,
+        template=effective.path_format,
     )
 
 

@@ -45,10 +45,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.websockets import WebSocket
 
-from overdrive.compiler import files, known, streams, uploads
+from overdrive.compiler import files, instruments, known, streams, telemetry, uploads
 from overdrive.compiler.dispatch import Sender
 from overdrive.compiler.fields import NamedModel
-from overdrive.compiler.handler import ENDPOINT_APP, inner_code
+from overdrive.compiler.handler import ENDPOINT_APP
+from overdrive.compiler.instruments import nested
 from overdrive.compiler.limits import MAX_BODY_SIZE_SCOPE_KEY, limit_exceeded
 from overdrive.compiler.mounts import raising_below
 from overdrive.compiler.spec import Route
@@ -124,6 +125,21 @@ async def _call_limited(
     assert dependant.concurrency is not None
     async with dependant.concurrency.get_semaphore():
         return await (call(**values) if is_coroutine else _call_in_thread(call, values))
+
+
+async def _read_body(request: Request, is_json: bool) -> tuple[bytes, tuple[Any] | None]:
+    body = await request.body()
+    return body, (await request.json(),) if body and is_json else None
+
+
+def _solved(values: dict[str, Any], errors: list[Any], response: Response | None, background: Any) -> Any:
+    return utils.SolvedDependency(
+        values=values,
+        errors=errors,
+        background_tasks=background,
+        response=_injected_response() if response is None else response,
+        dependency_cache={},
+    )
 
 
 def _injected_response() -> Response:
@@ -239,14 +255,16 @@ def _response_not_awaited() -> FastAPIError:
     return FastAPIError(NOT_AWAITED)
 
 
-def _longest_text(code: CodeType) -> str:
+def _longest_text(code: CodeType | None) -> str:
     """The longest text among a function's constants."""
+    if code is None:
+        return ""
     texts = [constant for constant in code.co_consts if isinstance(constant, str)]
     return max(texts, key=len)
 
 
 # FastAPI's own words, where FastAPI has them.
-NOT_AWAITED = _longest_text(inner_code(ENDPOINT_APP, "app"))
+NOT_AWAITED = _longest_text(None if ENDPOINT_APP is None else nested(ENDPOINT_APP, "app"))
 
 
 STREAMING = (
@@ -316,6 +334,16 @@ class Runtime:
         self.form_arguments = _named_form_arguments if named_forms else _form_arguments
         self.body_error = _body_error
         self.client_disconnect = ClientDisconnect
+        self.read_body = _read_body
+        self.around_solving = instruments.around("fastapi.routing:solve_dependencies")
+        self.around_calling = instruments.around("fastapi.routing:run_endpoint_function")
+        self.solved = _solved
+        self.request_telemetry = telemetry.function("_get_request_telemetry")
+        self.route_selected = telemetry.function("_route_selected")
+        self.operation = telemetry.function("_operation")
+        self.no_operation = telemetry.NO_OPERATION
+        self.run_sync_endpoint = telemetry.function("_run_sync_endpoint")
+        self.validation_failed = telemetry.function("_validation_failed")
         self.raise_innermost = _raise_innermost
         self.server_sent_event = ServerSentEvent
         self.render_item = streams.render_item

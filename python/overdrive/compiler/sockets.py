@@ -6,7 +6,6 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import routing
 from fastapi.dependencies import models
 from fastapi.routing import APIWebSocketRoute
 from starlette.responses import Response
@@ -28,8 +27,8 @@ NO_ANSWER = Answer(
     in_thread=False,
 )
 MATCHES = (APIWebSocketRoute.matches, WebSocketRoute.matches)
-SESSION_APP = inner_code(routing.websocket_session.__code__, "app")
-WEBSOCKET_APP = inner_code(routing.get_websocket_app.__code__, "app")
+SESSION_APP = inner_code("websocket_session", "app")
+WEBSOCKET_APP = inner_code("get_websocket_app", "app")
 
 
 def entry(found: Found, *, off: Mapping[str, str]) -> Entry:
@@ -93,6 +92,8 @@ def _plan(found: Found, *, off: Mapping[str, str], overrides: dict[Any, Any] | N
         overrides=None
         if overrides is not None
         else overridable(values["dependency_overrides_provider"], functools.partial(_vary, found, off)),
+        around=None,
+        template=route.path_format,
     )
 
 

@@ -156,6 +156,8 @@ class Plan:
     form_limits: the route's own, for FastAPI's parser of forms.
     own_form_limits: files, fields and bytes of a field that our parser may find; None: it may not be used.
     body_limit: the least of the limits around the route, in bytes. Larger bodies are no plan's.
+    around: puts the instruments around the route's request handler around another one; None: there are none.
+    template: the path as FastAPI's telemetry names it.
     """
 
     route: Route
@@ -171,6 +173,8 @@ class Plan:
     body_limit: int | None
     answer: Answer
     overrides: Overrides | None
+    around: Callable[[Any], Any] | None
+    template: str
 
 
 @dataclass(frozen=True, slots=True)

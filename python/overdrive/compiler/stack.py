@@ -43,9 +43,10 @@ class Stack:
 
     handlers: the tables of exception handlers, by class and by status.
     limit: of the size of all bodies, in bytes.
-    foreign: the middleware of the user's, the outermost first.
+    foreign: the middleware of the user's and of instruments, the outermost first.
     layers: the same as layers that plans apply themselves; None if there is one among them that only Python can run.
     exits: the innermost middleware, around the router.
+    is_observed: whoever stands around the stack, or around FastAPI's own middleware in it, has to see each request.
     own: FastAPI's own middleware that exceptions meet, the innermost first.
     raise_through: sends an exception through a copy of the stack; for a stack with layers.
     raise_within, raise_outermost: the same through what stands below the user's middleware, and around it.
@@ -58,6 +59,7 @@ class Stack:
     foreign: list[Any]
     layers: list[Layer] | None
     exits: AsyncExitStackMiddleware
+    is_observed: bool
     own: tuple[Any, ...]
     raise_through: Callable[..., Awaitable[None]]
     raise_within: Callable[..., Awaitable[None]]
@@ -68,14 +70,19 @@ class Stack:
     @property
     def outermost(self) -> Any:
         """The middleware of the user's where requests may enter; None if plans apply it, or if more is around it."""
-        return self.foreign[0] if self.layers is None and self.limit is None else None
+        return self.foreign[0] if self.foreign and self.layers is None and not self.is_wrapped else None
+
+    @property
+    def is_wrapped(self) -> bool:
+        """Whether something around the middleware of the user's has a part in each request."""
+        return self.is_observed or self.limit is not None
 
     def install(self, plans: Plans) -> None:
         """Lets plans answer below the user's middleware, and middleware that dispatches do so without a detour."""
-        if self.dispatches:
+        if self.dispatches and not self.is_observed:
             for middleware in self.foreign:
                 make_native(middleware)
-        if self.foreign:
+        if self.foreign and not self.is_observed:
             try:
                 _stand_in(self.foreign[-1], handles=True).plans = plans
                 return
@@ -97,36 +104,32 @@ def _stand_in(middleware: Any, *, handles: bool) -> Planned:
     return planned
 
 
-def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
-    """Reads a built stack. `off`: the features that are, see `known`.
+def examine(stack: Any, router: Any, off: Mapping[str, str], *, is_observed: bool) -> Stack:
+    """Reads a built stack.
+
+    off: the features that are, see `known`.
+    is_observed: see `Stack`.
 
     Raises:
         NotCompiled: there is something in it that plans do not know.
     """
     errors = _expect(stack, ServerErrorMiddleware)
     inner, outer = errors.app, [errors]
+    foreign: list[Any] = []
     if HAS_TELEMETRY:
-        outer.append(_expect(inner, ExceptionTelemetryMiddleware))
-        inner = outer[-1].app
+        inner = _pass(inner, ExceptionTelemetryMiddleware, foreign)
+        if not foreign:
+            outer.append(inner)
+        inner = inner.app
     limit = None
     if limits.HAS_LIMITS:
         limit, inner = limits.limited_inside(_expect(inner, limits.AppBodyLimitMiddleware).app)
-    foreign: list[Any] = []
-    while type(inner) is not ExceptionMiddleware:
-        if type(inner) is Planned:
-            inner = inner.app
-            continue
-        foreign.append(inner)
-        following = within(inner)
-        if following is None or len(foreign) > MAX_MIDDLEWARE:
-            raise NotCompiled(f"middleware that hides what it stands around: {type(inner).__name__}")
-        inner = following
-    exceptions = inner
+    exceptions = inner = _pass(inner, ExceptionMiddleware, foreign)
     exits = _expect(exceptions.app, AsyncExitStackMiddleware)
     inside = exits.app.app if type(exits.app) is Planned else exits.app
     if inside is not router:
         raise NotCompiled("the application's router is wrapped")
-    known = layers(foreign, off)
+    known = layers(foreign, off) if not is_observed else None
     passage = Passage(foreign if known is not None else [])
     around_routes = around([exceptions], _raise)
     # The exceptions that no handler takes pass the user's middleware by; the answers of handlers go through it.
@@ -162,6 +165,7 @@ def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
         foreign,
         known,
         exits,
+        is_observed,
         own,
         raise_through,
         raise_within,
@@ -169,6 +173,20 @@ def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
         passage,
         "dispatch" not in off,
     )
+
+
+def _pass(middleware: Any, known: type, foreign: list[Any]) -> Any:
+    """The middleware of the class `known` in a stack; what stands around it is added to `foreign`."""
+    while type(middleware) is not known:
+        if isinstance(middleware, Planned):
+            middleware = middleware.app
+            continue
+        foreign.append(middleware)
+        following = within(middleware)
+        if following is None or len(foreign) > MAX_MIDDLEWARE:
+            raise NotCompiled(f"middleware that hides what it stands around: {type(middleware).__name__}")
+        middleware = following
+    return middleware
 
 
 class _Within:

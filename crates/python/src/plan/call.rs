@@ -17,6 +17,7 @@ use super::exits::{Stacks, Which};
 use super::form::{Form, Reading};
 use super::input::Input;
 use super::mount::Within;
+use super::observed::Observed;
 use super::reply::Reply;
 use super::respond::Outgoing;
 use super::table::{Plan, Plans, Reads};
@@ -34,11 +35,14 @@ pub(crate) struct Call {
     pub(super) wire: Wire,
     /// The mounts that it has passed; `None`: it is the outermost application's.
     pub(super) within: Option<Box<Within>>,
-    pub(super) baton: Rc<Baton>,
+    /// Of whichever coroutine is at work: the request's own, or one of a part of it within an instrument.
+    baton: RefCell<Rc<Baton>>,
     pub(super) input: Input,
     /// The body's bytes and its JSON, as the request object gets them.
     pub(super) raw_body: OnceCell<Py<PyBytes>>,
     pub(super) json: OnceCell<Py<PyAny>>,
+    /// What was read of the body, once that is done.
+    body: OnceCell<Body>,
     /// What was read as a form.
     pub(super) form: OnceCell<Rc<Form>>,
     /// What was read of the body before the plan began, and whether that is all of it.
@@ -58,6 +62,10 @@ pub(crate) struct Call {
     pub(super) exposed: Cell<bool>,
     /// The answer that takes the place of whatever is raised next.
     pub(super) ready: RefCell<Option<Reply>>,
+    /// FastAPI's telemetry of this request.
+    pub(super) telemetry: OnceCell<Py<PyAny>>,
+    /// What instruments around parts of it have been shown.
+    pub(super) observed: Observed,
     /// Not empty once an answer has begun that goes out through the middleware's own code.
     pub(super) begun: OnceCell<Py<PyList>>,
 }
@@ -100,10 +108,11 @@ impl Call {
             plan,
             wire,
             within,
-            baton: Rc::default(),
+            baton: RefCell::default(),
             input,
             raw_body: OnceCell::new(),
             json: OnceCell::new(),
+            body: OnceCell::new(),
             form: OnceCell::new(),
             gathered: RefCell::default(),
             stacks: OnceCell::new(),
@@ -116,6 +125,8 @@ impl Call {
             request_exits: RefCell::default(),
             exposed: Cell::new(false),
             ready: RefCell::default(),
+            telemetry: OnceCell::new(),
+            observed: Observed::default(),
             begun: OnceCell::new(),
         })
     }
@@ -133,6 +144,20 @@ impl Call {
         let gathered = &mut *self.gathered.borrow_mut();
         gathered.end = exchange.read(&mut gathered.bytes).into();
         gathered.end.is_some()
+    }
+
+    /// What was read of the body.
+    pub(super) fn body(&self) -> &Body {
+        self.body.get().unwrap_or(&Body::Undefined)
+    }
+
+    pub(super) fn baton(&self) -> Rc<Baton> {
+        self.baton.borrow().clone()
+    }
+
+    /// Another coroutine is at work from now on; gives the one before.
+    pub(super) fn pass_baton(&self, baton: Rc<Baton>) -> Rc<Baton> {
+        self.baton.replace(baton)
     }
 
     pub(super) fn plans(&self) -> &Plans {
@@ -155,8 +180,11 @@ impl Call {
     }
 
     /// What FastAPI does between its two exit stacks.
-    async fn within_stacks(&self) -> PyResult<()> {
-        let made = self.respond().await;
+    async fn within_stacks(self: &Rc<Self>) -> PyResult<()> {
+        let made = match &self.plan().around {
+            None => self.respond().await,
+            Some(around) => self.respond_within(around).await,
+        };
         let sent = match self.leave(Which::Function, made).await {
             Ok(Some(response)) => self.send(response).await,
             // The name is FastAPI's, the error Python's: what its code comes to when an exception was swallowed there.
@@ -173,18 +201,21 @@ impl Call {
         }
     }
 
-    async fn respond(&self) -> PyResult<Outgoing> {
+    pub(super) async fn respond(self: &Rc<Self>) -> PyResult<Outgoing> {
+        self.tell_request()?;
         let body = match self.plan().reads {
             Reads::Nothing => Body::Undefined,
             Reads::Json => self.read_body().await?,
             Reads::Form => self.read_form().await?,
         };
-        let arguments = self.solve(&body).await?;
-        let (endpoint, arguments) = self.endpoint(&arguments);
+        let _ = self.body.set(body);
+        self.tell_body()?;
+        let arguments = self.arguments().await?;
         if let Some(stream) = self.plan().answer.stream {
+            let (endpoint, arguments) = self.endpoint(&arguments);
             return self.begin_stream(stream, endpoint, arguments).await;
         }
-        let value = self.call(endpoint, arguments).await?;
+        let value = self.run_endpoint(arguments).await?;
         self.answer(value).await
     }
 
@@ -210,7 +241,7 @@ impl Call {
             let (receive, send) = self.wire.channel(py)?;
             self.raised(py, (receive, send), error, started)
         })?;
-        self.baton.wait_for(awaitable).await.map(drop)
+        self.baton().wait_for(awaitable).await.map(drop)
     }
 
     /// The awaitable that sends an exception through all that stands around the route.
@@ -269,7 +300,7 @@ impl Call {
 
 /// The call as a future with its baton.
 pub(super) fn steps(call: Rc<Call>) -> Steps {
-    Steps::new(call.baton.clone(), call.run())
+    Steps::new(call.baton(), call.run())
 }
 
 /// A request that a plan answers, as its coroutine sees it.

@@ -25,11 +25,11 @@ impl Call {
         if !self.is_layered() {
             let is_last = is_last && Python::attach(|py| self.is_left(py))?;
             let sender = is_last.then_some(&self.plans().runtime.sender);
-            return self.wire.send_whole(&self.baton, reply, sender).await;
+            return self.wire.send_whole(&self.baton(), reply, sender).await;
         }
         let layers = &self.plans().layers;
         if Python::attach(|py| layers.behind(py, &self.input.headers, self.seen(py).as_ref(), &mut reply))? {
-            return self.wire.send_whole(&self.baton, reply, None).await;
+            return self.wire.send_whole(&self.baton(), reply, None).await;
         }
         let application = Python::attach(|py| {
             let headers = raw_headers(py, reply.headers.iter().map(|(name, value)| (name, value)))?;
@@ -51,7 +51,7 @@ impl Call {
             let arguments = (scope, receive, send, self.given_headers(py), application, begun);
             Ok(self.plans().passage.bind(py).call1(arguments)?.unbind())
         })?;
-        self.baton.wait_for(awaitable).await.map(drop)
+        self.baton().wait_for(awaitable).await.map(drop)
     }
 
     /// The scope, if anybody has seen it.

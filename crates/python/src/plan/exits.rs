@@ -62,7 +62,7 @@ impl Call {
             let first = generator.call_method0(pyo3::intern!(py, "__anext__"))?;
             PyResult::Ok((generator.unbind(), first.unbind()))
         })?;
-        match self.baton.wait_for(first).await {
+        match self.baton().wait_for(first).await {
             Ok(value) => {
                 let which = if node.request_scoped { Which::Request } else { Which::Function };
                 self.exits(which).push(generator);
@@ -99,7 +99,7 @@ impl Call {
                     let leave = self.plans().runtime.leave_generators.bind(py);
                     PyResult::Ok(leave.call1((PyList::new(py, generators)?, error))?.unbind())
                 })?;
-                self.baton.wait_for(awaitable).await.map(|_| None)
+                self.baton().wait_for(awaitable).await.map(|_| None)
             }
             outcome => outcome.map(Some),
         }
@@ -109,14 +109,14 @@ impl Call {
     pub(super) async fn leave_generator(&self, generator: Py<PyAny>) -> PyResult<()> {
         let next =
             Python::attach(|py| generator.bind(py).call_method0(pyo3::intern!(py, "__anext__")).map(Bound::unbind))?;
-        match self.baton.wait_for(next).await {
+        match self.baton().wait_for(next).await {
             Err(error) if Python::attach(|py| error.is_instance_of::<PyStopAsyncIteration>(py)) => Ok(()),
             Err(error) => Err(error),
             Ok(_) => {
                 let close = Python::attach(|py| {
                     generator.bind(py).call_method0(pyo3::intern!(py, "aclose")).map(Bound::unbind)
                 })?;
-                self.baton.wait_for(close).await?;
+                self.baton().wait_for(close).await?;
                 Err(PyRuntimeError::new_err("generator didn't stop"))
             }
         }
@@ -155,8 +155,8 @@ impl Call {
         })?;
         match (left, outcome) {
             (None, outcome) => outcome.map(Some),
-            (Some(awaitable), Ok(value)) => self.baton.wait_for(awaitable).await.map(|_| Some(value)),
-            (Some(awaitable), Err(_)) => self.baton.wait_for(awaitable).await.map(|_| None),
+            (Some(awaitable), Ok(value)) => self.baton().wait_for(awaitable).await.map(|_| Some(value)),
+            (Some(awaitable), Err(_)) => self.baton().wait_for(awaitable).await.map(|_| None),
         }
     }
 }

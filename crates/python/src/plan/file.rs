@@ -137,7 +137,7 @@ impl Call {
             Opened::File(file, _) => {
                 exchange.begin_file(status, headers, file, parts)?;
                 let sent = Python::attach(|py| exchange.file_sent(py))?;
-                self.baton.wait_for(sent).await?;
+                self.baton().wait_for(sent).await?;
             }
         }
         Ok(Sent::File(background))

@@ -20,6 +20,7 @@ mod json;
 pub(crate) mod layers;
 pub(crate) mod mount;
 mod node;
+mod observed;
 mod overrides;
 mod query;
 pub(crate) mod redirect;
@@ -32,6 +33,7 @@ pub(crate) mod socket;
 mod spec;
 mod stream;
 pub(crate) mod table;
+mod telemetry;
 mod value;
 pub(crate) mod wire;
 

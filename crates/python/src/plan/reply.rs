@@ -210,11 +210,17 @@ impl Reply {
 
 /// The body of a `JSONResponse` of any value.
 pub(crate) fn encode_json(py: Python<'_>, runtime: &Runtime, value: &Bound<'_, PyAny>) -> PyResult<Bytes> {
-    let mut body = Vec::with_capacity(128);
-    match Encoder::new(&mut body, runtime.jsonable_encoder.bind(py)).encode(value)? {
-        Written::Complete => Ok(body.into()),
-        Written::Unwritable => bytes_of(&runtime.render_json.bind(py).call1((value,))?),
+    match try_encode_json(py, runtime, value)? {
+        Some(body) => Ok(body),
+        None => bytes_of(&runtime.render_json.bind(py).call1((value,))?),
     }
+}
+
+/// The same; `None` for what is better left to Python.
+pub(crate) fn try_encode_json(py: Python<'_>, runtime: &Runtime, value: &Bound<'_, PyAny>) -> PyResult<Option<Bytes>> {
+    let mut body = Vec::with_capacity(128);
+    let written = Encoder::new(&mut body, runtime.jsonable_encoder.bind(py)).encode(value)?;
+    Ok((written == Written::Complete).then(|| body.into()))
 }
 
 /// The headers of a response object.

@@ -1,12 +1,15 @@
 //! From what an endpoint returned to what goes out.
 
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::call::Call;
 use super::file::Sent;
-use super::reply::{AnswerKind, Reply, bytes_of, encode_json, is_body_allowed, raw_headers, response_loc, status_code};
+use super::reply::{
+    AnswerKind, Reply, bytes_of, encode_json, is_body_allowed, raw_headers, response_loc, status_code, try_encode_json,
+};
 use super::stream::Flow;
 use super::value::call_validator;
 
@@ -19,9 +22,16 @@ pub(super) enum Outgoing {
     Flow(Flow),
 }
 
+/// What a response is made of.
+enum Content {
+    /// Its body.
+    Bytes(Bytes),
+    /// What its class makes one of.
+    Object(Py<PyAny>),
+}
+
 impl Call {
     pub(super) async fn answer(&self, value: Py<PyAny>) -> PyResult<Outgoing> {
-        let plan = self.plan();
         let runtime = &self.plans().runtime;
         let own = Python::attach(|py| {
             let value = value.bind(py);
@@ -39,11 +49,34 @@ impl Call {
         if let Some(response) = own {
             return Ok(Outgoing::Object(response));
         }
-        let value = match &plan.answer.field {
+        let content = self.as_operation("serialization", self.content(value)).await?;
+        Python::attach(|py| self.make_response(py, content))
+    }
+
+    /// What an endpoint's value is as the content of a response.
+    async fn content(&self, value: Py<PyAny>) -> PyResult<Content> {
+        let answer = &self.plan().answer;
+        let runtime = &self.plans().runtime;
+        let value = match &answer.field {
             None => value,
             Some(field) => self.validate_response(field, value).await?,
         };
-        Python::attach(|py| self.serialize(py, value.bind(py)))
+        Python::attach(|py| {
+            let value = value.bind(py);
+            Ok(match answer.kind {
+                AnswerKind::Json if self.telemetry.get().is_none() => Content::Bytes(encode_json(py, runtime, value)?),
+                AnswerKind::Json => match try_encode_json(py, runtime, value)? {
+                    Some(body) => Content::Bytes(body),
+                    // What goes wrong in the response itself is no part of the operation.
+                    None => Content::Object(runtime.jsonable_encoder.bind(py).call1((value,))?.unbind()),
+                },
+                AnswerKind::Class => Content::Object(match &answer.field {
+                    Some(_) => answer.serialize(py, value)?.unbind(),
+                    None => runtime.jsonable_encoder.bind(py).call1((value,))?.unbind(),
+                }),
+                _ => Content::Bytes(bytes_of(&answer.serialize(py, value)?)?),
+            })
+        })
     }
 
     pub(super) async fn validate_response(&self, field: &Py<PyAny>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
@@ -75,7 +108,7 @@ impl Call {
                 })?;
                 let result = match result {
                     (result, false) => result,
-                    (awaitable, true) => self.baton.wait_for(awaitable).await?,
+                    (awaitable, true) => self.baton().wait_for(awaitable).await?,
                 };
                 Python::attach(|py| {
                     let (value, errors): (Py<PyAny>, Bound<'_, PyAny>) = result.bind(py).extract()?;
@@ -94,22 +127,13 @@ impl Call {
         })
     }
 
-    pub(super) fn serialize(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
-        let answer = &self.plan().answer;
-        let runtime = &self.plans().runtime;
+    fn make_response(&self, py: Python<'_>, content: Content) -> PyResult<Outgoing> {
         let injected = self.response.get().map(|response| response.bind(py));
         let status = self.status(py)?;
         let background = self.background.get();
-        if answer.kind == AnswerKind::Class {
-            let content = match &answer.field {
-                Some(_) => answer.serialize(py, value)?,
-                None => runtime.jsonable_encoder.bind(py).call1((value,))?,
-            };
-            return self.make_object(py, &content, status, injected);
-        }
-        let body = match answer.kind {
-            AnswerKind::Json => encode_json(py, runtime, value)?,
-            _ => bytes_of(&answer.serialize(py, value)?)?,
+        let body = match content {
+            Content::Bytes(body) => body,
+            Content::Object(content) => return self.make_object(py, content.bind(py), status, injected),
         };
         let mut reply = Reply::json(status_code(status.unwrap_or(200))?, body);
         if let Some(response) = injected {
@@ -180,7 +204,7 @@ impl Call {
         };
         if let Some(background) = background {
             let awaitable = Python::attach(|py| background.bind(py).call0().map(Bound::unbind))?;
-            self.baton.wait_for(awaitable).await?;
+            self.baton().wait_for(awaitable).await?;
         }
         Ok(())
     }

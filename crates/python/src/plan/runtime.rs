@@ -98,6 +98,26 @@ pub(crate) struct Runtime {
     pub(crate) form_arguments: Py<PyAny>,
     /// `(error) -> HTTPException`: what becomes of any other error while the body is read
     pub(crate) body_error: Py<PyAny>,
+    /// `async (request, is_json) -> (body, (json,) | None)`: as FastAPI reads a body
+    pub(crate) read_body: Py<PyAny>,
+    /// `(solve) -> solve_dependencies`: puts the instruments around FastAPI's function around another; `None`: there are none
+    pub(crate) around_solving: Option<Py<PyAny>>,
+    /// `(call) -> run_endpoint_function`: the same
+    pub(crate) around_calling: Option<Py<PyAny>>,
+    /// `(values, errors, response, background) -> SolvedDependency`
+    pub(crate) solved: Py<PyAny>,
+    /// `() -> telemetry | None`: FastAPI's own of this request; this and the following are `None` in releases without it
+    pub(crate) request_telemetry: Option<Py<PyAny>>,
+    /// `(scope=, path=)`: tells it the route
+    pub(crate) route_selected: Py<PyAny>,
+    /// `(name=, function=)`: a context manager around a part of what FastAPI does
+    pub(crate) operation: Py<PyAny>,
+    /// What that gives where nobody traces
+    pub(crate) no_operation: Py<PyAny>,
+    /// `(function=, arguments=)`: calls an endpoint on its thread, as an operation
+    pub(crate) run_sync_endpoint: Py<PyAny>,
+    /// `(error)`: tells telemetry of a validation error
+    pub(crate) validation_failed: Py<PyAny>,
     /// Starlette's `ClientDisconnect`
     pub(crate) client_disconnect: Py<PyAny>,
     /// `(route, errors, body, method, root_path) -> RequestValidationError`

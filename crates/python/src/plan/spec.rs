@@ -36,6 +36,9 @@ pub(crate) struct PlanSpec {
     pub(crate) body_limit: Option<u64>,
     pub(crate) answer: AnswerSpec,
     pub(crate) overrides: Option<OverridesSpec>,
+    /// `(handler) -> handler`
+    pub(crate) around: Option<Py<PyAny>>,
+    pub(crate) template: Py<PyString>,
 }
 
 /// See `overdrive.compiler.spec.MountedApplication`.

@@ -97,7 +97,7 @@ impl Call {
         })?;
         let content = match content {
             Ok(content) => content,
-            Err(entering) => self.baton.wait_for(entering).await?,
+            Err(entering) => self.baton().wait_for(entering).await?,
         };
         Python::attach(|py| self.streaming_object(py, stream.kind, content)).map(Outgoing::Object)
     }
@@ -250,7 +250,7 @@ impl Call {
             };
             PyResult::Ok(sending.unbind())
         })?;
-        self.baton.wait_for(sending).await?;
+        self.baton().wait_for(sending).await?;
         Ok(background)
     }
 }

@@ -75,6 +75,10 @@ pub(crate) struct Plan {
     pub(crate) overrides: Option<Overrides>,
     /// Where its route stands in the watch.
     watched: PlaceCache,
+    /// Makes a request handler of another, with the instruments that stand around the route's.
+    pub(crate) around: Option<Py<PyAny>>,
+    /// The path as FastAPI's telemetry names it.
+    pub(crate) template: Py<PyString>,
 }
 
 impl Plan {
@@ -123,6 +127,8 @@ impl Plan {
             answer,
             overrides: spec.overrides.map(Overrides::new),
             watched: PlaceCache::default(),
+            around: spec.around,
+            template: spec.template,
         })
     }
 }
@@ -154,6 +160,7 @@ impl Plan {
         self.path_parameters.iter().try_for_each(|(_, convert)| visit.call(convert))?;
         self.nodes.iter().try_for_each(|node| node.traverse(visit))?;
         self.answer.traverse(visit)?;
+        visit.call(&self.around)?;
         self.overrides.as_ref().map_or(Ok(()), |overrides| overrides.traverse(visit))
     }
 }
@@ -211,6 +218,9 @@ pub(crate) struct Plans {
 /// A global of a module that must be what it was: `(globals, name, value, reason)`.
 type Global = (Py<PyDict>, Py<PyString>, Py<PyAny>, String);
 
+/// A global that holds one of OpenTelemetry's providers: `(globals, name, value)`.
+type Provider = (Py<PyDict>, Py<PyString>, Py<PyAny>);
+
 /// What is looked at before every request.
 struct Guards {
     /// The route lists of all routers, as they were compiled.
@@ -218,6 +228,8 @@ struct Guards {
     stack: Py<PyAny>,
     /// Module globals that must be what they were.
     globals: Vec<Global>,
+    /// With other providers FastAPI's telemetry may have to see the request first.
+    providers: Vec<Provider>,
 }
 
 #[pymethods]
@@ -225,7 +237,7 @@ impl Plans {
     #[new]
     #[pyo3(signature = (
         *, runtime, entries, application, root_path, redirects, body_limit, router, handlers, default_http_handler,
-        default_validation_handler, raise_through, raise_within, raise_outermost, outermost, layers, passage, route_lists, stack, globals, on_change,
+        default_validation_handler, raise_through, raise_within, raise_outermost, outermost, layers, passage, route_lists, stack, globals, providers, on_change,
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
     fn new(
@@ -249,6 +261,7 @@ impl Plans {
         route_lists: Vec<Bound<'_, PyList>>,
         stack: Py<PyAny>,
         globals: Vec<Global>,
+        providers: Vec<Provider>,
         on_change: Py<PyAny>,
     ) -> PyResult<Plans> {
         let (mut index, mut sockets) = (Vec::with_capacity(entries.len()), Vec::new());
@@ -281,7 +294,7 @@ impl Plans {
             mounts,
             reasons,
             allow,
-            guards: Guards { lists, stack, globals },
+            guards: Guards { lists, stack, globals, providers },
             application,
             root_path,
             redirects,
@@ -450,6 +463,12 @@ impl Plans {
         if !stack.is_ok_and(|stack| stack.is(&guards.stack)) {
             self.change(py);
             return Err("the middleware stack has changed");
+        }
+        for (globals, name, value) in &guards.providers {
+            if !globals.bind(py).get_item(name.bind(py)).is_ok_and(|found| found.is_some_and(|found| found.is(value))) {
+                self.change(py);
+                return Err("OpenTelemetry's providers have changed");
+            }
         }
         for (globals, name, value, reason) in &guards.globals {
             if !globals.bind(py).get_item(name.bind(py)).is_ok_and(|found| found.is_some_and(|found| found.is(value))) {

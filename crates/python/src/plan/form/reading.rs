@@ -101,10 +101,12 @@ impl Call {
         let mut gathered = self.gathered.take();
         if matches!(gathered.form, Reading::Unbegun) {
             let is_ours = Python::attach(|py| self.wire.has_own_limits(py, &self.plans().runtime))?;
+            // An instrument around the handler has had the request object, and may have read from it.
+            let is_ours = is_ours && self.plan().around.is_none();
             gathered.form = if is_ours { self.begin_form() } else { Reading::Starlette };
         }
         while gathered.form.is_parsing() && gathered.end.is_none() {
-            let read = self.wire.read_more(&self.baton, &mut gathered.bytes).await;
+            let read = self.wire.read_more(&self.baton(), &mut gathered.bytes).await;
             gathered.end = read.map_err(|error| self.unreadable(error))?.into();
             gathered.form.advance(&gathered.bytes);
         }
@@ -185,10 +187,10 @@ impl Call {
         let write = Python::attach(|py| {
             upload.bind(py).call_method1(pyo3::intern!(py, "write"), (content,)).map(Bound::unbind)
         })?;
-        self.baton.wait_for(write).await?;
+        self.baton().wait_for(write).await?;
         let seek =
             Python::attach(|py| upload.bind(py).call_method1(pyo3::intern!(py, "seek"), (0,)).map(Bound::unbind))?;
-        self.baton.wait_for(seek).await.map(drop)
+        self.baton().wait_for(seek).await.map(drop)
     }
 
     /// Lets Starlette read the body, beginning with what was received of it.
@@ -201,7 +203,7 @@ impl Call {
             let read = self.plans().runtime.read_form.bind(py);
             PyResult::Ok(read.call1((request, files, &self.plan().form_limits))?.unbind())
         })?;
-        let data = self.baton.wait_for(reading).await?;
+        let data = self.baton().wait_for(reading).await?;
         let form = Python::attach(|py| Form::of_data(data.into_bound(py)))?;
         Ok(Body::Form(self.form.get_or_init(|| Rc::new(form)).clone()))
     }
@@ -239,7 +241,7 @@ impl Call {
         for upload in self.form.get().map_or(&[][..], |form| form.files()) {
             let closing =
                 Python::attach(|py| upload.bind(py).call_method0(pyo3::intern!(py, "close")).map(Bound::unbind))?;
-            self.baton.wait_for(closing).await?;
+            self.baton().wait_for(closing).await?;
         }
         Ok(())
     }
