@@ -213,7 +213,7 @@ impl Engine {
         let core = self.core.get()?;
         core.reactor.harvest()?;
         if let Some(watch) = &core.host.watch {
-            watch.answer(py);
+            watch.answer(py, core.server.connections());
         }
         Ok(())
     }

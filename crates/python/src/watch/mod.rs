@@ -6,43 +6,58 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 
+use crate::host::pool::Gauge;
+
+pub(crate) mod blame;
 mod clock;
 pub(crate) mod detector;
+pub(crate) mod events;
 mod machine;
 pub(crate) mod moment;
-mod number;
+pub(crate) mod number;
 mod pulse;
 pub(crate) mod python;
-mod route;
-mod stack;
-mod stall;
+pub(crate) mod route;
+pub(crate) mod stack;
+pub(crate) mod stall;
+mod totals;
 
 pub(crate) use clock::RequestClock;
+use blame::Libraries;
+use events::{Events, Sampler};
 use machine::Schedule;
 use moment::Moment;
 use pulse::Pulse;
 use route::{Pattern, Route, RouteIndex, RouteName, Routes};
 use stall::{Culprit, Stall, UnderWay};
+use totals::Totals;
 
 /// What the loop's thread, the watcher's and those who ask share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// In nanoseconds: from here on a silence is a stall.
     threshold: u64,
-    pulse: Pulse,
-    routes: Routes,
-    under_way: UnderWay,
+    pub(crate) libraries: Libraries,
+    pub(crate) pulse: Pulse,
+    pub(crate) routes: Routes,
+    pub(crate) under_way: UnderWay,
+    pub(crate) totals: Totals,
     /// For how long the loop's thread had been kept from running in all, when the watcher first saw the present silence.
     delayed_before: AtomicU64,
     /// For how long the watcher itself was kept from running since then.
     lost: AtomicU64,
     /// How often the watcher itself was kept from running.
     slow_machine: AtomicU64,
+    /// What happens to requests, while somebody looks.
+    pub(crate) events: Events,
+    /// The stalls of late, while somebody looks.
+    late_stalls: Mutex<VecDeque<Stall>>,
     /// The frames below those of whatever the loop runs: the loop's own, and of those who run it. [`UNKNOWN`] until then.
     loop_depth: AtomicUsize,
 }
@@ -50,21 +65,37 @@ pub(crate) struct Shared {
 const UNKNOWN: usize = usize::MAX;
 
 impl Shared {
-    pub(crate) fn new(threshold: u64) -> Shared {
+    pub(crate) fn new(threshold: u64, libraries: Libraries) -> Shared {
         Shared {
             threshold,
+            libraries,
+            totals: Totals::default(),
             pulse: Pulse::default(),
             routes: Routes::default(),
             under_way: UnderWay::default(),
             delayed_before: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             slow_machine: AtomicU64::new(0),
+            events: Events::default(),
+            late_stalls: Mutex::default(),
             loop_depth: AtomicUsize::new(UNKNOWN),
         }
     }
 }
 
 impl Shared {
+    /// The stalls that have ended since this was asked last. There is one who asks.
+    pub(crate) fn take_late_stalls(&self) -> VecDeque<Stall> {
+        std::mem::take(&mut *self.late_stalls.lock().expect("no code panics while holding it"))
+    }
+
+    fn keep(&self, stall: &Stall) {
+        let mut late = self.late_stalls.lock().expect("no code panics while holding it");
+        if late.len() < MOST_LATE_STALLS {
+            late.push_back(stall.clone());
+        }
+    }
+
     fn begin_silence(&self, delayed: u64) {
         self.delayed_before.store(delayed, Ordering::Relaxed);
         self.lost.store(0, Ordering::Relaxed);
@@ -82,6 +113,7 @@ pub(crate) struct Watch {
     shared: Arc<Shared>,
     index: RefCell<RouteIndex>,
     serial: Cell<u64>,
+    sampler: Sampler,
     schedule: Schedule,
     /// The stall that has just ended, while those who had to wait for it are counted.
     aftermath: RefCell<Option<Aftermath>>,
@@ -117,6 +149,7 @@ impl Watch {
             shared,
             index: RefCell::default(),
             serial: Cell::new(0),
+            sampler: Sampler::new(),
             schedule: Schedule::of_this_thread(),
             aftermath: RefCell::default(),
             id: NEXT_WATCH.fetch_add(1, Ordering::Relaxed),
@@ -129,29 +162,43 @@ impl Watch {
         })
     }
 
+    /// The threads whose numbers those who look may see.
+    pub(crate) fn has_pool(&self, gauge: Gauge) {
+        // Another pool of the same loop is not looked at.
+        let _ = self.shared.totals.pool.set(gauge);
+    }
+
     pub(crate) fn set_schedule_settling(&self, schedule: Rc<dyn Fn()>) {
         *self.schedule_settling.borrow_mut() = Some(schedule);
     }
 
     /// The clock of a request whose head was received at `received`.
-    pub(crate) fn received(self: &Rc<Self>, received: Moment) -> RequestClock {
+    pub(crate) fn received(self: &Rc<Self>, received: Moment, method: &str, target: &str) -> RequestClock {
         let serial = self.serial.get() + 1;
         self.serial.set(serial);
-        RequestClock::new(self.clone(), serial, received)
+        self.shared.totals.received.add(1);
+        let clock = RequestClock::new(self.clone(), serial, received);
+        let events = &self.shared.events;
+        if events.is_open() && self.sampler.takes(events, received, serial) {
+            clock.trace(method, target);
+        }
+        clock
     }
 
     /// The loop has come to the watcher's question. To be called straight from the loop.
-    pub(crate) fn answer(&self, py: Python<'_>) {
+    pub(crate) fn answer(&self, py: Python<'_>, connections: usize) {
         let pulse = self.pulse();
         if !pulse.is_asked() {
             return;
         }
+        self.shared.totals.connections.set(connections as u64);
         if self.shared.loop_depth.load(Ordering::Relaxed) == UNKNOWN
             && let Ok(depth) = stack::depth_here(py)
         {
             self.shared.loop_depth.store(depth, Ordering::Relaxed);
         }
         let now = Moment::now();
+        self.shared.totals.answered(pulse.asked(), now);
         let silent_since = pulse.asked().max(pulse.alive());
         pulse.answer(now);
         if now.since(silent_since) >= self.threshold() || pulse.is_stalled() {
@@ -268,6 +315,8 @@ impl Watch {
         self.last.set(began);
         name(&mut stall.culprit);
         let duration = stall.duration();
+        self.shared.totals.stalls.add(1);
+        self.shared.totals.stalled.add(duration);
         self.stalls.set(self.stalls.get() + 1);
         let earlier = self.aftermath.borrow_mut().replace(Aftermath { stall, turns: SETTLING_TURNS });
         if let Some(earlier) = earlier {
@@ -308,6 +357,9 @@ impl Watch {
         if let Culprit::Request { route: Some(place), .. } = &stall.culprit {
             self.with_route(*place, |route| route.delayed_others.add(stall.delayed));
         }
+        if self.shared.events.is_open() {
+            self.shared.keep(stall);
+        }
         let told = python::stall(py, stall, &self.index.borrow())
             .and_then(|stall| self.on_stall.bind(py).call1((stall,)).map(drop));
         if let Err(error) = told {
@@ -319,5 +371,7 @@ impl Watch {
 /// Requests that had to wait make their next step within so many turns of the loop: in the first one it hears of what has
 /// happened meanwhile, in the second futures are done and new requests read, in the third their tasks run.
 const SETTLING_TURNS: u32 = 4;
+/// Until somebody takes them, several times a second.
+const MOST_LATE_STALLS: usize = 100;
 
 static NEXT_WATCH: AtomicU32 = AtomicU32::new(1);

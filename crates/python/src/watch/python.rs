@@ -7,6 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
+use super::blame::Libraries;
 use super::moment::{Moment, seconds};
 use super::number::BOUNDS;
 use super::route::{Pattern, Route, RouteIndex};
@@ -25,12 +26,19 @@ pub(crate) struct PyWatch {
 #[pymethods]
 impl PyWatch {
     #[new]
-    #[pyo3(signature = (*, threshold, describe, on_stall))]
-    fn new(threshold: f64, describe: Py<PyAny>, on_stall: Py<PyAny>) -> PyResult<PyWatch> {
+    #[pyo3(signature = (*, threshold, describe, on_stall, libraries))]
+    fn new(
+        threshold: f64,
+        describe: Py<PyAny>,
+        on_stall: Py<PyAny>,
+        libraries: (Vec<String>, Vec<String>, Vec<String>),
+    ) -> PyResult<PyWatch> {
         if !(threshold.is_finite() && threshold >= 0.001) {
             return Err(PyValueError::new_err(format!("threshold: 0.001 seconds at the least, not {threshold}")));
         }
-        Ok(PyWatch { shared: Arc::new(Shared::new((threshold * 1e9) as u64)), describe, on_stall })
+        let (own, python, packages) = libraries;
+        let libraries = Libraries { own, python, packages };
+        Ok(PyWatch { shared: Arc::new(Shared::new((threshold * 1e9) as u64, libraries)), describe, on_stall })
     }
 
     /// One dict a route.
@@ -151,10 +159,11 @@ fn route<'py>(py: Python<'py>, route: &Route) -> PyResult<Bound<'py, PyDict>> {
     ] {
         dict.set_item(name, seconds(number.get()))?;
     }
-    dict.set_item("statuses", route.statuses.iter().map(|number| number.get()).collect::<Vec<_>>())?;
-    let buckets = BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]).zip(route.latency.counts());
+    dict.set_item("statuses", route.statuses())?;
+    let (counts, sum) = route.latency();
+    let buckets = BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]).zip(counts);
     dict.set_item("latency", PyList::new(py, buckets)?)?;
-    dict.set_item("latency_sum", seconds(route.latency.sum()))?;
-    dict.set_item("longest_latency", seconds(route.latency.longest()))?;
+    dict.set_item("latency_sum", seconds(sum))?;
+    dict.set_item("longest_latency", seconds(route.longest_latency()))?;
     Ok(dict)
 }

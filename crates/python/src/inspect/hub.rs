@@ -1,0 +1,178 @@
+//! What the listener knows of all processes, bounded: events and numbers of the last minutes, stalls, the last state of each
+//! route.
+
+use std::collections::VecDeque;
+
+use serde::Serialize;
+
+use super::model::{Event, News, Numbers, Slowly, Stall};
+use super::process::wall_clock;
+
+/// All processes. One without workers is the only one.
+#[derive(Default)]
+pub(super) struct Hub {
+    workers: Vec<Worker>,
+    next_worker: u32,
+    events: VecDeque<Numbered>,
+    next_event: u64,
+}
+
+/// A process.
+#[derive(Default)]
+pub(super) struct Worker {
+    pub(super) number: u32,
+    pub(super) process: u32,
+    every: u64,
+    missed: u64,
+    under_way: Option<Stall>,
+    stalls: VecDeque<Stall>,
+    series: VecDeque<Numbers>,
+    pub(super) last: Slowly,
+}
+
+/// An event of all processes'.
+#[derive(Serialize)]
+struct Numbered {
+    number: u64,
+    worker: u32,
+    #[serde(flatten)]
+    event: Event,
+}
+
+impl Hub {
+    /// A process that will have news.
+    pub(super) fn join(&mut self) -> u32 {
+        self.next_worker += 1;
+        self.workers.push(Worker { number: self.next_worker, ..Worker::default() });
+        self.next_worker
+    }
+
+    /// It has ended.
+    pub(super) fn leave(&mut self, number: u32) {
+        self.workers.retain(|worker| worker.number != number);
+    }
+
+    pub(super) fn tell(&mut self, number: u32, news: News) {
+        let Some(worker) = self.workers.iter_mut().find(|worker| worker.number == number) else { return };
+        worker.process = news.process;
+        worker.every = news.every;
+        worker.missed += news.missed;
+        for event in news.events {
+            self.events.push_back(Numbered { number: self.next_event, worker: number, event });
+            self.next_event += 1;
+        }
+        while self.events.len() > MOST_EVENTS {
+            self.events.pop_front();
+        }
+        worker.hear_of_stalls(news.under_way, news.stalls);
+        if let Some(slowly) = news.slowly {
+            worker.series.push_back(slowly.numbers.clone());
+            while worker.series.len() > MOST_SECONDS {
+                worker.series.pop_front();
+            }
+            worker.last = slowly;
+        }
+    }
+
+    /// The processes, or that one of them.
+    pub(super) fn chosen(&self, number: Option<u32>) -> impl Iterator<Item = &Worker> {
+        self.workers.iter().filter(move |worker| number.is_none_or(|number| worker.number == number))
+    }
+
+    /// The events from `since` on, as JSON.
+    pub(super) fn events(&self, since: u64, number: Option<u32>) -> String {
+        #[derive(Serialize)]
+        struct Answer<'a> {
+            now: f64,
+            next: u64,
+            /// Of so many requests one is traced.
+            every: u64,
+            missed: u64,
+            events: Vec<&'a Numbered>,
+        }
+        let first = self.events.front().map_or(self.next_event, |event| event.number);
+        let skip = usize::try_from(since.saturating_sub(first)).unwrap_or(usize::MAX);
+        let is_wanted = |event: &&Numbered| number.is_none_or(|number| event.worker == number);
+        json(&Answer {
+            now: wall_clock(),
+            next: self.next_event,
+            every: self.chosen(number).map(|worker| worker.every).max().unwrap_or(1),
+            missed: self.chosen(number).map(|worker| worker.missed).sum(),
+            events: self.events.iter().skip(skip).filter(is_wanted).collect(),
+        })
+    }
+
+    /// The stalls, the latest last, as JSON.
+    pub(super) fn stalls(&self, number: Option<u32>) -> String {
+        #[derive(Serialize)]
+        struct One<'a> {
+            worker: u32,
+            #[serde(flatten)]
+            stall: &'a Stall,
+        }
+        #[derive(Serialize)]
+        struct Answer<'a> {
+            now: f64,
+            stalls: Vec<One<'a>>,
+        }
+        let stalls = self.chosen(number).flat_map(|worker| {
+            worker.stalls.iter().chain(&worker.under_way).map(|stall| One { worker: worker.number, stall })
+        });
+        json(&Answer { now: wall_clock(), stalls: stalls.collect() })
+    }
+
+    /// The routes of each process, as JSON.
+    pub(super) fn routes(&self, number: Option<u32>) -> String {
+        #[derive(Serialize)]
+        struct One<'a> {
+            worker: u32,
+            #[serde(flatten)]
+            route: &'a super::model::Route,
+        }
+        let routes = self
+            .chosen(number)
+            .flat_map(|worker| worker.last.routes.iter().map(|route| One { worker: worker.number, route }));
+        json(&routes.collect::<Vec<_>>())
+    }
+
+    /// Each process's numbers, a second at a time, as JSON.
+    pub(super) fn numbers(&self, since: f64, number: Option<u32>) -> String {
+        #[derive(Serialize)]
+        struct One<'a> {
+            worker: u32,
+            process: u32,
+            seconds: Vec<&'a Numbers>,
+        }
+        let workers = self.chosen(number).map(|worker| One {
+            worker: worker.number,
+            process: worker.process,
+            seconds: worker.series.iter().filter(|second| second.at > since).collect(),
+        });
+        json(&workers.collect::<Vec<_>>())
+    }
+}
+
+impl Worker {
+    fn hear_of_stalls(&mut self, under_way: Option<Stall>, over: Vec<Stall>) {
+        for stall in over {
+            self.stalls.push_back(stall);
+        }
+        while self.stalls.len() > MOST_STALLS {
+            self.stalls.pop_front();
+        }
+        self.under_way = under_way.filter(|stall| self.stalls.iter().all(|known| !is_same(known, stall)));
+    }
+}
+
+fn is_same(one: &Stall, other: &Stall) -> bool {
+    (one.began - other.began).abs() < 1e-6
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("nothing here has a map whose keys are no strings")
+}
+
+const MOST_EVENTS: usize = 40_000;
+const MOST_STALLS: usize = 200;
+/// Ten minutes.
+const MOST_SECONDS: usize = 600;
