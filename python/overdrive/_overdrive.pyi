@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import Context
+from contextvars import Context, ContextVar
 from typing import Any, Protocol, final
 
 __version__: str
@@ -172,22 +172,55 @@ class Watch:
         threshold: float,
         describe: Callable[[Any], tuple[str, str, int, str]],
         on_stall: Callable[[dict[str, Any]], object],
+        origin: ContextVar[int | str],
+        libraries: tuple[list[str], list[str], list[str]],
     ) -> Watch:
         """
         threshold: seconds from which on a silence of the loop is a stall.
         describe: gives name, file, line and pattern ("async", "def", "") of an endpoint.
         on_stall: called on the loop's thread with each stall, some turns of the loop after its end.
+        origin: set in the context of each request: to the place of its route, or to its line where that is not known.
+        libraries: folders of overdrive, of Python's library, and of installed packages; all other code is the user's.
         """
 
     def routes(self) -> list[dict[str, Any]]:
         """What each route's requests have cost so far; times in seconds."""
 
+    def route_name(self, place: int) -> tuple[str, str, str] | None:
+        """Method, path and endpoint of a route, by its place."""
+
+    def collector(self) -> Callable[[str, dict[str, int]], None]:
+        """What `gc.callbacks` is to call, so that pauses are known."""
+
+    def collections(self) -> tuple[int, float, float]:
+        """How often the garbage collector ran, for how many seconds in all, and at the longest."""
+
     def under_way(self) -> dict[str, Any] | None:
         """The stall that is going on, as far as it is known."""
+
+    def suspend(self) -> None:
+        """Nobody is to be blamed from now on: the server itself keeps the loop."""
+
+    def resume(self) -> None:
+        """Ends what `suspend` began."""
 
     @property
     def slow_machine(self) -> int:
         """How often the machine kept the watch from running, so that a silence of the loop meant nothing."""
+
+@final
+class Inspector:
+    """The inspect page and its data, served from a thread of its own without the GIL. It serves from when it is made."""
+
+    def __new__(cls, sockets: Sequence[int], *, token: str, nonce: str, watch: Watch | None = None) -> Inspector:
+        """
+        sockets: descriptors that listen already; duplicates are kept.
+        token: nothing is answered without it. nonce: unguessable, for the page's content security policy.
+        watch: this process's own; None where workers have theirs.
+        """
+
+    def close(self) -> None:
+        """Stops serving, and waits for the thread's end."""
 
 @final
 class Plans:

@@ -17,7 +17,8 @@ from types import FrameType
 
 from overdrive._overdrive import Engine
 from overdrive.config import Config
-from overdrive.errors import STARTUP_FAILURE, StartupError
+from overdrive.errors import STALLED, STARTUP_FAILURE, StartupError
+from overdrive.inspection import Inspection
 from overdrive.lifespan import Lifespan
 from overdrive.listener import Listener
 from overdrive.plans import CompiledRoutes
@@ -46,6 +47,7 @@ class Server:
         self.routes: CompiledRoutes | None = None
         self.watch: LoopWatch | None = None
         self._shared = shared
+        self._inspection: Inspection | None = None
         self._listener: Listener | None = None
         self._request_limit: int | None = None
         self._should_exit = False
@@ -103,6 +105,7 @@ class Server:
         config = self.config
         self._listener = listener = Listener(sockets, "") if sockets is not None else config.bind()
         self.lifespan = Lifespan(config.loaded_app, config.lifespan)
+        self.engine = self._attach(self.lifespan)
         await self._unless_forced(self.lifespan.startup())
         if self._force_exit:
             return
@@ -113,24 +116,10 @@ class Server:
         except StartupError:
             await self._unless_forced(self.lifespan.shutdown())
             raise
-        if config.limit_max_requests is not None:
-            self._request_limit = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)
-        if config.watch != "off":
-            self.watch = LoopWatch(config.watch_threshold)
-        self.engine = Engine(
-            config.loaded_app,
-            asyncio.get_running_loop(),
-            config.engine_settings(self._request_limit),
-            # Not the lifespan task's: what it sets there, requests do not see under uvicorn either.
-            context=contextvars.copy_context(),
-            state=self.lifespan.state,
-            on_request_limit=self._request_limit_reached,
-            watch=self.watch.engine if self.watch is not None else None,
-        )
-        self.engine.attach()
         self.routes = CompiledRoutes(config.loaded_app, self.engine, config.compile)
         try:
-            self.routes.start()
+            with self.watch.suspended() if self.watch is not None else contextlib.nullcontext():
+                self.routes.start()
         except StartupError:
             await self._unless_forced(self.lifespan.shutdown())
             raise
@@ -141,6 +130,30 @@ class Server:
         if sockets is None:
             log_address(listener.address)
         self.started = True
+
+    def _attach(self, lifespan: Lifespan) -> Engine:
+        """The engine on the running loop: before the application starts, as that is watched, too."""
+        config = self.config
+        if config.limit_max_requests is not None:
+            self._request_limit = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)
+        if config.watch != "off":
+            self.watch = LoopWatch(config.watch_threshold, strict=config.watch == "strict")
+        engine = Engine(
+            config.loaded_app,
+            asyncio.get_running_loop(),
+            config.engine_settings(self._request_limit),
+            # Not the lifespan task's: what it sets there, requests do not see under uvicorn either.
+            context=contextvars.copy_context(),
+            state=lifespan.state,
+            on_request_limit=self._request_limit_reached,
+            watch=self.watch.engine if self.watch is not None else None,
+        )
+        engine.attach()
+        if self.watch is not None:
+            self.watch.start(asyncio.get_running_loop())
+            if config.inspect_address is not None:
+                self._inspection = Inspection.open(config, self.watch)
+        return engine
 
     async def main_loop(self) -> None:
         """Waits until the server is told to stop."""
@@ -228,6 +241,10 @@ class Server:
                 self.routes.stop()
             if self.engine is not None:
                 self.engine.close()
+            if self._inspection is not None:
+                self._inspection.close()
+            if self.watch is not None:
+                self.watch.stop()
             if self.lifespan is not None:
                 self.lifespan.cancel()
             if self._listener is not None:
@@ -235,6 +252,11 @@ class Server:
             self._loop = None
         if was_started:
             _log_process("Finished server process [%s]", process)
+        if self.watch is not None and self.watch.strict and self.watch.stalls.count:
+            logger.error(
+                "%d stall(s) of the event loop, which --watch strict takes for an error.", self.watch.stalls.count
+            )
+            raise SystemExit(STALLED)
 
     def _log_counts(self, engine: Engine) -> None:
         """What would explain a slow application, on level debug."""

@@ -355,7 +355,7 @@ fn report(py: Python<'_>, result: PyResult<()>) {
     }
 }
 
-fn duplicate(fd: RawFd) -> PyResult<OwnedFd> {
+pub(crate) fn duplicate(fd: RawFd) -> PyResult<OwnedFd> {
     if fd < 0 {
         return Err(PyValueError::new_err(format!("not a file descriptor: {fd}")));
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from overdrive.watch.faults import Fault
 from overdrive.watch.verdict import BAD, OK, Verdict
 
 HEADINGS = ("endpoint", "pattern", "requests", "at once", "blocked longest", "in all", "delay to others", "verdict")
@@ -12,9 +13,9 @@ BETTER_COLOR = "\x1b[33m"
 PLAIN = "\x1b[0m"
 
 
-def table(verdicts: Sequence[Verdict], *, colors: bool = False) -> str:
-    """A line an endpoint; below those that are not OK, where and what to do."""
-    if not verdicts:
+def table(verdicts: Sequence[Verdict], faults: Sequence[Fault] = (), *, colors: bool = False) -> str:
+    """A line an endpoint; below those that are not OK, where and what to do; and then the other faults."""
+    if not verdicts and not faults:
         return "No request has come in, and nothing has blocked the event loop."
     rows = [_row(verdict) for verdict in verdicts]
     widths = [max(len(row[column]) for row in (HEADINGS, *rows)) for column in range(len(HEADINGS))]
@@ -27,6 +28,9 @@ def table(verdicts: Sequence[Verdict], *, colors: bool = False) -> str:
         if verdict.word != OK:
             lines.append(f"    {verdict.line or 'where is not known'}")
             lines.append(f"    use {verdict.remedy}")
+    for fault in faults:
+        lines.append(f"{fault.count} x {fault.text}")
+        lines.append(f"    use {fault.remedy}")
     return "\n".join(lines)
 
 

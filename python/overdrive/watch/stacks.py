@@ -5,10 +5,11 @@ from __future__ import annotations
 import linecache
 import os
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import FrameType
 
 Frame = tuple[str, int, str]
 """File, line number, qualified name of the function."""
@@ -22,11 +23,13 @@ class Blame:
     """The line of the user's that kept the loop, and what it was in.
 
     call: the function that the line was in, in a library or in Python; None: in a C function, or in nothing else.
+    outermost: the first line of the user's, which is in the endpoint if a framework called that.
     """
 
     frame: Frame
     source: str
     call: Frame | None
+    outermost: Frame
 
     def __str__(self) -> str:
         file, line, function = self.frame
@@ -36,21 +39,31 @@ class Blame:
         return text
 
 
-def blame(stack: Sequence[Frame]) -> Blame | None:
+def blame(stack: Sequence[Frame], *, strict: bool = False) -> Blame | None:
     """The innermost line of the user's code in a stack (innermost first). None: nothing of it is Python.
 
     Where all of it is a library's, as with an application that was installed, the innermost line of one that is no
-    framework counts; and then the outermost line.
+    framework counts; and then the outermost line, unless `strict`.
     """
     for is_theirs in (is_users, is_no_frameworks):
-        for place, frame in enumerate(stack):
-            if is_theirs(frame):
-                source = linecache.getline(frame[0], frame[1]).strip()
-                return Blame(frame, source, stack[place - 1] if place else None)
-    if stack:
-        frame = stack[-1]
-        return Blame(frame, linecache.getline(frame[0], frame[1]).strip(), stack[-2] if len(stack) > 1 else None)
-    return None
+        theirs = [place for place, frame in enumerate(stack) if is_theirs(frame)]
+        if theirs:
+            return _blame(stack, theirs[0], theirs[-1])
+    return _blame(stack, len(stack) - 1, len(stack) - 1) if stack and not strict else None
+
+
+def frames(innermost: FrameType | None) -> Iterator[Frame]:
+    """The stack of a thread, innermost first."""
+    frame = innermost
+    while frame is not None:
+        yield frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_qualname
+        frame = frame.f_back
+
+
+def _blame(stack: Sequence[Frame], place: int, outermost: int) -> Blame:
+    frame = stack[place]
+    source = linecache.getline(frame[0], frame[1]).strip()
+    return Blame(frame, source, stack[place - 1] if place else None, stack[outermost])
 
 
 def is_users(frame: Frame) -> bool:
@@ -84,6 +97,13 @@ def _is_no_frameworks(file: str) -> bool:
 
 def _package(file: str, folder: str) -> str:
     return Path(file).relative_to(folder).parts[0].removesuffix(".py")
+
+
+@cache
+def libraries() -> tuple[list[str], list[str], list[str]]:
+    """Where overdrive is, where Python's library, and where installed packages."""
+    own = str(Path(__file__).parent.parent)
+    return [own], sorted(_python_folders()), sorted(_package_folders())
 
 
 @cache

@@ -111,6 +111,9 @@ impl RequestCoroutine {
             return self.stepped(py, result);
         };
         let running = clock.run();
+        if self.inner.get().is_none() {
+            clock.mark_context(py, || self.request.line());
+        }
         let result = act();
         // Its end is a part of the step: an answer may be made there.
         let result = self.stepped(py, result);

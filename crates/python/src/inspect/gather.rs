@@ -145,8 +145,8 @@ impl Gatherer {
                 lag: histogram(&totals.lag),
                 stalls: totals.stalls.get(),
                 stalled: seconds(totals.stalled.get()),
-                collections: 0,
-                collecting: 0.0,
+                collections: self.shared.collector.runs.get(),
+                collecting: seconds(self.shared.collector.total.get()),
                 processor: usage.processor,
                 started: self.started,
                 descriptors: usage.descriptors,
@@ -171,8 +171,8 @@ impl Gatherer {
             requests: totals.ended.get(),
             stepped: totals.stepped.get() + step,
             processor: usage.processor,
-            collections: 0,
-            collecting: 0,
+            collections: self.shared.collector.runs.get(),
+            collecting: self.shared.collector.total.get(),
         };
         let before = std::mem::replace(&mut self.before, current);
         let after = &self.before;

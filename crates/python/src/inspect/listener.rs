@@ -168,11 +168,12 @@ impl Inspection {
 
     /// Whether a request has the token, in its query or as a bearer's.
     fn admits<B>(&self, request: &Request<B>) -> bool {
-        let in_query = Query(request.uri().query().unwrap_or("")).get("token").is_some_and(|given| self.is_token(given));
+        let in_query =
+            Query(request.uri().query().unwrap_or("")).get("token").is_some_and(|given| self.is_token(given));
         let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let in_header = bearer.and_then(|value| value.split_once(' ')).is_some_and(|(scheme, given)| {
-            scheme.eq_ignore_ascii_case("bearer") && self.is_token(given.trim())
-        });
+        let in_header = bearer
+            .and_then(|value| value.split_once(' '))
+            .is_some_and(|(scheme, given)| scheme.eq_ignore_ascii_case("bearer") && self.is_token(given.trim()));
         in_query | in_header
     }
 
@@ -252,7 +253,11 @@ mod tests {
             ("/events", "Basic secret", StatusCode::FORBIDDEN),
             ("/nowhere", "Bearer secret", StatusCode::NOT_FOUND),
         ] {
-            assert_eq!(inspection.answer(&request(target, authorization)).status(), expected, "{target} {authorization}");
+            assert_eq!(
+                inspection.answer(&request(target, authorization)).status(),
+                expected,
+                "{target} {authorization}"
+            );
         }
     }
 }

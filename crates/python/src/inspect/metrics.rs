@@ -11,10 +11,16 @@ use crate::watch::number::BOUNDS;
 pub(super) fn text<'a>(workers: impl Iterator<Item = &'a Worker>) -> String {
     let workers: Vec<&Worker> = workers.collect();
     let mut page = Page::default();
-    page.family("overdrive_http_request_duration_seconds", "histogram", "From a request's head to the end of its response.");
+    page.family(
+        "overdrive_http_request_duration_seconds",
+        "histogram",
+        "From a request's head to the end of its response.",
+    );
     for worker in &workers {
         for route in &worker.last.routes {
-            for (class, latency) in route.latencies.iter().enumerate().filter(|(_, latency)| latency.counts.iter().any(|n| *n > 0)) {
+            for (class, latency) in
+                route.latencies.iter().enumerate().filter(|(_, latency)| latency.counts.iter().any(|n| *n > 0))
+            {
                 page.histogram("overdrive_http_request_duration_seconds", &labels(worker, route, class), latency);
             }
         }
@@ -51,23 +57,41 @@ type Plain = (&'static str, &'static str, &'static str, fn(&Worker) -> f64);
 
 /// One number a process.
 const PLAIN: [Plain; 17] = [
-    ("overdrive_loop_stalls_total", "counter", "Silences of the event loop beyond the threshold.", |w| w.last.totals.stalls as f64),
+    ("overdrive_loop_stalls_total", "counter", "Silences of the event loop beyond the threshold.", |w| {
+        w.last.totals.stalls as f64
+    }),
     ("overdrive_loop_stalled_seconds_total", "counter", "How long they were together.", |w| w.last.totals.stalled),
-    ("overdrive_loop_busy_ratio", "gauge", "Part of the last second in which steps of requests ran.", |w| w.last.numbers.busy),
+    ("overdrive_loop_busy_ratio", "gauge", "Part of the last second in which steps of requests ran.", |w| {
+        w.last.numbers.busy
+    }),
     ("overdrive_requests_in_flight", "gauge", "Requests that have not ended.", |w| w.last.numbers.in_flight as f64),
-    ("overdrive_connections", "gauge", "Open connections, WebSockets among them.", |w| w.last.numbers.connections as f64),
-    ("overdrive_threadpool_threads", "gauge", "Threads for `def` endpoints and dependencies.", |w| w.last.numbers.threads as f64),
+    ("overdrive_connections", "gauge", "Open connections, WebSockets among them.", |w| {
+        w.last.numbers.connections as f64
+    }),
+    ("overdrive_threadpool_threads", "gauge", "Threads for `def` endpoints and dependencies.", |w| {
+        w.last.numbers.threads as f64
+    }),
     ("overdrive_threadpool_busy_threads", "gauge", "Those that run a call.", |w| w.last.numbers.threads_busy as f64),
-    ("overdrive_threadpool_queued_calls", "gauge", "Calls that wait for a thread.", |w| w.last.numbers.threads_queued as f64),
-    ("overdrive_threadpool_calls_total", "counter", "Calls that a thread has run.", |w| sum(w, |r| r.thread_calls as f64)),
-    ("overdrive_threadpool_queue_seconds_total", "counter", "How long they waited for one.", |w| sum(w, |r| r.thread_queued)),
+    ("overdrive_threadpool_queued_calls", "gauge", "Calls that wait for a thread.", |w| {
+        w.last.numbers.threads_queued as f64
+    }),
+    ("overdrive_threadpool_calls_total", "counter", "Calls that a thread has run.", |w| {
+        sum(w, |r| r.thread_calls as f64)
+    }),
+    ("overdrive_threadpool_queue_seconds_total", "counter", "How long they waited for one.", |w| {
+        sum(w, |r| r.thread_queued)
+    }),
     ("overdrive_threadpool_run_seconds_total", "counter", "How long they ran.", |w| sum(w, |r| r.thread_ran)),
-    ("process_cpu_seconds_total", "counter", "Processor time, of the user's and the system's.", |w| w.last.totals.processor),
+    ("process_cpu_seconds_total", "counter", "Processor time, of the user's and the system's.", |w| {
+        w.last.totals.processor
+    }),
     ("process_resident_memory_bytes", "gauge", "Resident memory.", |w| w.last.numbers.memory as f64),
     ("process_virtual_memory_bytes", "gauge", "Virtual memory.", |w| w.last.totals.virtual_memory as f64),
     ("process_open_fds", "gauge", "Open descriptors.", |w| w.last.totals.descriptors as f64),
     ("process_max_fds", "gauge", "How many there may be.", |w| w.last.totals.most_descriptors as f64),
-    ("process_start_time_seconds", "gauge", "When the process started to serve, since 1970.", |w| w.last.totals.started),
+    ("process_start_time_seconds", "gauge", "When the process started to serve, since 1970.", |w| {
+        w.last.totals.started
+    }),
 ];
 
 fn sum(worker: &Worker, number: impl Fn(&Route) -> f64) -> f64 {
@@ -142,6 +166,8 @@ mod tests {
         assert!(page.0.starts_with("x_seconds_bucket{route=\"/a\\\"b\\\\c\",le=\"0.001\"} 1\n"), "{}", page.0);
         assert!(page.0.contains("le=\"0.0025\"} 3\n"));
         assert!(page.0.contains("le=\"+Inf\"} 6\n"));
-        assert!(page.0.ends_with("x_seconds_sum{route=\"/a\\\"b\\\\c\"} 1.5\nx_seconds_count{route=\"/a\\\"b\\\\c\"} 6\n"));
+        assert!(
+            page.0.ends_with("x_seconds_sum{route=\"/a\\\"b\\\\c\"} 1.5\nx_seconds_count{route=\"/a\\\"b\\\\c\"} 6\n")
+        );
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::host::ffi;
+
 /// Sizes in bytes, times in seconds.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
@@ -15,8 +17,14 @@ pub(super) struct Usage {
 impl Usage {
     pub(super) fn now() -> Usage {
         let (virtual_memory, memory) = memory();
-        let processor = crate::host::ffi::processor_time().as_secs_f64();
-        Usage { memory, virtual_memory, processor, descriptors: descriptors(), most_descriptors: most_descriptors() }
+        let processor = ffi::processor_time().as_secs_f64();
+        Usage {
+            memory,
+            virtual_memory,
+            processor,
+            descriptors: descriptors(),
+            most_descriptors: ffi::most_descriptors(),
+        }
     }
 }
 
@@ -29,23 +37,11 @@ pub(super) fn wall_clock() -> f64 {
 fn memory() -> (u64, u64) {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let mut pages = text.split_ascii_whitespace().map(|number| number.parse().unwrap_or(0_u64));
-    let size = page_size();
+    let size = ffi::page_size();
     (pages.next().unwrap_or(0) * size, pages.next().unwrap_or(0) * size)
-}
-
-fn page_size() -> u64 {
-    // SAFETY: asks for a constant.
-    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
 fn descriptors() -> u64 {
     // The folder that is being read is one of them.
     std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1) as u64)
-}
-
-fn most_descriptors() -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: fills the structure it is given.
-    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    if result == 0 { limit.rlim_cur } else { 0 }
 }

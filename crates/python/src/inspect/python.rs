@@ -1,13 +1,12 @@
 //! The listener's Python face, see `_overdrive.pyi`.
 
-use std::net::TcpListener;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::Mutex;
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use super::listener::{Listening, Opening};
+use crate::engine::duplicate;
 use crate::watch::python::PyWatch;
 
 /// See `_overdrive.pyi`.
@@ -20,9 +19,14 @@ pub(crate) struct Inspector {
 impl Inspector {
     #[new]
     #[pyo3(signature = (sockets, *, token, nonce, watch = None))]
-    fn new(sockets: Vec<RawFd>, token: String, nonce: String, watch: Option<&Bound<'_, PyWatch>>) -> PyResult<Inspector> {
+    fn new(
+        sockets: Vec<RawFd>,
+        token: String,
+        nonce: String,
+        watch: Option<&Bound<'_, PyWatch>>,
+    ) -> PyResult<Inspector> {
         let opening = Opening {
-            sockets: sockets.into_iter().map(listener).collect::<PyResult<_>>()?,
+            sockets: sockets.into_iter().map(|fd| duplicate(fd).map(Into::into)).collect::<PyResult<_>>()?,
             token,
             nonce,
             watch: watch.map(|watch| watch.get().shared().clone()),
@@ -36,14 +40,4 @@ impl Inspector {
             py.detach(|| listening.stop());
         }
     }
-}
-
-/// A duplicate of a descriptor that the caller keeps.
-fn listener(fd: RawFd) -> PyResult<TcpListener> {
-    if fd < 0 {
-        return Err(PyRuntimeError::new_err("the socket is closed"));
-    }
-    // SAFETY: the caller has it open for the length of this call.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    Ok(borrowed.try_clone_to_owned()?.into())
 }

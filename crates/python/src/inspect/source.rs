@@ -27,7 +27,11 @@ impl Sources {
         let lines = self.lines(file);
         let first = number.saturating_sub(margin).max(1);
         let numbered = (1..).zip(lines.iter());
-        numbered.skip(first as usize - 1).take((number + margin - first) as usize + 1).map(|(n, l)| (n, l.clone())).collect()
+        numbered
+            .skip(first as usize - 1)
+            .take((number + margin - first) as usize + 1)
+            .map(|(n, l)| (n, l.clone()))
+            .collect()
     }
 
     /// A file's name as people know it: relative to the current folder if it is inside.

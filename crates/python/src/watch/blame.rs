@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn without_one_it_is_a_packages() {
-        let stack = [frame("/lib/py/json.py", 1), frame("/lib/py/site/mlflow/a.py", 2), frame("/lib/py/site/fastapi/b.py", 3)];
+        let stack =
+            [frame("/lib/py/json.py", 1), frame("/lib/py/site/mlflow/a.py", 2), frame("/lib/py/site/fastapi/b.py", 3)];
         assert_eq!(libraries().blame(&stack), Some(1));
         assert_eq!(libraries().blame(&stack[..1]), Some(0));
         assert_eq!(libraries().blame(&[]), None);

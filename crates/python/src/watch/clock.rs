@@ -4,11 +4,15 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
 use super::Watch;
 use super::events::Written;
 use super::moment::{Moment, nanoseconds};
 use super::pulse::Step;
 use super::route::Route;
+use crate::host::ffi;
 
 /// Kept by the request; what it has come to is added to its route's at the end, at the latest when this is dropped.
 pub(crate) struct RequestClock {
@@ -98,6 +102,19 @@ impl RequestClock {
         }
     }
 
+    /// Notes in the running context whose it is: tasks that are made from here on inherit that. `line` names the request
+    /// whose route is not known yet.
+    pub(crate) fn mark_context(&self, py: Python<'_>, line: impl FnOnce() -> String) {
+        let value = match self.route.get() {
+            Some(place) => place.into_pyobject(py).map(Bound::into_any),
+            None => Ok(PyString::new(py, &line()).into_any()),
+        };
+        let Ok(value) = value;
+        if let Err(error) = ffi::set_context_variable(self.watch.origin.bind(py), &value) {
+            error.write_unraisable(py, None);
+        }
+    }
+
     pub(crate) fn has_route(&self) -> bool {
         self.route.get().is_some()
     }
@@ -112,7 +129,7 @@ impl RequestClock {
         }
         self.watch.resumed(self, now);
         self.note(now, &Written::StepBegan);
-        Running { began: now, outer: self.watch.pulse().begin(now, self.serial) }
+        Running { began: now, outer: self.watch.pulse().begin(now, self.serial, self.route.get()) }
     }
 
     /// The step has ended. `line` names the request, should it have taken long.

@@ -117,6 +117,10 @@ impl Watched {
             if late > threshold / 2 {
                 self.shared.slow_machine.fetch_add(1, Ordering::Relaxed);
             }
+            if self.shared.suspended.load(Ordering::Relaxed) {
+                (looks, silent_since, pause) = (0, Moment::NONE, tick);
+                continue;
+            }
             pause = match self.shared.pulse.silence() {
                 None => {
                     (looks, silent_since) = (0, Moment::NONE);
@@ -183,7 +187,7 @@ impl Watched {
         let is_new = under_way.as_ref().is_none_or(|stall| stall.began != silence.since);
         if is_new {
             let culprit = match silence.request {
-                Some(serial) => Culprit::Request { serial, line: String::new(), route: None },
+                Some((serial, route)) => Culprit::Request { serial, line: String::new(), route },
                 None => Culprit::Elsewhere(None),
             };
             *under_way = Some(Stall::new(culprit, silence.since));

@@ -5,10 +5,10 @@
 //! that one thread writes, and locks that are taken when there is a stall or a new route.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 
@@ -16,6 +16,7 @@ use crate::host::pool::Gauge;
 
 pub(crate) mod blame;
 mod clock;
+mod collector;
 pub(crate) mod detector;
 pub(crate) mod events;
 mod machine;
@@ -28,8 +29,9 @@ pub(crate) mod stack;
 pub(crate) mod stall;
 mod totals;
 
-pub(crate) use clock::RequestClock;
 use blame::Libraries;
+pub(crate) use clock::RequestClock;
+use collector::Collector;
 use events::{Events, Sampler};
 use machine::Schedule;
 use moment::Moment;
@@ -58,6 +60,9 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     /// The stalls of late, while somebody looks.
     late_stalls: Mutex<VecDeque<Stall>>,
+    pub(crate) collector: Collector,
+    /// Nobody is to be blamed at the moment: the server itself has the loop.
+    suspended: AtomicBool,
     /// The frames below those of whatever the loop runs: the loop's own, and of those who run it. [`UNKNOWN`] until then.
     loop_depth: AtomicUsize,
 }
@@ -78,6 +83,8 @@ impl Shared {
             slow_machine: AtomicU64::new(0),
             events: Events::default(),
             late_stalls: Mutex::default(),
+            collector: Collector::default(),
+            suspended: AtomicBool::new(false),
             loop_depth: AtomicUsize::new(UNKNOWN),
         }
     }
@@ -127,6 +134,8 @@ pub(crate) struct Watch {
     describe: Py<PyAny>,
     /// Called with each stall once it is over.
     on_stall: Py<PyAny>,
+    /// The context variable that says whose a context is: the place of a route, or the line of a request.
+    origin: Py<PyAny>,
     /// Has the loop call [`Watch::settle`] soon.
     schedule_settling: RefCell<Option<Rc<dyn Fn()>>>,
     /// The place of what has no route.
@@ -144,7 +153,7 @@ struct Aftermath {
 }
 
 impl Watch {
-    fn new(shared: Arc<Shared>, describe: Py<PyAny>, on_stall: Py<PyAny>) -> Rc<Watch> {
+    fn new(shared: Arc<Shared>, describe: Py<PyAny>, on_stall: Py<PyAny>, origin: Py<PyAny>) -> Rc<Watch> {
         Rc::new(Watch {
             shared,
             index: RefCell::default(),
@@ -157,6 +166,7 @@ impl Watch {
             last: Cell::new(Moment::NONE),
             describe,
             on_stall,
+            origin,
             schedule_settling: RefCell::default(),
             unrouted: Cell::new(None),
         })
@@ -300,11 +310,15 @@ impl Watch {
     /// A silence that began at `began` is over. Gives how long it was, if it was a stall.
     fn over(&self, began: Moment, now: Moment, name: impl FnOnce(&mut Culprit)) -> Option<u64> {
         self.pulse().set_stalled(false);
+        if self.shared.suspended.load(Ordering::Relaxed) {
+            return None;
+        }
         let seen = self.shared.under_way.lock().take();
         let seen = seen.filter(|stall| stall.began == began);
         let was_seen = seen.is_some();
         let mut stall = seen.unwrap_or_else(|| Stall::new(Culprit::Elsewhere(None), began));
         stall.ended = now;
+        stall.collected = self.shared.collector.within(began, now);
         if !was_seen {
             // The watcher did not get to it; what it keeps in mind is kept in mind here, too.
             let own = self.shared.loops_own(stall.duration(), &self.schedule);

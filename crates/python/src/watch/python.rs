@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::blame::Libraries;
+use super::collector::CollectorCallback;
 use super::moment::{Moment, seconds};
 use super::number::BOUNDS;
 use super::route::{Pattern, Route, RouteIndex};
@@ -21,16 +22,18 @@ pub(crate) struct PyWatch {
     shared: Arc<Shared>,
     describe: Py<PyAny>,
     on_stall: Py<PyAny>,
+    origin: Py<PyAny>,
 }
 
 #[pymethods]
 impl PyWatch {
     #[new]
-    #[pyo3(signature = (*, threshold, describe, on_stall, libraries))]
+    #[pyo3(signature = (*, threshold, describe, on_stall, origin, libraries))]
     fn new(
         threshold: f64,
         describe: Py<PyAny>,
         on_stall: Py<PyAny>,
+        origin: Py<PyAny>,
         libraries: (Vec<String>, Vec<String>, Vec<String>),
     ) -> PyResult<PyWatch> {
         if !(threshold.is_finite() && threshold >= 0.001) {
@@ -38,7 +41,7 @@ impl PyWatch {
         }
         let (own, python, packages) = libraries;
         let libraries = Libraries { own, python, packages };
-        Ok(PyWatch { shared: Arc::new(Shared::new((threshold * 1e9) as u64, libraries)), describe, on_stall })
+        Ok(PyWatch { shared: Arc::new(Shared::new((threshold * 1e9) as u64, libraries)), describe, on_stall, origin })
     }
 
     /// One dict a route.
@@ -47,10 +50,41 @@ impl PyWatch {
         PyList::new(py, routes.iter().map(|one| route(py, one)).collect::<PyResult<Vec<_>>>()?)
     }
 
+    /// What a route is called, by its place.
+    fn route_name<'py>(&self, py: Python<'py>, place: usize) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        self.shared.routes.get(place).map(|route| name(py, &route)).transpose()
+    }
+
+    /// What `gc.callbacks` is to call, so that pauses are known.
+    fn collector(&self) -> CollectorCallback {
+        CollectorCallback::new(self.shared.clone())
+    }
+
+    /// How often the garbage collector ran, for how many seconds in all, and at the longest.
+    fn collections(&self) -> (u64, f64, f64) {
+        let collector = &self.shared.collector;
+        (collector.runs.get(), seconds(collector.total.get()), seconds(collector.longest.get()))
+    }
+
     /// The stall that is under way.
     fn under_way<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let stall = self.shared.under_way.lock().clone();
-        stall.map(|stall| describe_stall(py, &stall, None)).transpose()
+        let route = match stall.as_ref().map(|stall| &stall.culprit) {
+            Some(Culprit::Request { route: Some(place), .. }) => self.shared.routes.get(*place),
+            _ => None,
+        };
+        stall.map(|stall| describe_stall(py, &stall, route.as_deref())).transpose()
+    }
+
+    /// The server itself is about to keep the loop's thread, which is nobody's fault.
+    fn suspend(&self) {
+        self.shared.suspended.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on the loop is expected to answer again.
+    fn resume(&self) {
+        self.shared.pulse.answer(Moment::now());
+        self.shared.suspended.store(false, Ordering::Relaxed);
     }
 
     /// How often the machine, rather than the loop, was slow.
@@ -61,6 +95,7 @@ impl PyWatch {
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.describe)?;
+        visit.call(&self.origin)?;
         visit.call(&self.on_stall)
     }
 }
@@ -72,7 +107,12 @@ impl PyWatch {
 
     /// The watch of the calling thread's loop.
     pub(crate) fn on_loop(&self, py: Python<'_>) -> std::rc::Rc<Watch> {
-        Watch::new(self.shared.clone(), self.describe.clone_ref(py), self.on_stall.clone_ref(py))
+        Watch::new(
+            self.shared.clone(),
+            self.describe.clone_ref(py),
+            self.on_stall.clone_ref(py),
+            self.origin.clone_ref(py),
+        )
     }
 }
 
@@ -104,6 +144,7 @@ fn describe_stall<'py>(py: Python<'py>, stall: &Stall, route: Option<&Route>) ->
     dict.set_item("is_over", !stall.ended.is_none())?;
     dict.set_item("waited", stall.waited)?;
     dict.set_item("delayed", seconds(stall.delayed))?;
+    dict.set_item("collected", seconds(stall.collected))?;
     let samples = stall.samples.iter().map(|sample| {
         let stack =
             PyTuple::new(py, sample.stack.iter().map(|frame| frame_tuple(py, frame)).collect::<PyResult<Vec<_>>>()?)?;

@@ -40,11 +40,13 @@ pub(crate) struct Stall {
     pub(crate) waited: u64,
     /// What it may have added to them together, in nanoseconds.
     pub(crate) delayed: u64,
+    /// For how long the garbage collector ran meanwhile, in nanoseconds.
+    pub(crate) collected: u64,
 }
 
 impl Stall {
     pub(crate) fn new(culprit: Culprit, began: Moment) -> Stall {
-        Stall { culprit, began, ended: Moment::NONE, samples: Vec::new(), waited: 0, delayed: 0 }
+        Stall { culprit, began, ended: Moment::NONE, samples: Vec::new(), waited: 0, delayed: 0, collected: 0 }
     }
 
     pub(crate) fn duration(&self) -> u64 {
