@@ -195,6 +195,18 @@ class Watch:
     def collections(self) -> tuple[int, float, float]:
         """How often the garbage collector ran, for how many seconds in all, and at the longest."""
 
+    def note_fault(self, text: str, remedy: str) -> None:
+        """Counts something that went wrong in silence, for the report."""
+
+    def faults(self) -> list[tuple[str, str, int]]:
+        """Text, remedy and count of each."""
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """The verdict on each endpoint, the worst first; see `overdrive.watch.verdict.Verdict`."""
+
+    def report(self, *, colors: bool = False) -> str:
+        """The verdicts and the faults as a table, for a terminal."""
+
     def under_way(self) -> dict[str, Any] | None:
         """The stall that is going on, as far as it is known."""
 
@@ -210,7 +222,7 @@ class Watch:
 
 @final
 class Inspector:
-    """The inspect page and its data, served from a thread of its own without the GIL. It serves from when it is made."""
+    """The inspect page and its data, from a thread of its own without the GIL. It serves from when it is made."""
 
     def __new__(cls, sockets: Sequence[int], *, token: str, nonce: str, watch: Watch | None = None) -> Inspector:
         """

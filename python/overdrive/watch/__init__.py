@@ -11,11 +11,10 @@ from overdrive.watch.endpoints import describe
 from overdrive.watch.faults import Faults
 from overdrive.watch.origin import ORIGIN
 from overdrive.watch.pool import PoolWatch, Shortage
-from overdrive.watch.report import table
 from overdrive.watch.reporter import Reporter
 from overdrive.watch.stacks import libraries
 from overdrive.watch.stalls import Stalls
-from overdrive.watch.verdict import Verdict, verdicts
+from overdrive.watch.verdict import Verdict
 
 
 class LoopWatch:
@@ -59,11 +58,11 @@ class LoopWatch:
 
     def verdicts(self) -> list[Verdict]:
         """The verdict on each endpoint so far."""
-        return verdicts(self.engine.routes(), self.stalls.snapshot(), self.threshold)
+        return [Verdict(**verdict) for verdict in self.engine.verdicts()]
 
     def report(self, *, colors: bool = False) -> str:
         """The verdicts as a table."""
-        return table(self.verdicts(), self.faults.snapshot(), colors=colors)
+        return self.engine.report(colors=colors)
 
     def _note_shortage(self, shortage: Shortage) -> None:
         where = shortage.holders[0] if shortage.holders else None

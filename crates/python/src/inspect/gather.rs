@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::model;
 use super::process::{Usage, wall_clock};
-use super::source::Sources;
 use crate::watch::Shared;
 use crate::watch::events::{Event, What};
 use crate::watch::moment::{Moment, seconds};
-use crate::watch::number::Histogram;
-use crate::watch::route::{Pattern, Route};
+use crate::watch::source::Sources;
 use crate::watch::stall::{Culprit, Stall};
+use crate::watch::tally::Counts;
 
 /// How often there are news.
 pub(super) const PERIOD: Duration = Duration::from_millis(100);
@@ -138,11 +137,18 @@ impl Gatherer {
         let usage = Usage::now();
         let numbers = self.numbers(&usage);
         let totals = &self.shared.totals;
+        let (places, faults) = {
+            let places = self.shared.places();
+            (places.stalls.clone(), places.faults.clone())
+        };
         model::Slowly {
             numbers,
-            routes: self.shared.routes.snapshot().iter().map(|one| self.route(one)).collect(),
+            routes: self.shared.tallies(&self.sources),
+            places,
+            faults,
+            threshold: seconds(self.shared.threshold),
             totals: model::Totals {
-                lag: histogram(&totals.lag),
+                lag: Counts::of(&totals.lag),
                 stalls: totals.stalls.get(),
                 stalled: seconds(totals.stalled.get()),
                 collections: self.shared.collector.runs.get(),
@@ -194,52 +200,12 @@ impl Gatherer {
             collecting: seconds(after.collecting.saturating_sub(before.collecting)),
         }
     }
-
-    fn route(&self, route: &Route) -> model::Route {
-        let (counts, sum) = route.latency();
-        model::Route {
-            method: route.name.method.clone(),
-            path: route.name.path.clone(),
-            endpoint: route.name.endpoint.clone(),
-            pattern: match route.pattern {
-                Pattern::Async => "async",
-                Pattern::Def => "def",
-                Pattern::Unknown => "",
-            }
-            .to_owned(),
-            file: self.sources.short(&route.place.0),
-            line: route.place.1,
-            requests: route.requests.get(),
-            in_flight: route.in_flight.get(),
-            most_in_flight: route.most_in_flight.get(),
-            statuses: route.statuses(),
-            latencies: route.latencies.iter().map(histogram).collect(),
-            latency: model::Histogram { counts: counts.to_vec(), sum: seconds(sum) },
-            longest_latency: seconds(route.longest_latency()),
-            steps: route.steps.get(),
-            loop_time: seconds(route.loop_time.get()),
-            longest_step: seconds(route.longest_step.get()),
-            waits: route.waits.get(),
-            waited: seconds(route.waited.get()),
-            thread_calls: route.thread_calls.get(),
-            thread_queued: seconds(route.thread_queued.get()),
-            thread_ran: seconds(route.thread_ran.get()),
-            stalls: route.stalls.get(),
-            stalled: seconds(route.stalled.get()),
-            delayed_others: seconds(route.delayed_others.get()),
-            delayed: seconds(route.delayed.get()),
-        }
-    }
 }
 
 impl Drop for Gatherer {
     fn drop(&mut self) {
         self.shared.events.close();
     }
-}
-
-fn histogram(histogram: &Histogram) -> model::Histogram {
-    model::Histogram { counts: histogram.counts().to_vec(), sum: seconds(histogram.sum()) }
 }
 
 /// How often numbers and routes are told.

@@ -7,6 +7,11 @@ use serde::Serialize;
 
 use super::model::{Event, News, Numbers, Slowly, Stall};
 use super::process::wall_clock;
+use super::steps::{self, Lookup, Row};
+use crate::watch::places::{merge, merge_fault};
+use crate::watch::report::table;
+use crate::watch::tally::{Counts, Tally};
+use crate::watch::verdict::{Verdict, of_route, verdicts};
 
 /// All processes. One without workers is the only one.
 #[derive(Default)]
@@ -121,18 +126,63 @@ impl Hub {
         json(&Answer { now: wall_clock(), stalls: stalls.collect() })
     }
 
-    /// The routes of each process, as JSON.
+    /// The routes of that process, or of all together, with their verdicts, as JSON.
     pub(super) fn routes(&self, number: Option<u32>) -> String {
         #[derive(Serialize)]
         struct One<'a> {
-            worker: u32,
             #[serde(flatten)]
-            route: &'a super::model::Route,
+            route: &'a Tally,
+            latency: Counts,
+            verdict: Verdict,
+            /// Where each worker has it.
+            places: Vec<(u32, usize)>,
         }
-        let routes = self
-            .chosen(number)
-            .flat_map(|worker| worker.last.routes.iter().map(|route| One { worker: worker.number, route }));
+        let all = self.together(number);
+        let routes = all.routes.iter().map(|route| One {
+            route,
+            latency: route.latency(),
+            verdict: of_route(route, &all.places, all.threshold),
+            places: self.places_of(route, number),
+        });
         json(&routes.collect::<Vec<_>>())
+    }
+
+    /// The verdicts, as a table for a terminal.
+    pub(super) fn report(&self, number: Option<u32>) -> String {
+        let all = self.together(number);
+        table(&verdicts(&all.routes, &all.places, all.threshold), &all.faults, false)
+    }
+
+    /// What has happened step by step, the last `last` rows of those whose request has `only` in its name.
+    pub(super) fn steps(&self, number: Option<u32>, only: &str, last: usize) -> Vec<Row> {
+        let wanted = self.events.iter().filter(|event| number.is_none_or(|number| event.worker == number));
+        let mut rows = steps::rows(wanted.map(|event| (event.worker, &event.event)), self);
+        rows.retain(|row| row.request.contains(only));
+        let surplus = rows.len().saturating_sub(last);
+        rows.drain(..surplus);
+        rows
+    }
+
+    /// What the processes have come to together.
+    fn together(&self, number: Option<u32>) -> Slowly {
+        let mut all = Slowly::default();
+        for worker in self.chosen(number) {
+            for route in &worker.last.routes {
+                match all.routes.iter_mut().find(|known| known.is_same_route(route)) {
+                    Some(known) => known.add(route),
+                    None => all.routes.push(route.clone()),
+                }
+            }
+            worker.last.places.iter().for_each(|place| merge(&mut all.places, place));
+            worker.last.faults.iter().for_each(|fault| merge_fault(&mut all.faults, fault));
+            all.threshold = worker.last.threshold;
+        }
+        all
+    }
+
+    fn places_of(&self, route: &Tally, number: Option<u32>) -> Vec<(u32, usize)> {
+        let place = |worker: &Worker| worker.last.routes.iter().position(|known| known.is_same_route(route));
+        self.chosen(number).filter_map(|worker| Some((worker.number, place(worker)?))).collect()
     }
 
     /// Each process's numbers, a second at a time, as JSON.
@@ -152,6 +202,23 @@ impl Hub {
     }
 }
 
+impl Lookup for Hub {
+    fn route(&self, worker: u32, place: usize) -> Option<&Tally> {
+        self.chosen(Some(worker)).next()?.last.routes.get(place)
+    }
+
+    fn stall(&self, worker: u32, request: u64, ended: f64) -> Option<&Stall> {
+        let stalls = &self.chosen(Some(worker)).next()?.stalls;
+        stalls
+            .iter()
+            .find(|stall| stall.request == Some(request) && (stall.began + stall.seconds - ended).abs() < SAME_MOMENT)
+    }
+
+    fn has_several_workers(&self) -> bool {
+        self.workers.len() > 1
+    }
+}
+
 impl Worker {
     fn hear_of_stalls(&mut self, under_way: Option<Stall>, over: Vec<Stall>) {
         for stall in over {
@@ -165,13 +232,15 @@ impl Worker {
 }
 
 fn is_same(one: &Stall, other: &Stall) -> bool {
-    (one.began - other.began).abs() < 1e-6
+    (one.began - other.began).abs() < SAME_MOMENT
 }
 
-fn json(value: &impl Serialize) -> String {
+pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("nothing here has a map whose keys are no strings")
 }
 
+/// Seconds that two tellings of one moment may be apart: a fraction is kept to less than a microsecond.
+const SAME_MOMENT: f64 = 1e-5;
 const MOST_EVENTS: usize = 40_000;
 const MOST_STALLS: usize = 200;
 /// Ten minutes.

@@ -12,11 +12,13 @@ use http::header::{X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use overdrive_http::{Address, Application, Report, RequestBody, ResponseBody, Server, Settings, Upgrade};
 use overdrive_reactor::{Reactor, Receiver, Sender, channel};
+use percent_encoding::percent_decode_str;
 
 use super::gather::{Gatherer, PERIOD};
-use super::hub::Hub;
+use super::hub::{Hub, json};
 use super::metrics;
 use super::model::News;
+use super::steps;
 use crate::watch::Shared;
 
 /// What is to be shown to whom.
@@ -68,7 +70,7 @@ fn serve(opening: Opening, mut messages: Receiver<Message>) -> std::io::Result<(
     let reactor = Reactor::new()?;
     let handle = reactor.handle();
     let hub = Rc::new(RefCell::new(Hub::default()));
-    let page = PAGE.replace("{{nonce}}", &opening.nonce).into();
+    let page = page(&opening.nonce);
     let inspection = Rc::new(Inspection { hub: hub.clone(), token: opening.token, nonce: opening.nonce, page });
     let server = Server::new(inspection, handle.clone(), Settings { max_connections: 200, ..Settings::default() });
     for socket in &opening.sockets {
@@ -141,6 +143,7 @@ impl Inspection {
         let query = Query(request.uri().query().unwrap_or(""));
         let worker = query.number("worker");
         let hub = self.hub.borrow();
+        let steps = || hub.steps(worker, &query.text("only"), query.number("last").unwrap_or(usize::MAX));
         let ok = StatusCode::OK;
         match request.uri().path() {
             "/" => self.page(),
@@ -148,6 +151,9 @@ impl Inspection {
             "/stalls" => text(ok, JSON, hub.stalls(worker)),
             "/routes" => text(ok, JSON, hub.routes(worker)),
             "/numbers" => text(ok, JSON, hub.numbers(query.number("since").unwrap_or(0.0), worker)),
+            "/report" => text(ok, PLAIN, hub.report(worker) + "\n"),
+            "/steps" => text(ok, JSON, json(&steps())),
+            "/steps.csv" => text(ok, CSV, steps::csv(&steps())),
             "/metrics" => text(ok, METRICS, metrics::text(hub.chosen(worker))),
             _ => missing(),
         }
@@ -185,12 +191,17 @@ impl Inspection {
     }
 }
 
-/// A query of ours: nothing in it is encoded.
+/// The query of an address.
 struct Query<'a>(&'a str);
 
 impl<'a> Query<'a> {
     fn get(&self, name: &str) -> Option<&'a str> {
         self.0.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    fn text(&self, name: &str) -> String {
+        let encoded = self.get(name).unwrap_or("").replace('+', " ");
+        percent_decode_str(&encoded).decode_utf8_lossy().into_owned()
     }
 
     fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
@@ -210,7 +221,7 @@ fn text(status: StatusCode, kind: &'static str, body: impl Into<bytes::Bytes>) -
 }
 
 fn missing() -> Response<ResponseBody> {
-    let known = "Not here. There are /, /events, /stalls, /routes, /numbers, /report and /metrics.\n";
+    let known = "Not here. There are /, /events, /stalls, /routes, /numbers, /steps, /report and /metrics.\n";
     text(StatusCode::NOT_FOUND, PLAIN, known)
 }
 
@@ -220,9 +231,23 @@ fn refusal() -> Response<ResponseBody> {
     text(StatusCode::FORBIDDEN, PLAIN, advice)
 }
 
-const PAGE: &str = include_str!("page.html");
+/// The page, in one piece: it needs nothing from elsewhere.
+fn page(nonce: &str) -> bytes::Bytes {
+    let page = include_str!("page/index.html").replace("{{nonce}}", nonce);
+    page.replace("{{style}}", include_str!("page/style.css")).replace("{{script}}", &SCRIPTS.concat()).into()
+}
+
+const SCRIPTS: [&str; 6] = [
+    include_str!("page/data.js"),
+    include_str!("page/timeline.js"),
+    include_str!("page/detail.js"),
+    include_str!("page/tables.js"),
+    include_str!("page/charts.js"),
+    include_str!("page/main.js"),
+];
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
+const CSV: &str = "text/csv; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 

@@ -3,9 +3,10 @@
 use std::fmt::Write;
 
 use super::hub::Worker;
-use super::model::{Histogram, Route};
+
 use crate::watch::moment::seconds;
 use crate::watch::number::BOUNDS;
+use crate::watch::tally::{Counts, Tally};
 
 /// What a scraper gets. Every series names its worker, so that those of several stay apart.
 pub(super) fn text<'a>(workers: impl Iterator<Item = &'a Worker>) -> String {
@@ -94,7 +95,7 @@ const PLAIN: [Plain; 17] = [
     }),
 ];
 
-fn sum(worker: &Worker, number: impl Fn(&Route) -> f64) -> f64 {
+fn sum(worker: &Worker, number: impl Fn(&Tally) -> f64) -> f64 {
     worker.last.routes.iter().map(number).sum()
 }
 
@@ -102,12 +103,12 @@ fn process_labels(worker: &Worker) -> String {
     format!("worker=\"{}\"", worker.number)
 }
 
-fn route_labels(worker: &Worker, route: &Route) -> String {
+fn route_labels(worker: &Worker, route: &Tally) -> String {
     let (method, path) = (escaped(&route.method), escaped(&route.path));
     format!("worker=\"{}\",method=\"{method}\",route=\"{path}\"", worker.number)
 }
 
-fn labels(worker: &Worker, route: &Route, class: usize) -> String {
+fn labels(worker: &Worker, route: &Tally, class: usize) -> String {
     let status = if class == 0 { "none".to_owned() } else { format!("{class}xx") };
     format!("{},status=\"{status}\"", route_labels(worker, route))
 }
@@ -133,7 +134,7 @@ impl Page {
         }
     }
 
-    fn histogram(&mut self, name: &str, labels: &str, histogram: &Histogram) {
+    fn histogram(&mut self, name: &str, labels: &str, histogram: &Counts) {
         let mut count = 0;
         for (place, number) in histogram.counts.iter().enumerate() {
             count += number;
@@ -162,7 +163,7 @@ mod tests {
         let mut page = Page::default();
         let counts = vec![1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3];
         let labels = format!("route=\"{}\"", escaped("/a\"b\\c"));
-        page.histogram("x_seconds", &labels, &Histogram { counts, sum: 1.5 });
+        page.histogram("x_seconds", &labels, &Counts { counts, sum: 1.5 });
         assert!(page.0.starts_with("x_seconds_bucket{route=\"/a\\\"b\\\\c\",le=\"0.001\"} 1\n"), "{}", page.0);
         assert!(page.0.contains("le=\"0.0025\"} 3\n"));
         assert!(page.0.contains("le=\"+Inf\"} 6\n"));

@@ -11,6 +11,6 @@ mod metrics;
 mod model;
 mod process;
 mod python;
-mod source;
+mod steps;
 
 pub(crate) use python::Inspector;

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::watch::places::{Fault, Place};
+use crate::watch::tally::{Counts, Tally};
+
 /// What has changed in a process since the last time. Points in time are seconds since 1970, durations seconds.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct News {
@@ -25,7 +28,11 @@ pub(super) struct News {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Slowly {
     pub(super) numbers: Numbers,
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: Vec<Tally>,
+    pub(super) places: Vec<Place>,
+    pub(super) faults: Vec<Fault>,
+    /// Seconds from which on a silence is a stall.
+    pub(super) threshold: f64,
     pub(super) totals: Totals,
 }
 
@@ -117,7 +124,7 @@ pub(super) struct Numbers {
 /// What has been counted since the start.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Totals {
-    pub(super) lag: Histogram,
+    pub(super) lag: Counts,
     pub(super) stalls: u64,
     pub(super) stalled: f64,
     pub(super) collections: u64,
@@ -127,43 +134,4 @@ pub(super) struct Totals {
     pub(super) descriptors: u64,
     pub(super) most_descriptors: u64,
     pub(super) virtual_memory: u64,
-}
-
-/// Counts that are not cumulative; the last one is of what lies above every bound.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Histogram {
-    pub(super) counts: Vec<u64>,
-    pub(super) sum: f64,
-}
-
-/// A route and what it has come to.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Route {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) endpoint: String,
-    /// "async", "def" or "".
-    pub(super) pattern: String,
-    pub(super) file: String,
-    pub(super) line: u32,
-    pub(super) requests: u64,
-    pub(super) in_flight: u64,
-    pub(super) most_in_flight: u64,
-    /// By the first digit; the first: none was given.
-    pub(super) statuses: [u64; 6],
-    pub(super) latencies: Vec<Histogram>,
-    pub(super) latency: Histogram,
-    pub(super) longest_latency: f64,
-    pub(super) steps: u64,
-    pub(super) loop_time: f64,
-    pub(super) longest_step: f64,
-    pub(super) waits: u64,
-    pub(super) waited: f64,
-    pub(super) thread_calls: u64,
-    pub(super) thread_queued: f64,
-    pub(super) thread_ran: f64,
-    pub(super) stalls: u64,
-    pub(super) stalled: f64,
-    pub(super) delayed_others: f64,
-    pub(super) delayed: f64,
 }

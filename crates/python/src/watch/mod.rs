@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use pyo3::prelude::*;
 
@@ -22,12 +22,17 @@ pub(crate) mod events;
 mod machine;
 pub(crate) mod moment;
 pub(crate) mod number;
+pub(crate) mod places;
 mod pulse;
 pub(crate) mod python;
+pub(crate) mod report;
 pub(crate) mod route;
+pub(crate) mod source;
 pub(crate) mod stack;
 pub(crate) mod stall;
+pub(crate) mod tally;
 mod totals;
+pub(crate) mod verdict;
 
 use blame::Libraries;
 pub(crate) use clock::RequestClock;
@@ -35,21 +40,25 @@ use collector::Collector;
 use events::{Events, Sampler};
 use machine::Schedule;
 use moment::Moment;
+use places::Places;
 use pulse::Pulse;
 use route::{Pattern, Route, RouteIndex, RouteName, Routes};
+use source::Sources;
 use stall::{Culprit, Stall, UnderWay};
+use tally::Tally;
 use totals::Totals;
 
 /// What the loop's thread, the watcher's and those who ask share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// In nanoseconds: from here on a silence is a stall.
-    threshold: u64,
+    pub(crate) threshold: u64,
     pub(crate) libraries: Libraries,
     pub(crate) pulse: Pulse,
     pub(crate) routes: Routes,
     pub(crate) under_way: UnderWay,
     pub(crate) totals: Totals,
+    places: Mutex<Places>,
     /// For how long the loop's thread had been kept from running in all, when the watcher first saw the present silence.
     delayed_before: AtomicU64,
     /// For how long the watcher itself was kept from running since then.
@@ -75,6 +84,7 @@ impl Shared {
             threshold,
             libraries,
             totals: Totals::default(),
+            places: Mutex::default(),
             pulse: Pulse::default(),
             routes: Routes::default(),
             under_way: UnderWay::default(),
@@ -91,6 +101,16 @@ impl Shared {
 }
 
 impl Shared {
+    /// Stalls by their places, and other faults. Locked where there is one, and where somebody asks.
+    pub(crate) fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().expect("no code panics while holding it")
+    }
+
+    /// What each route has come to.
+    pub(crate) fn tallies(&self, sources: &Sources) -> Vec<Tally> {
+        self.routes.snapshot().iter().map(|route| Tally::of(route, sources)).collect()
+    }
+
     /// The stalls that have ended since this was asked last. There is one who asks.
     pub(crate) fn take_late_stalls(&self) -> VecDeque<Stall> {
         std::mem::take(&mut *self.late_stalls.lock().expect("no code panics while holding it"))
@@ -370,6 +390,14 @@ impl Watch {
     fn tell(&self, py: Python<'_>, stall: &Stall) {
         if let Culprit::Request { route: Some(place), .. } = &stall.culprit {
             self.with_route(*place, |route| route.delayed_others.add(stall.delayed));
+        }
+        {
+            let index = self.index.borrow();
+            let route = match &stall.culprit {
+                Culprit::Request { route: Some(place), .. } => Some(&**index.get(*place)),
+                _ => None,
+            };
+            self.shared.places().add(stall, route, &self.shared.libraries);
         }
         if self.shared.events.is_open() {
             self.shared.keep(stall);

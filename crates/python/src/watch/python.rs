@@ -11,9 +11,13 @@ use super::blame::Libraries;
 use super::collector::CollectorCallback;
 use super::moment::{Moment, seconds};
 use super::number::BOUNDS;
+use super::places::Fault;
+use super::report::table;
 use super::route::{Pattern, Route, RouteIndex};
+use super::source::Sources;
 use super::stack::Frame;
 use super::stall::{Culprit, Stall};
+use super::verdict::{Verdict, verdicts};
 use super::{Shared, Watch};
 
 /// See `_overdrive.pyi`.
@@ -66,6 +70,29 @@ impl PyWatch {
         (collector.runs.get(), seconds(collector.total.get()), seconds(collector.longest.get()))
     }
 
+    /// Counts something that went wrong in silence.
+    fn note_fault(&self, text: &str, remedy: &str) {
+        self.shared.places().note(text, remedy);
+    }
+
+    /// Text, remedy and count of each.
+    fn faults(&self) -> Vec<(String, String, u64)> {
+        let places = self.shared.places();
+        places.faults.iter().map(|fault| (fault.text.clone(), fault.remedy.clone(), fault.count)).collect()
+    }
+
+    /// One dict an endpoint.
+    fn verdicts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let verdicts = self.judge().0;
+        PyList::new(py, verdicts.iter().map(|one| verdict(py, one)).collect::<PyResult<Vec<_>>>()?)
+    }
+
+    #[pyo3(signature = (*, colors = false))]
+    fn report(&self, colors: bool) -> String {
+        let (verdicts, faults) = self.judge();
+        table(&verdicts, &faults, colors)
+    }
+
     /// The stall that is under way.
     fn under_way<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let stall = self.shared.under_way.lock().clone();
@@ -101,6 +128,12 @@ impl PyWatch {
 }
 
 impl PyWatch {
+    fn judge(&self) -> (Vec<Verdict>, Vec<Fault>) {
+        let tallies = self.shared.tallies(&Sources::new());
+        let places = self.shared.places();
+        (verdicts(&tallies, &places.stalls, seconds(self.shared.threshold)), places.faults.clone())
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -114,6 +147,21 @@ impl PyWatch {
             self.origin.clone_ref(py),
         )
     }
+}
+
+fn verdict<'py>(py: Python<'py>, verdict: &Verdict) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("endpoint", &verdict.endpoint)?;
+    dict.set_item("pattern", &verdict.pattern)?;
+    dict.set_item("requests", verdict.requests)?;
+    dict.set_item("concurrency", verdict.concurrency)?;
+    dict.set_item("longest", verdict.longest)?;
+    dict.set_item("total", verdict.total)?;
+    dict.set_item("delay", verdict.delay)?;
+    dict.set_item("word", verdict.word.text())?;
+    dict.set_item("line", &verdict.line)?;
+    dict.set_item("remedy", &verdict.remedy)?;
+    Ok(dict)
 }
 
 /// A stall that is over, with its route.

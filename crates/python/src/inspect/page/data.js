@@ -170,9 +170,14 @@ function endOf(stall) {
   return stall.over ? stall.began + stall.seconds : Math.max(serverNow(), stall.began + stall.seconds);
 }
 
+// The route of a request or stall: each worker has them in an order of its own.
+function routeOf({ worker, route }) {
+  return model.routes.find(({ places }) => places.some(([one, place]) => one === worker && place === route));
+}
+
 function culprit(stall) {
   if (stall.line) return stall.line;
-  const route = model.routes.find((route) => route.worker === stall.worker && route.place === stall.route);
+  const route = routeOf(stall);
   if (route !== undefined) return `${route.method} ${route.path}`;
   if (stall.request !== null) return `request #${stall.request}`;
   return stall.task ? `the task ${stall.task}` : "a callback outside of requests";

@@ -4,23 +4,23 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// Files that were read, as they were then: what runs is as old.
-pub(super) struct Sources {
+pub(crate) struct Sources {
     files: HashMap<String, Vec<String>>,
     here: PathBuf,
 }
 
 impl Sources {
-    pub(super) fn new() -> Sources {
+    pub(crate) fn new() -> Sources {
         Sources { files: HashMap::new(), here: std::env::current_dir().unwrap_or_default() }
     }
 
     /// A line without its indentation; empty if it is not to be had. The first one is 1.
-    pub(super) fn line(&mut self, file: &str, number: u32) -> String {
+    pub(crate) fn line(&mut self, file: &str, number: u32) -> String {
         self.around(file, number, 0).pop().map(|(_, text)| text.trim().to_owned()).unwrap_or_default()
     }
 
     /// A line and those around it, with their numbers.
-    pub(super) fn around(&mut self, file: &str, number: u32, margin: u32) -> Vec<(u32, String)> {
+    pub(crate) fn around(&mut self, file: &str, number: u32, margin: u32) -> Vec<(u32, String)> {
         if number == 0 {
             return Vec::new();
         }
@@ -35,7 +35,7 @@ impl Sources {
     }
 
     /// A file's name as people know it: relative to the current folder if it is inside.
-    pub(super) fn short(&self, file: &str) -> String {
+    pub(crate) fn short(&self, file: &str) -> String {
         std::path::Path::new(file)
             .strip_prefix(&self.here)
             .map_or_else(|_| file.to_owned(), |inside| inside.to_string_lossy().into_owned())
