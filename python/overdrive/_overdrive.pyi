@@ -231,8 +231,19 @@ class Inspector:
         watch: this process's own; None where workers have theirs.
         """
 
+    def add_worker(self, fd: int, number: int) -> None:
+        """Hears a worker's news from one end of a pair of sockets, until it ends; `number` names it."""
+
     def close(self) -> None:
         """Stops serving, and waits for the thread's end."""
+
+@final
+class InspectorFeed:
+    """Tells the supervisor's `Inspector` what a worker's watch sees, from a thread of its own without the GIL."""
+
+    def __new__(cls, fd: int, watch: Watch) -> InspectorFeed: ...
+    def close(self) -> None:
+        """Tells nothing more, and waits for the thread's end."""
 
 @final
 class Plans:

@@ -381,14 +381,15 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, WATCH, LOG = (
     flag_value=DEFAULT_ADDRESS,
     metavar="[HOST:PORT]",
     help="Serve a live page of what the event loop does, with /metrics and /report, on "
-    f"{DEFAULT_ADDRESS} or the address given. It stays alive while the loop is blocked. The log says its address, with the "
+    f"{DEFAULT_ADDRESS} or the address given. It stays alive while the loop is blocked. The log says where, with the "
     "token that it asks for.",
 )
 @option(
     WATCH,
     "--inspect-token",
     metavar="TEXT",
-    help="That token, instead of a random one. In the environment (OVERDRIVE_INSPECT_TOKEN) no list of processes shows it.",
+    help="That token, instead of a random one. Better set in the environment (OVERDRIVE_INSPECT_TOKEN), where no list "
+    "of processes shows it.",
 )
 @option(
     LOG,

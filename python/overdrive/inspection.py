@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import socket
 import string
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,10 @@ class Inspection:
             extra={"color_message": "Inspect the event loop at \x1b[1m%s\x1b[0m"},
         )
         return inspection
+
+    def add_worker(self, sock: socket.socket, number: int) -> None:
+        """Shows a worker, too, that tells its news over the other end of `sock`."""
+        self.engine.add_worker(sock.fileno(), number)
 
     def close(self) -> None:
         """Stops serving."""

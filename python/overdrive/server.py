@@ -15,7 +15,7 @@ import threading
 from collections.abc import Awaitable, Iterator, Sequence
 from types import FrameType
 
-from overdrive._overdrive import Engine
+from overdrive._overdrive import Engine, InspectorFeed
 from overdrive.config import Config
 from overdrive.errors import STALLED, STARTUP_FAILURE, StartupError
 from overdrive.inspection import Inspection
@@ -47,7 +47,7 @@ class Server:
         self.routes: CompiledRoutes | None = None
         self.watch: LoopWatch | None = None
         self._shared = shared
-        self._inspection: Inspection | None = None
+        self._inspection: Inspection | InspectorFeed | None = None
         self._listener: Listener | None = None
         self._request_limit: int | None = None
         self._should_exit = False
@@ -151,9 +151,12 @@ class Server:
         engine.attach()
         if self.watch is not None:
             self.watch.start(asyncio.get_running_loop())
-            if config.inspect_address is not None:
-                self._inspection = Inspection.open(config, self.watch)
+            self._inspection = self._inspect(self.watch)
         return engine
+
+    def _inspect(self, watch: LoopWatch) -> Inspection | InspectorFeed | None:
+        """What shows the watch to those who look; a worker's supervisor has the page."""
+        return Inspection.open(self.config, watch) if self.config.inspect_address is not None else None
 
     async def main_loop(self) -> None:
         """Waits until the server is told to stop."""

@@ -20,5 +20,6 @@ fn _overdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<plan::table::Plans>()?;
     module.add_class::<watch::python::PyWatch>()?;
     module.add_class::<inspect::Inspector>()?;
+    module.add_class::<inspect::InspectorFeed>()?;
     module.add_class::<asgi::settings::EngineSettings>()
 }

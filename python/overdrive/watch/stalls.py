@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from overdrive.watch.origin import route_text
-from overdrive.watch.stacks import Blame, Frame, blame
+from overdrive.watch.stacks import Frame, blame
 from overdrive.watch.telling import Telling, again
 
 # What a stall is put down to that the garbage collector made.

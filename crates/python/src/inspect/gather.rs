@@ -137,10 +137,7 @@ impl Gatherer {
         let usage = Usage::now();
         let numbers = self.numbers(&usage);
         let totals = &self.shared.totals;
-        let (places, faults) = {
-            let places = self.shared.places();
-            (places.stalls.clone(), places.faults.clone())
-        };
+        let (places, faults) = self.shared.places_so_far();
         model::Slowly {
             numbers,
             routes: self.shared.tallies(&self.sources),

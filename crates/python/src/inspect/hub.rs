@@ -17,7 +17,6 @@ use crate::watch::verdict::{Verdict, of_route, verdicts};
 #[derive(Default)]
 pub(super) struct Hub {
     workers: Vec<Worker>,
-    next_worker: u32,
     events: VecDeque<Numbered>,
     next_event: u64,
 }
@@ -25,6 +24,7 @@ pub(super) struct Hub {
 /// A process.
 #[derive(Default)]
 pub(super) struct Worker {
+    key: u64,
     pub(super) number: u32,
     pub(super) process: u32,
     every: u64,
@@ -45,20 +45,21 @@ struct Numbered {
 }
 
 impl Hub {
-    /// A process that will have news.
-    pub(super) fn join(&mut self) -> u32 {
-        self.next_worker += 1;
-        self.workers.push(Worker { number: self.next_worker, ..Worker::default() });
-        self.next_worker
+    /// A process that will have news. It takes the place of one of the same number, whose end was not heard of yet.
+    pub(super) fn join(&mut self, key: u64, number: u32) {
+        self.workers.retain(|worker| worker.number != number);
+        self.workers.push(Worker { key, number, ..Worker::default() });
+        self.workers.sort_by_key(|worker| worker.number);
     }
 
     /// It has ended.
-    pub(super) fn leave(&mut self, number: u32) {
-        self.workers.retain(|worker| worker.number != number);
+    pub(super) fn leave(&mut self, key: u64) {
+        self.workers.retain(|worker| worker.key != key);
     }
 
-    pub(super) fn tell(&mut self, number: u32, news: News) {
-        let Some(worker) = self.workers.iter_mut().find(|worker| worker.number == number) else { return };
+    pub(super) fn tell(&mut self, key: u64, news: News) {
+        let Some(worker) = self.workers.iter_mut().find(|worker| worker.key == key) else { return };
+        let number = worker.number;
         worker.process = news.process;
         worker.every = news.every;
         worker.missed += news.missed;

@@ -34,10 +34,10 @@ pub(super) struct Opening {
 
 /// A message for the listener's thread.
 pub(super) enum Message {
-    /// A worker that sends its news.
-    Joined(Sender<u32>),
-    News(u32, News),
-    Left(u32),
+    /// A worker that will send its news, under a key of its own, with the number that people know it by.
+    Joined(u64, u32),
+    News(u64, News),
+    Left(u64),
     Stop,
 }
 
@@ -78,12 +78,12 @@ fn serve(opening: Opening, mut messages: Receiver<Message>) -> std::io::Result<(
     }
     if let Some(watch) = opening.watch {
         let (hub, handle) = (hub.clone(), handle.clone());
-        let number = hub.borrow_mut().join();
+        hub.borrow_mut().join(OWN, 1);
         let mut gatherer = Gatherer::new(watch);
         reactor.handle().spawn(async move {
             loop {
                 let news = gatherer.news();
-                hub.borrow_mut().tell(number, news);
+                hub.borrow_mut().tell(OWN, news);
                 handle.sleep(PERIOD).await;
             }
         });
@@ -91,12 +91,9 @@ fn serve(opening: Opening, mut messages: Receiver<Message>) -> std::io::Result<(
     reactor.block_on(async move {
         while let Some(message) = messages.receive().await {
             match message {
-                Message::Joined(number) => {
-                    // A worker that has ended meanwhile is one that leaves, too.
-                    let _ = number.send(hub.borrow_mut().join());
-                }
-                Message::News(number, news) => hub.borrow_mut().tell(number, news),
-                Message::Left(number) => hub.borrow_mut().leave(number),
+                Message::Joined(key, number) => hub.borrow_mut().join(key, number),
+                Message::News(key, news) => hub.borrow_mut().tell(key, news),
+                Message::Left(key) => hub.borrow_mut().leave(key),
                 Message::Stop => return,
             }
         }
@@ -247,6 +244,8 @@ const SCRIPTS: [&str; 6] = [
 ];
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
+/// The key of this process's own watch.
+const OWN: u64 = 0;
 const CSV: &str = "text/csv; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -4,6 +4,7 @@
 //! the atomics and the locks of [`crate::watch::Shared`], or from workers, which send the same as lines of JSON. It is kept in
 //! the [`hub`], on the listener's thread alone.
 
+mod feed;
 mod gather;
 mod hub;
 mod listener;
@@ -13,4 +14,4 @@ mod process;
 mod python;
 mod steps;
 
-pub(crate) use python::Inspector;
+pub(crate) use python::{Inspector, InspectorFeed};

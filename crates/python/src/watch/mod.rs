@@ -40,7 +40,7 @@ use collector::Collector;
 use events::{Events, Sampler};
 use machine::Schedule;
 use moment::Moment;
-use places::Places;
+use places::{Fault, Place, Places, merge};
 use pulse::Pulse;
 use route::{Pattern, Route, RouteIndex, RouteName, Routes};
 use source::Sources;
@@ -104,6 +104,23 @@ impl Shared {
     /// Stalls by their places, and other faults. Locked where there is one, and where somebody asks.
     pub(crate) fn places(&self) -> MutexGuard<'_, Places> {
         self.places.lock().expect("no code panics while holding it")
+    }
+
+    /// Copies of the stalls by their places, that under way among them, and of the other faults.
+    pub(crate) fn places_so_far(&self) -> (Vec<Place>, Vec<Fault>) {
+        let under_way = self.under_way.lock().clone();
+        let mut places = self.places();
+        let mut stalls = places.stalls.clone();
+        if let Some(mut stall) = under_way {
+            stall.ended = Moment::now();
+            let routes = self.routes.snapshot();
+            let route = match &stall.culprit {
+                Culprit::Request { route: Some(place), .. } => routes.get(*place),
+                _ => None,
+            };
+            merge(&mut stalls, &places.place_of(&stall, route.map(|route| &**route), &self.libraries));
+        }
+        (stalls, places.faults.clone())
     }
 
     /// What each route has come to.
@@ -351,6 +368,7 @@ impl Watch {
         let duration = stall.duration();
         self.shared.totals.stalls.add(1);
         self.shared.totals.stalled.add(duration);
+        self.shared.totals.answered(began, now);
         self.stalls.set(self.stalls.get() + 1);
         let earlier = self.aftermath.borrow_mut().replace(Aftermath { stall, turns: SETTLING_TURNS });
         if let Some(earlier) = earlier {

@@ -56,6 +56,12 @@ impl std::fmt::Debug for Places {
 impl Places {
     /// Counts a stall that is over.
     pub(super) fn add(&mut self, stall: &Stall, route: Option<&Route>, libraries: &Libraries) {
+        let new = self.place_of(stall, route, libraries);
+        merge(&mut self.stalls, &new);
+    }
+
+    /// One stall, which need not be over, as a place of its own.
+    pub(super) fn place_of(&mut self, stall: &Stall, route: Option<&Route>, libraries: &Libraries) -> Place {
         let is_collectors = stall.collected * 2 > stall.duration();
         let stack = libraries.usual(stall.samples.iter().map(|sample| sample.stack.as_slice()));
         let blamed = libraries.blame(stack).filter(|_| !is_collectors);
@@ -70,7 +76,7 @@ impl Places {
             }
         }
         let duration = seconds(stall.duration());
-        let new = Place {
+        Place {
             culprit: culprit(stall, route, is_collectors),
             line,
             remedy: verdict::remedy(&clue).to_owned(),
@@ -79,8 +85,7 @@ impl Places {
             longest: duration,
             waited: stall.waited,
             delayed: seconds(stall.delayed),
-        };
-        merge(&mut self.stalls, &new);
+        }
     }
 
     /// Counts a fault.

@@ -130,8 +130,8 @@ impl PyWatch {
 impl PyWatch {
     fn judge(&self) -> (Vec<Verdict>, Vec<Fault>) {
         let tallies = self.shared.tallies(&Sources::new());
-        let places = self.shared.places();
-        (verdicts(&tallies, &places.stalls, seconds(self.shared.threshold)), places.faults.clone())
+        let (places, faults) = self.shared.places_so_far();
+        (verdicts(&tallies, &places, seconds(self.shared.threshold)), faults)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -73,13 +73,15 @@ pub(crate) fn of_route(route: &Tally, places: &[Place], threshold: f64) -> Verdi
         },
     };
     let longest_stall = mine().map(|place| place.longest).reduce(f64::max);
+    // A stall that is under way is no part of what the route has come to.
+    let total = mine().map(|place| place.total).sum::<f64>().max(route.stalled);
     Verdict {
         endpoint: name.clone(),
         pattern: route.pattern.clone(),
         requests: route.requests,
         concurrency: route.most_in_flight,
         longest: longest_stall.unwrap_or(if route.stalls > 0 { route.longest_step } else { 0.0 }),
-        total: route.stalled,
+        total,
         delay: route.delayed_others,
         word,
         line,

@@ -56,7 +56,7 @@ function ofStall(stall) {
     facts([
       ["since", clock(stall.began)],
       ["endpoint", route === undefined ? "" : `${route.endpoint}, ${route.pattern || "no function"}, ${route.file}:${route.line}`],
-      ["who waited", stall.over ? `${waited}, ${duration(stall.delayed)} together at the most` : "is counted at its end"],
+      ["who waited", stall.over ? (stall.waited === 0 ? "nobody" : `${waited}, ${duration(stall.delayed)} together at the most`) : "is counted at its end"],
       ["stack seen", stall.looks === 1 ? "once" : `${stall.looks} times`],
     ]),
   ];

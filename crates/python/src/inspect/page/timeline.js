@@ -168,11 +168,13 @@ function drawRequest(request, x, from, to) {
     context.rect(left, top, right - left, LANE);
     context.clip();
     context.font = "11px system-ui, sans-serif";
+    const text = request.status === null ? request.line : `${request.line} ${request.status}`;
+    const under = request.segments.find((segment) => x(segment.to ?? to) > left + 6);
+    const isOnColour = under !== undefined && (under.kind === "run" || under.kind === "thread");
     context.lineWidth = 3;
     context.strokeStyle = c.card;
-    context.fillStyle = c.ink;
-    const text = request.status === null ? request.line : `${request.line} ${request.status}`;
-    context.strokeText(text, left + 6, top + 11.5);
+    context.fillStyle = isOnColour ? "#fff" : c.ink;
+    if (!isOnColour) context.strokeText(text, left + 6, top + 11.5);
     context.fillText(text, left + 6, top + 11.5);
     context.restore();
   }
