@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON = $(shell python3 scripts/pythons.py --best)
 
-.PHONY: help demo test lint bench autobahn upstream clean
+.PHONY: help demo test lint bench autobahn upstream pictures clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -31,6 +31,9 @@ autobahn:  ## the WebSocket server cases of the Autobahn test suite (needs a Pyt
 
 upstream:  ## FastAPI's and Starlette's own test suites through the engine, test by test against stock
 	$(PYTHON) tests/upstream/run.py $(UPSTREAM_OPTIONS)
+
+pictures:  ## the docs' pictures of the inspect page, taken in Chromium
+	scripts/test.sh page -k pictures --screenshots docs/images
 
 clean:  ## remove what was built
 	rm -rf target .venvs bench/.venv bench/.venvs autobahn-report python/overdrive/*.so

@@ -4,6 +4,7 @@
 #   scripts/test.sh                     everything
 #   scripts/test.sh 3.13 [pytest …]     one Python alone, with arguments for pytest
 #   scripts/test.sh services [pytest …] those alone that need PostgreSQL and Redis, on the newest Python
+#   scripts/test.sh page [pytest …]     those alone that need a browser (Chromium, of the system), likewise
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,6 +30,7 @@ python_suite() { # INTERPRETER [pytest arguments]
     fi
     installed tests/requirements.txt "$venv"
     case "$*" in *tests/services*) installed tests/services/requirements.txt "$venv" ;; esac
+    case "$*" in *tests/page*) installed tests/page/requirements.txt "$venv" ;; esac
     # A target folder for each interpreter, within the one folder, so that they do not rebuild each other's crates.
     (
         export VIRTUAL_ENV=$PWD/$venv PYO3_PYTHON=$PWD/$venv/bin/python
@@ -45,11 +47,13 @@ python_suite() { # INTERPRETER [pytest arguments]
 mapfile -t interpreters < <(python3 scripts/pythons.py)
 [ ${#interpreters[@]} -gt 0 ] || exit 1
 
-if [ "${1:-}" = services ]; then
+case "${1:-}" in services | page)
+    folder=tests/$1
     shift
-    python_suite "${interpreters[0]}" tests/services "$@"
+    python_suite "${interpreters[0]}" "$folder" "$@"
     exit
-fi
+    ;;
+esac
 if [ $# -gt 0 ]; then
     wanted=$1
     shift
@@ -67,3 +71,4 @@ for interpreter in "${interpreters[@]}"; do
 done
 # On the newest alone: what they are about, PostgreSQL's and Redis' drivers, is the same on each.
 python_suite "${interpreters[0]}" tests/services
+python_suite "${interpreters[0]}" tests/page

@@ -207,6 +207,9 @@ class Watch:
     def report(self, *, colors: bool = False) -> str:
         """The verdicts and the faults as a table, for a terminal."""
 
+    def pause(self, seconds: float) -> None:
+        """Waits without the GIL, and leaves it to those who look at a stall."""
+
     def under_way(self) -> dict[str, Any] | None:
         """The stall that is going on, as far as it is known."""
 

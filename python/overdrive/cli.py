@@ -361,7 +361,7 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, WATCH, LOG = (
     "--watch",
     type=click.Choice(WATCH_MODES),
     default="on",
-    help="Log who blocks the event loop, with endpoint, file and line. strict: whoever does is an error, and the server "
+    help="Log who blocks the event loop, with endpoint, file and line. strict: that is an error, and the server "
     f"ends with code {STALLED}; and it is told where a coroutine was made that nobody awaited.",
 )
 @option(

@@ -48,7 +48,8 @@ class Inspection:
         Raises:
             StartupError: the address cannot be had.
         """
-        assert config.inspect_address is not None and config.inspect_token is not None
+        if config.inspect_address is None or config.inspect_token is None:
+            raise ValueError("the configuration has no --inspect")
         host, port = config.inspect_address
         listener = Listener.of_host(host, port, options=("--inspect", "--inspect"))
         try:
@@ -109,6 +110,6 @@ def token(given: str | None) -> str:
         return secrets.token_urlsafe(24)
     if len(given) < SHORTEST_TOKEN or not _TOKEN_LETTERS.issuperset(given):
         raise ConfigError(
-            f"--inspect-token: must have {SHORTEST_TOKEN} characters or more, all of them letters, digits, or one of -._~"
+            f"--inspect-token: must have {SHORTEST_TOKEN} characters or more: letters, digits, and -._~ alone."
         )
     return given

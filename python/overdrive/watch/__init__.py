@@ -69,5 +69,5 @@ class LoopWatch:
         place = f"; most of them in {where.function} at {where.line}" if where is not None else ""
         self.faults.note(
             f"the thread pool was full{place}",
-            "more threads (anyio.to_thread.current_default_thread_limiter().total_tokens), or `async def` with async calls",
+            "more threads (the total_tokens of anyio's default limiter), or `async def` with an async driver",
         )

@@ -38,8 +38,8 @@ def _entry(frame: Frame) -> TracebackType:
     try:
         exec(code, {"__name__": "__blocked__"})
     except Exception as error:
-        assert error.__traceback__ is not None
-        entry = error.__traceback__.tb_next
-        assert entry is not None
-        return entry
-    raise AssertionError("it has raised")
+        # Behind that of this function.
+        entry = error.__traceback__.tb_next if error.__traceback__ is not None else None
+    if entry is None:
+        raise RuntimeError("an exception without a traceback")
+    return entry

@@ -14,7 +14,7 @@ def describe(endpoint: Any) -> tuple[str, str, int, str]:
         function = function.func
     function = inspect.unwrap(function)
     if not inspect.isroutine(function) and not inspect.isclass(function):
-        function = getattr(type(function), "__call__", function)
+        function = type(function).__call__
     name = getattr(function, "__qualname__", None) or type(endpoint).__name__
     module = getattr(function, "__module__", None)
     code = getattr(function, "__code__", None)

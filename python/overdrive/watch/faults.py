@@ -16,7 +16,7 @@ from overdrive.watch import origin
 from overdrive.watch.stacks import Frame, blame, short
 from overdrive.watch.telling import Telling, again
 
-# As deep as a coroutine's origin is traced in strict mode: down to a line of the user's, through the helpers of libraries.
+# As deep as a coroutine's origin is traced in strict mode: to a line of the user's, through the helpers of libraries.
 ORIGIN_DEPTH = 12
 
 logger = logging.getLogger("overdrive.watch")
@@ -40,7 +40,7 @@ class Faults:
             self._restore.append(lambda: _forget_handler(loop, self._handle))
         collector = self._watch.collector()
         gc.callbacks.append(collector)
-        self._restore.append(lambda: collector in gc.callbacks and gc.callbacks.remove(collector))
+        self._restore.append(lambda: _remove(gc.callbacks, collector))
         if self._traces_origins:
             depth = sys.get_coroutine_origin_tracking_depth()
             sys.set_coroutine_origin_tracking_depth(max(depth, ORIGIN_DEPTH))
@@ -83,7 +83,8 @@ class Faults:
 
     def _unawaited(self, coroutine: Any) -> None:
         code = coroutine.cr_code
-        text = f"the coroutine {coroutine.__qualname__} ({short(code.co_filename)}:{code.co_firstlineno}) was never awaited"
+        place = f"{short(code.co_filename)}:{code.co_firstlineno}"
+        text = f"the coroutine {coroutine.__qualname__} ({place}) was never awaited"
         made: list[Frame] = list(coroutine.cr_origin or ())
         if found := blame(made):
             text += f"; it was made at {found}"
@@ -121,6 +122,11 @@ def _task_text(task: Any) -> str:
     code = getattr(coroutine, "cr_code", None)
     place = f" ({short(code.co_filename)}:{code.co_firstlineno})" if code is not None else ""
     return f"a task of {name}{place}"
+
+
+def _remove(callbacks: list[Any], callback: Any) -> None:
+    if callback in callbacks:
+        callbacks.remove(callback)
 
 
 def _forget_handler(loop: asyncio.AbstractEventLoop, handler: Callable[..., Any]) -> None:

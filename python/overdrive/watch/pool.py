@@ -1,6 +1,6 @@
 """The thread pool: who holds its threads while others wait for one.
 
-Both the plans' calls of `def` functions and Starlette's take a token of anyio's default limiter, so that is what is full.
+Calls of `def` functions take a token of anyio's default limiter, the plans' as well as Starlette's: that gets full.
 """
 
 from __future__ import annotations
@@ -52,9 +52,8 @@ class Shortage:
     requests: tuple[tuple[str, int], ...]
 
     def __str__(self) -> str:
-        text = (
-            f"the thread pool is full: {self.threads} threads are taken, {self.waiting} call{_s(self.waiting)} waiting"
-        )
+        text = f"the thread pool is full: {self.threads} thread{_s(self.threads)} taken"
+        text += f", {self.waiting} call{_s(self.waiting)} waiting"
         text += f", for {self.seconds:.1f} s now"
         if self.is_stuck:
             text += ", and nothing has moved: it may be a deadlock"
@@ -106,13 +105,13 @@ class PoolWatch:
         )
 
     def _find(self) -> Any:
-        # The limiter belongs to the loop, which alone can say which one it is; nobody has a thread before anyio is there.
+        # The limiter belongs to the loop, which alone can say which it is; nobody has a thread before anyio is there.
         if self._limiter is None and not self._is_asked and "anyio" in sys.modules:
             self._is_asked = True
-            self._loop.call_soon_threadsafe(self._note)
+            asyncio.run_coroutine_threadsafe(self._note(), self._loop)
         return self._limiter
 
-    def _note(self) -> None:
+    async def _note(self) -> None:
         from anyio.to_thread import current_default_thread_limiter
 
         self._limiter = current_default_thread_limiter()

@@ -43,7 +43,8 @@ class Reporter:
         self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
-        while not self._stop.wait(PERIOD):
+        while not self._stop.is_set():
+            self._watch.pause(PERIOD)
             self._look_at_stall()
             self._look_at_pool()
 

@@ -94,7 +94,7 @@ def still(stall: dict[str, Any]) -> str:
 def unseen(stall: dict[str, Any]) -> str:
     """Why there is no line."""
     if stall["samples"]:
-        return "in a C function that the loop called itself"
+        return "in no Python code of the loop's: a C function that it called, or another thread that kept the GIL"
     return "in C code that kept the GIL, so that nobody could see where"
 
 

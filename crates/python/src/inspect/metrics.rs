@@ -57,7 +57,7 @@ pub(super) fn text<'a>(workers: impl Iterator<Item = &'a Worker>) -> String {
 type Plain = (&'static str, &'static str, &'static str, fn(&Worker) -> f64);
 
 /// One number a process.
-const PLAIN: [Plain; 17] = [
+const PLAIN: [Plain; 19] = [
     ("overdrive_loop_stalls_total", "counter", "Silences of the event loop beyond the threshold.", |w| {
         w.last.totals.stalls as f64
     }),
@@ -83,6 +83,10 @@ const PLAIN: [Plain; 17] = [
         sum(w, |r| r.thread_queued)
     }),
     ("overdrive_threadpool_run_seconds_total", "counter", "How long they ran.", |w| sum(w, |r| r.thread_ran)),
+    ("overdrive_gc_collections_total", "counter", "Runs of the garbage collector.", |w| {
+        w.last.totals.collections as f64
+    }),
+    ("overdrive_gc_seconds_total", "counter", "How long they took, the loop waiting.", |w| w.last.totals.collecting),
     ("process_cpu_seconds_total", "counter", "Processor time, of the user's and the system's.", |w| {
         w.last.totals.processor
     }),

@@ -145,6 +145,11 @@ impl Shared {
         self.lost.store(0, Ordering::Relaxed);
     }
 
+    /// There is a stall, and nobody has seen its stack yet.
+    fn is_stall_unseen(&self) -> bool {
+        self.pulse.is_stalled() && self.under_way.lock().as_ref().is_some_and(|stall| stall.samples.is_empty())
+    }
+
     /// How much of a silence is the loop's own doing: all but what the machine was busy with other things.
     fn loops_own(&self, silence: u64, schedule: &Schedule) -> u64 {
         let delayed = schedule.delayed().saturating_sub(self.delayed_before.load(Ordering::Relaxed));

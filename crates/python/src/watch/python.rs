@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -91,6 +92,17 @@ impl PyWatch {
     fn report(&self, colors: bool) -> String {
         let (verdicts, faults) = self.judge();
         table(&verdicts, &faults, colors)
+    }
+
+    /// Waits for about so many seconds, without the GIL; and for as long as the detector waits for it, to see what keeps
+    /// the loop.
+    fn pause(&self, py: Python<'_>, seconds: f64) {
+        let ends = Instant::now() + Duration::from_secs_f64(seconds);
+        py.detach(|| {
+            while Instant::now() < ends || self.shared.is_stall_unseen() {
+                std::thread::sleep(ends.saturating_duration_since(Instant::now()).clamp(MOMENT, PATIENCE));
+            }
+        });
     }
 
     /// The stall that is under way.
@@ -256,3 +268,7 @@ fn route<'py>(py: Python<'py>, route: &Route) -> PyResult<Bound<'py, PyDict>> {
     dict.set_item("longest_latency", seconds(route.longest_latency()))?;
     Ok(dict)
 }
+
+const MOMENT: Duration = Duration::from_millis(5);
+/// [`PyWatch::pause`] looks up so often.
+const PATIENCE: Duration = Duration::from_millis(50);
