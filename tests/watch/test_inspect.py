@@ -129,9 +129,9 @@ def test_a_request_is_told_from_its_head_to_its_end(inspected: Inspected) -> Non
     began = [event["at"] for event in events if event["kind"] == "step-began"]
     paused = [event["at"] for event in events if event["kind"] == "step-ended"]
     assert max(after - before for before, after in zip(paused, began[1:], strict=False)) >= 0.019
-    routes = inspected.json("/routes")
     place = next(event["route"] for event in events if event["kind"] == "found")
-    assert [route["path"] for route in routes if [1, place] in route["places"]] == ["/waits"]
+    # Routes are told once a second.
+    until(lambda: [route["path"] for route in inspected.json("/routes") if [1, place] in route["places"]] == ["/waits"])
 
 
 def ended(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
