@@ -81,9 +81,11 @@ def address(option: str | bool | None) -> tuple[str, int] | None:
     Raises:
         ConfigError: it is no address.
     """
-    if option is None or option is False:
+    # In the environment a flag is a word.
+    word = {"true": True, "false": False}.get(option.lower()) if isinstance(option, str) else option
+    if option is None or word is False:
         return None
-    if option is True:
+    if word is True:
         return DEFAULT_HOST, DEFAULT_PORT
     found = _ADDRESS.fullmatch(option) if isinstance(option, str) else None
     if found is None or int(found["port"]) > 65535:

@@ -61,7 +61,7 @@ pub(super) fn hear(stream: UnixStream, key: u64, number: u32, messages: Sender<M
         }
         for line in BufReader::new(stream).split(b'\n') {
             let Ok(Ok(news)) = line.map(|line| serde_json::from_slice(&line)) else { break };
-            if messages.send(Message::News(key, news)).is_err() {
+            if messages.send(Message::News(key, Box::new(news))).is_err() {
                 return;
             }
         }

@@ -23,6 +23,8 @@ pub(super) struct Gatherer {
     offset: f64,
     started: f64,
     next_event: u64,
+    /// How many there were.
+    routes: usize,
     slowly_at: Option<Instant>,
     before: Before,
 }
@@ -47,6 +49,7 @@ impl Gatherer {
             next_event: shared.events.next(),
             shared,
             sources: Sources::new(),
+            routes: 0,
             offset: now - seconds(Moment::now().number()),
             started: now,
             slowly_at: None,
@@ -62,6 +65,8 @@ impl Gatherer {
         let under_way = self.shared.under_way.lock().clone();
         let late = self.shared.take_late_stalls();
         let is_due = self.slowly_at.is_none_or(|due| Instant::now() >= due);
+        let routes = self.shared.routes.len();
+        let is_new = std::mem::replace(&mut self.routes, routes) != routes;
         model::News {
             process: std::process::id(),
             now: self.wall(Moment::now()),
@@ -70,6 +75,7 @@ impl Gatherer {
             events: batch.events.into_iter().map(|event| self.event(event)).collect(),
             under_way: under_way.map(|stall| self.stall(&stall)),
             stalls: late.iter().map(|stall| self.stall(stall)).collect(),
+            routes: (is_due || is_new).then(|| self.shared.tallies(&self.sources)),
             slowly: is_due.then(|| self.slowly()),
         }
     }
@@ -140,7 +146,6 @@ impl Gatherer {
         let (places, faults) = self.shared.places_so_far();
         model::Slowly {
             numbers,
-            routes: self.shared.tallies(&self.sources),
             places,
             faults,
             threshold: seconds(self.shared.threshold),

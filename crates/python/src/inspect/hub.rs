@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::model::{Event, News, Numbers, Slowly, Stall};
 use super::process::wall_clock;
 use super::steps::{self, Lookup, Row};
-use crate::watch::places::{merge, merge_fault};
+use crate::watch::places::{Fault, Place, merge, merge_fault};
 use crate::watch::report::table;
 use crate::watch::tally::{Counts, Tally};
 use crate::watch::verdict::{Verdict, of_route, verdicts};
@@ -32,7 +32,17 @@ pub(super) struct Worker {
     under_way: Option<Stall>,
     stalls: VecDeque<Stall>,
     series: VecDeque<Numbers>,
+    pub(super) routes: Vec<Tally>,
     pub(super) last: Slowly,
+}
+
+/// What several processes have come to.
+#[derive(Default)]
+struct Together {
+    routes: Vec<Tally>,
+    places: Vec<Place>,
+    faults: Vec<Fault>,
+    threshold: f64,
 }
 
 /// An event of all processes'.
@@ -71,6 +81,9 @@ impl Hub {
             self.events.pop_front();
         }
         worker.hear_of_stalls(news.under_way, news.stalls);
+        if let Some(routes) = news.routes {
+            worker.routes = routes;
+        }
         if let Some(slowly) = news.slowly {
             worker.series.push_back(slowly.numbers.clone());
             while worker.series.len() > MOST_SECONDS {
@@ -85,8 +98,8 @@ impl Hub {
         self.workers.iter().filter(move |worker| number.is_none_or(|number| worker.number == number))
     }
 
-    /// The events from `since` on, as JSON.
-    pub(super) fn events(&self, since: u64, number: Option<u32>) -> String {
+    /// The events from `since` on, the last `last` of them, as JSON.
+    pub(super) fn events(&self, since: u64, last: usize, number: Option<u32>) -> String {
         #[derive(Serialize)]
         struct Answer<'a> {
             now: f64,
@@ -97,7 +110,8 @@ impl Hub {
             events: Vec<&'a Numbered>,
         }
         let first = self.events.front().map_or(self.next_event, |event| event.number);
-        let skip = usize::try_from(since.saturating_sub(first)).unwrap_or(usize::MAX);
+        let known = usize::try_from(since.saturating_sub(first)).unwrap_or(usize::MAX);
+        let skip = known.max(self.events.len().saturating_sub(last));
         let is_wanted = |event: &&Numbered| number.is_none_or(|number| event.worker == number);
         json(&Answer {
             now: wall_clock(),
@@ -165,10 +179,10 @@ impl Hub {
     }
 
     /// What the processes have come to together.
-    fn together(&self, number: Option<u32>) -> Slowly {
-        let mut all = Slowly::default();
+    fn together(&self, number: Option<u32>) -> Together {
+        let mut all = Together::default();
         for worker in self.chosen(number) {
-            for route in &worker.last.routes {
+            for route in &worker.routes {
                 match all.routes.iter_mut().find(|known| known.is_same_route(route)) {
                     Some(known) => known.add(route),
                     None => all.routes.push(route.clone()),
@@ -182,7 +196,7 @@ impl Hub {
     }
 
     fn places_of(&self, route: &Tally, number: Option<u32>) -> Vec<(u32, usize)> {
-        let place = |worker: &Worker| worker.last.routes.iter().position(|known| known.is_same_route(route));
+        let place = |worker: &Worker| worker.routes.iter().position(|known| known.is_same_route(route));
         self.chosen(number).filter_map(|worker| Some((worker.number, place(worker)?))).collect()
     }
 
@@ -205,7 +219,7 @@ impl Hub {
 
 impl Lookup for Hub {
     fn route(&self, worker: u32, place: usize) -> Option<&Tally> {
-        self.chosen(Some(worker)).next()?.last.routes.get(place)
+        self.chosen(Some(worker)).next()?.routes.get(place)
     }
 
     fn stall(&self, worker: u32, request: u64, ended: f64) -> Option<&Stall> {

@@ -36,7 +36,7 @@ pub(super) struct Opening {
 pub(super) enum Message {
     /// A worker that will send its news, under a key of its own, with the number that people know it by.
     Joined(u64, u32),
-    News(u64, News),
+    News(u64, Box<News>),
     Left(u64),
     Stop,
 }
@@ -92,7 +92,7 @@ fn serve(opening: Opening, mut messages: Receiver<Message>) -> std::io::Result<(
         while let Some(message) = messages.receive().await {
             match message {
                 Message::Joined(key, number) => hub.borrow_mut().join(key, number),
-                Message::News(key, news) => hub.borrow_mut().tell(key, news),
+                Message::News(key, news) => hub.borrow_mut().tell(key, *news),
                 Message::Left(key) => hub.borrow_mut().leave(key),
                 Message::Stop => return,
             }
@@ -140,11 +140,12 @@ impl Inspection {
         let query = Query(request.uri().query().unwrap_or(""));
         let worker = query.number("worker");
         let hub = self.hub.borrow();
-        let steps = || hub.steps(worker, &query.text("only"), query.number("last").unwrap_or(usize::MAX));
+        let last = query.number("last").unwrap_or(usize::MAX);
+        let steps = || hub.steps(worker, &query.text("only"), last);
         let ok = StatusCode::OK;
         match request.uri().path() {
             "/" => self.page(),
-            "/events" => text(ok, JSON, hub.events(query.number("since").unwrap_or(0), worker)),
+            "/events" => text(ok, JSON, hub.events(query.number("since").unwrap_or(0), last, worker)),
             "/stalls" => text(ok, JSON, hub.stalls(worker)),
             "/routes" => text(ok, JSON, hub.routes(worker)),
             "/numbers" => text(ok, JSON, hub.numbers(query.number("since").unwrap_or(0.0), worker)),

@@ -12,31 +12,20 @@ use crate::watch::tally::{Counts, Tally};
 pub(super) fn text<'a>(workers: impl Iterator<Item = &'a Worker>) -> String {
     let workers: Vec<&Worker> = workers.collect();
     let mut page = Page::default();
-    page.family(
-        "overdrive_http_request_duration_seconds",
-        "histogram",
-        "From a request's head to the end of its response.",
-    );
-    for worker in &workers {
-        for route in &worker.last.routes {
-            for (class, latency) in
-                route.latencies.iter().enumerate().filter(|(_, latency)| latency.counts.iter().any(|n| *n > 0))
-            {
-                page.histogram("overdrive_http_request_duration_seconds", &labels(worker, route, class), latency);
+    let name = "overdrive_http_request_duration_seconds";
+    page.family(name, "histogram", "From a request's head to the end of its response.");
+    for (worker, route) in routes(&workers) {
+        // A WebSocket lasts for as long as its client likes.
+        for (class, latency) in route.latencies.iter().enumerate().filter(|_| route.method != "WS") {
+            if latency.counts.iter().any(|count| *count > 0) {
+                page.histogram(name, &format!("{},status=\"{}\"", route_labels(worker, route), status(class)), latency);
             }
         }
     }
-    page.family("overdrive_http_requests_in_flight", "gauge", "Requests whose route is known and that have not ended.");
-    for worker in &workers {
-        for route in &worker.last.routes {
-            let labels = route_labels(worker, route);
-            page.sample("overdrive_http_requests_in_flight", &labels, route.in_flight as f64);
-        }
-    }
-    page.family("overdrive_http_loop_seconds_total", "counter", "Time on the event loop.");
-    for worker in &workers {
-        for route in &worker.last.routes {
-            page.sample("overdrive_http_loop_seconds_total", &route_labels(worker, route), route.loop_time);
+    for (name, kind, help, value) in BY_ROUTE {
+        page.family(name, kind, help);
+        for (worker, route) in routes(&workers) {
+            page.sample(name, &route_labels(worker, route), value(route));
         }
     }
     page.family("overdrive_loop_lag_seconds", "histogram", "Until the event loop answered a question of the watch.");
@@ -53,6 +42,27 @@ pub(super) fn text<'a>(workers: impl Iterator<Item = &'a Worker>) -> String {
     page.sample("overdrive_workers", "", workers.len() as f64);
     page.0
 }
+
+fn routes<'a>(workers: &[&'a Worker]) -> impl Iterator<Item = (&'a Worker, &'a Tally)> {
+    workers.iter().flat_map(|worker| worker.routes.iter().map(|route| (*worker, route)))
+}
+
+type ByRoute = (&'static str, &'static str, &'static str, fn(&Tally) -> f64);
+
+/// One number a route.
+const BY_ROUTE: [ByRoute; 4] = [
+    ("overdrive_http_requests_in_flight", "gauge", "Requests that have found their route and not ended.", |route| {
+        route.in_flight as f64
+    }),
+    ("overdrive_http_loop_seconds_total", "counter", "Time on the event loop.", |route| route.loop_time),
+    ("overdrive_http_stalled_seconds_total", "counter", "Time in steps that were stalls.", |route| route.stalled),
+    (
+        "overdrive_http_delayed_others_seconds_total",
+        "counter",
+        "What those may have added to other requests.",
+        |route| route.delayed_others,
+    ),
+];
 
 type Plain = (&'static str, &'static str, &'static str, fn(&Worker) -> f64);
 
@@ -100,7 +110,7 @@ const PLAIN: [Plain; 19] = [
 ];
 
 fn sum(worker: &Worker, number: impl Fn(&Tally) -> f64) -> f64 {
-    worker.last.routes.iter().map(number).sum()
+    worker.routes.iter().map(number).sum()
 }
 
 fn process_labels(worker: &Worker) -> String {
@@ -108,13 +118,13 @@ fn process_labels(worker: &Worker) -> String {
 }
 
 fn route_labels(worker: &Worker, route: &Tally) -> String {
-    let (method, path) = (escaped(&route.method), escaped(&route.path));
-    format!("worker=\"{}\",method=\"{method}\",route=\"{path}\"", worker.number)
+    let [method, path, endpoint] = [&route.method, &route.path, &route.endpoint].map(|text| escaped(text));
+    format!("worker=\"{}\",method=\"{method}\",route=\"{path}\",endpoint=\"{endpoint}\"", worker.number)
 }
 
-fn labels(worker: &Worker, route: &Tally, class: usize) -> String {
-    let status = if class == 0 { "none".to_owned() } else { format!("{class}xx") };
-    format!("{},status=\"{status}\"", route_labels(worker, route))
+/// A class of statuses.
+fn status(class: usize) -> String {
+    if class == 0 { "none".to_owned() } else { format!("{class}xx") }
 }
 
 /// A label's value as the format has it.

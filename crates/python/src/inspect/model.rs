@@ -20,6 +20,8 @@ pub(super) struct News {
     pub(super) under_way: Option<Stall>,
     /// Those that have ended.
     pub(super) stalls: Vec<Stall>,
+    /// Once a second, and when there is a new one.
+    pub(super) routes: Option<Vec<Tally>>,
     /// Once a second.
     pub(super) slowly: Option<Slowly>,
 }
@@ -28,7 +30,6 @@ pub(super) struct News {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Slowly {
     pub(super) numbers: Numbers,
-    pub(super) routes: Vec<Tally>,
     pub(super) places: Vec<Place>,
     pub(super) faults: Vec<Fault>,
     /// Seconds from which on a silence is a stall.

@@ -26,16 +26,16 @@ impl Libraries {
 
     /// The stack that was seen most often, as far as the line to blame goes.
     pub(crate) fn usual<'a>(&self, stacks: impl Iterator<Item = &'a [Frame]>) -> &'a [Frame] {
-        let mut seen: Vec<(&[Frame], Option<(&str, u32)>, usize)> = Vec::new();
+        let mut seen: Vec<Seen<'a>> = Vec::new();
         for stack in stacks {
             let line = self.blame(stack).map(|place| (stack[place].file.as_str(), stack[place].line));
-            match seen.iter_mut().find(|(_, known, _)| *known == line) {
-                Some((_, _, count)) => *count += 1,
-                None => seen.push((stack, line, 1)),
+            match seen.iter_mut().find(|known| known.line == line) {
+                Some(known) => known.count += 1,
+                None => seen.push(Seen { stack, line, count: 1 }),
             }
         }
-        // The first of those that were seen as often: `max_by_key` would give the last.
-        seen.iter().rev().max_by_key(|(_, _, count)| *count).map_or(&[], |(stack, _, _)| stack)
+        // The first of those that were seen as often: `max_by_key` gives the last.
+        seen.iter().rev().max_by_key(|known| known.count).map_or(&[], |known| known.stack)
     }
 
     /// Whether a file is neither of Python's library nor of an installed package.
@@ -55,6 +55,13 @@ impl Libraries {
             None => self.is_users(file),
         }
     }
+}
+
+/// The first stack with a line that is to blame, and how often that was seen.
+struct Seen<'a> {
+    stack: &'a [Frame],
+    line: Option<(&'a str, u32)>,
+    count: usize,
 }
 
 /// The rest of the path of a file within a folder.

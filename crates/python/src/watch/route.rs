@@ -124,6 +124,10 @@ impl Routes {
         self.all.read().expect("no code panics while holding it").clone()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.all.read().expect("no code panics while holding it").len()
+    }
+
     pub(crate) fn get(&self, place: usize) -> Option<Arc<Route>> {
         self.all.read().expect("no code panics while holding it").get(place).cloned()
     }

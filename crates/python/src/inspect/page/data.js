@@ -18,6 +18,7 @@ const model = {
 };
 const KEPT_REQUESTS = 6000;
 const KEPT_SECONDS = 120;
+const KEPT_EVENTS = 20000;
 
 async function get(path, parameters = {}) {
   const query = new URLSearchParams(model.worker === "" ? parameters : { worker: model.worker, ...parameters });
@@ -37,7 +38,7 @@ function serverNow() {
 
 async function fetchEvents() {
   const asked = Date.now() / 1000;
-  const answer = await get("/events", { since: model.since });
+  const answer = await get("/events", { since: model.since, last: KEPT_EVENTS });
   const received = Date.now() / 1000;
   // The quickest of the last answers knows the other clock best.
   model.offsets = [...model.offsets.slice(-19), { took: received - asked, offset: answer.now - (asked + received) / 2 }];
