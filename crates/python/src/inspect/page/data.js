@@ -116,6 +116,8 @@ function apply(request, event) {
       request.ended = at;
       const last = request.segments.at(-1);
       if (last.to === null) last.to = at;
+      // Between the end of its last step and its own there is nothing.
+      if (request.segments.length > 1 && at - last.from < 1e-4) request.segments.pop();
       // What was answered without a step of its own ran all the same.
       if (request.steps === 0) last.kind = "run";
       model.lanes[request.lane] = at;

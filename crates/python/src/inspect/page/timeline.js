@@ -170,7 +170,8 @@ function drawRequest(request, x, from, to) {
     context.font = "11px system-ui, sans-serif";
     const text = request.status === null ? request.line : `${request.line} ${request.status}`;
     const under = request.segments.find((segment) => x(segment.to ?? to) > left + 6);
-    const isOnColour = under !== undefined && (under.kind === "run" || under.kind === "thread");
+    const isColoured = under !== undefined && (under.kind === "run" || under.kind === "thread");
+    const isOnColour = isColoured && x(under.to ?? to) - left > context.measureText(text).width;
     context.lineWidth = 3;
     context.strokeStyle = c.card;
     context.fillStyle = isOnColour ? "#fff" : c.ink;
