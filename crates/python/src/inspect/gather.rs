@@ -75,7 +75,7 @@ impl Gatherer {
             events: batch.events.into_iter().map(|event| self.event(event)).collect(),
             under_way: under_way.map(|stall| self.stall(&stall)),
             stalls: late.iter().map(|stall| self.stall(stall)).collect(),
-            routes: (is_due || is_new).then(|| self.shared.tallies(&self.sources)),
+            findings: (is_due || is_new || !late.is_empty()).then(|| self.findings()),
             slowly: is_due.then(|| self.slowly()),
         }
     }
@@ -138,17 +138,19 @@ impl Gatherer {
         }
     }
 
+    fn findings(&self) -> model::Findings {
+        let (places, faults) = self.shared.places_so_far();
+        let routes = self.shared.tallies(&self.sources);
+        model::Findings { routes, places, faults, threshold: seconds(self.shared.threshold) }
+    }
+
     fn slowly(&mut self) -> model::Slowly {
         self.slowly_at = Some(Instant::now() + SLOW_PERIOD);
         let usage = Usage::now();
         let numbers = self.numbers(&usage);
         let totals = &self.shared.totals;
-        let (places, faults) = self.shared.places_so_far();
         model::Slowly {
             numbers,
-            places,
-            faults,
-            threshold: seconds(self.shared.threshold),
             totals: model::Totals {
                 lag: Counts::of(&totals.lag),
                 stalls: totals.stalls.get(),

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use super::model::{Event, News, Numbers, Slowly, Stall};
+use super::model::{Event, Findings, News, Numbers, Slowly, Stall};
 use super::process::wall_clock;
 use super::steps::{self, Lookup, Row};
-use crate::watch::places::{Fault, Place, merge, merge_fault};
+use crate::watch::places::{merge, merge_fault};
 use crate::watch::report::table;
 use crate::watch::tally::{Counts, Tally};
 use crate::watch::verdict::{Verdict, of_route, verdicts};
@@ -32,17 +32,8 @@ pub(super) struct Worker {
     under_way: Option<Stall>,
     stalls: VecDeque<Stall>,
     series: VecDeque<Numbers>,
-    pub(super) routes: Vec<Tally>,
+    pub(super) findings: Findings,
     pub(super) last: Slowly,
-}
-
-/// What several processes have come to.
-#[derive(Default)]
-struct Together {
-    routes: Vec<Tally>,
-    places: Vec<Place>,
-    faults: Vec<Fault>,
-    threshold: f64,
 }
 
 /// An event of all processes'.
@@ -81,8 +72,8 @@ impl Hub {
             self.events.pop_front();
         }
         worker.hear_of_stalls(news.under_way, news.stalls);
-        if let Some(routes) = news.routes {
-            worker.routes = routes;
+        if let Some(findings) = news.findings {
+            worker.findings = findings;
         }
         if let Some(slowly) = news.slowly {
             worker.series.push_back(slowly.numbers.clone());
@@ -179,24 +170,24 @@ impl Hub {
     }
 
     /// What the processes have come to together.
-    fn together(&self, number: Option<u32>) -> Together {
-        let mut all = Together::default();
+    fn together(&self, number: Option<u32>) -> Findings {
+        let mut all = Findings::default();
         for worker in self.chosen(number) {
-            for route in &worker.routes {
+            for route in &worker.findings.routes {
                 match all.routes.iter_mut().find(|known| known.is_same_route(route)) {
                     Some(known) => known.add(route),
                     None => all.routes.push(route.clone()),
                 }
             }
-            worker.last.places.iter().for_each(|place| merge(&mut all.places, place));
-            worker.last.faults.iter().for_each(|fault| merge_fault(&mut all.faults, fault));
-            all.threshold = worker.last.threshold;
+            worker.findings.places.iter().for_each(|place| merge(&mut all.places, place));
+            worker.findings.faults.iter().for_each(|fault| merge_fault(&mut all.faults, fault));
+            all.threshold = worker.findings.threshold;
         }
         all
     }
 
     fn places_of(&self, route: &Tally, number: Option<u32>) -> Vec<(u32, usize)> {
-        let place = |worker: &Worker| worker.routes.iter().position(|known| known.is_same_route(route));
+        let place = |worker: &Worker| worker.findings.routes.iter().position(|known| known.is_same_route(route));
         self.chosen(number).filter_map(|worker| Some((worker.number, place(worker)?))).collect()
     }
 
@@ -219,7 +210,7 @@ impl Hub {
 
 impl Lookup for Hub {
     fn route(&self, worker: u32, place: usize) -> Option<&Tally> {
-        self.chosen(Some(worker)).next()?.routes.get(place)
+        self.chosen(Some(worker)).next()?.findings.routes.get(place)
     }
 
     fn stall(&self, worker: u32, request: u64, ended: f64) -> Option<&Stall> {

@@ -44,7 +44,7 @@ pub(super) fn text<'a>(workers: impl Iterator<Item = &'a Worker>) -> String {
 }
 
 fn routes<'a>(workers: &[&'a Worker]) -> impl Iterator<Item = (&'a Worker, &'a Tally)> {
-    workers.iter().flat_map(|worker| worker.routes.iter().map(|route| (*worker, route)))
+    workers.iter().flat_map(|worker| worker.findings.routes.iter().map(|route| (*worker, route)))
 }
 
 type ByRoute = (&'static str, &'static str, &'static str, fn(&Tally) -> f64);
@@ -110,7 +110,7 @@ const PLAIN: [Plain; 19] = [
 ];
 
 fn sum(worker: &Worker, number: impl Fn(&Tally) -> f64) -> f64 {
-    worker.routes.iter().map(number).sum()
+    worker.findings.routes.iter().map(number).sum()
 }
 
 fn process_labels(worker: &Worker) -> String {

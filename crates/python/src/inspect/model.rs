@@ -20,20 +20,26 @@ pub(super) struct News {
     pub(super) under_way: Option<Stall>,
     /// Those that have ended.
     pub(super) stalls: Vec<Stall>,
-    /// Once a second, and when there is a new one.
-    pub(super) routes: Option<Vec<Tally>>,
+    /// Once a second, and when there is a new route or a stall has ended.
+    pub(super) findings: Option<Findings>,
     /// Once a second.
     pub(super) slowly: Option<Slowly>,
+}
+
+/// What verdicts are given on.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Findings {
+    pub(super) routes: Vec<Tally>,
+    pub(super) places: Vec<Place>,
+    pub(super) faults: Vec<Fault>,
+    /// Seconds from which on a silence is a stall.
+    pub(super) threshold: f64,
 }
 
 /// What need not be known at once.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Slowly {
     pub(super) numbers: Numbers,
-    pub(super) places: Vec<Place>,
-    pub(super) faults: Vec<Fault>,
-    /// Seconds from which on a silence is a stall.
-    pub(super) threshold: f64,
     pub(super) totals: Totals,
 }
 
