@@ -241,5 +241,6 @@ def test_workers_are_looked_at_together_and_one_by_one(serve: Serve, browser: Br
     everything = int(count.inner_text())
     choice.select_option("1")
     until(page, "model.stalls.every((stall) => stall.worker === 1)")
+    expect(count).not_to_have_text(str(everything))
     assert 0 < int(count.inner_text()) < everything
     page.close()
