@@ -3,10 +3,10 @@
 SHELL := /bin/bash
 PYTHON = $(shell python3 scripts/pythons.py --best)
 
-.PHONY: help demo test lint bench autobahn upstream pictures clean
+.PHONY: help demo test soak lint bench autobahn upstream upstream-all releases pictures clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: .venvs/demo/installed  ## build, then serve the kitchen example and print its address
 	.venvs/demo/bin/overdrive kitchen.main:app --app-dir examples $(DEMO_OPTIONS)
@@ -20,6 +20,9 @@ demo: .venvs/demo/installed  ## build, then serve the kitchen example and print 
 test:  ## build and run every test, on every Python from 3.11 up that is found
 	scripts/test.sh
 
+soak:  ## ten minutes of mixed traffic, with PostgreSQL and Redis: memory, descriptors and references stay flat
+	SOAK_SECONDS=$(or $(SOAK_SECONDS),600) scripts/test.sh services -s -k nothing_grows
+
 lint:  ## formatting, clippy, ruff and mypy
 	scripts/lint.sh
 
@@ -31,6 +34,12 @@ autobahn:  ## the WebSocket server cases of the Autobahn test suite (needs a Pyt
 
 upstream:  ## FastAPI's and Starlette's own test suites through the engine, test by test against stock
 	$(PYTHON) tests/upstream/run.py $(UPSTREAM_OPTIONS)
+
+upstream-all:  ## the same for every release of FastAPI that differs to plans (hours)
+	$(PYTHON) tests/upstream/every.py $(UPSTREAM_OPTIONS)
+
+releases:  ## is there a release of FastAPI or what it stands on with functions that we do not know?
+	python3 scripts/releases.py $(RELEASES_OPTIONS)
 
 pictures:  ## the docs' pictures of the inspect page, taken in Chromium
 	scripts/test.sh page -k pictures --screenshots docs/images

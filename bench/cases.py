@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import load
@@ -69,8 +70,9 @@ class Variant:
 class Case:
     """One comparison. `verify` raises load.InvalidRun for wrong answers; `measure` yields the figures of one run.
 
-    Cases of one `group` can be asked for together. `absent` says why a server that one would look for takes no part,
-    `remarks` what to know of one that does.
+    `around` runs what the case needs beside the servers, on the load's core, and yields what their environment says of
+    it. Cases of one `group` can be asked for together. `absent` says why a server that one would look for takes no
+    part, `remarks` what to know of one that does.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Case:
     group: str = ""
     absent: Mapping[str, str] = field(default_factory=dict)
     remarks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    around: Callable[[int], AbstractContextManager[Mapping[str, str]]] = lambda core: nullcontext({})
 
 
 def require(condition: bool, found: object) -> None:

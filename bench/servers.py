@@ -64,6 +64,8 @@ SERVERS = {
             quiet="--no-access-log",
         ),
         Server("axum", "{rust}/axum-peer {port}"),
+        # A driver that measures itself; this one only starts it.
+        Server("driver", f"{{venv}}/uvicorn {_LIKE_UVICORN} --loop uvloop", quiet="--no-access-log"),
         Server("overdrive", f"{{venv}}/overdrive {_LIKE_UVICORN} --loop uvloop", quiet="--no-access-log"),
         Server("overdrive-asyncio", f"{{venv}}/overdrive {_LIKE_UVICORN} --loop asyncio", quiet="--no-access-log"),
     )
@@ -121,7 +123,13 @@ def busy_seconds(cores: Sequence[int]) -> float:
 
 @contextmanager
 def running(
-    server: Server, app: str, cores: Sequence[int], *, workers: int = 1, access_log: bool = False
+    server: Server,
+    app: str,
+    cores: Sequence[int],
+    *,
+    workers: int = 1,
+    access_log: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Running]:
     """Starts a server on `cores` and yields it once it accepts connections; on leaving, it has ended."""
     port = _free_port()
@@ -139,14 +147,14 @@ def running(
     }
     # Filled in after the splitting, so that a folder may have a space in its name.
     pinned = ["taskset", "-c", ",".join(map(str, cores)), *(word.format(**values) for word in words)]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("OVERDRIVE_", "UVICORN_"))}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("OVERDRIVE_", "UVICORN_"))}
     with tempfile.NamedTemporaryFile(prefix=f"bench-{server.name}-", suffix=".log") as log:
         process = subprocess.Popen(
             pinned,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment | dict(server.environment),
+            env=inherited | dict(server.environment) | dict(environment or {}),
             start_new_session=True,
         )
         started = Running(server.name, port, process, log)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
+import inspect
 import json
 import os
 import re
@@ -112,7 +113,8 @@ def releases(package: str) -> list[str]:
     found = re.search(r"Available versions: (.*)", listed)
     assert found is not None, listed
     first = version(FIRST[package])
-    return sorted((name for name in found[1].split(", ") if version(name) >= first), key=version)
+    final = (name for name in found[1].split(", ") if name.replace(".", "").isdigit())
+    return sorted((name for name in final if version(name) >= first), key=version)
 
 
 def fingerprints(python: Path, package: str, release: str) -> dict[str, str | None]:
@@ -120,20 +122,36 @@ def fingerprints(python: Path, package: str, release: str) -> dict[str, str | No
     base = environment(python)
     minor = base.name.removeprefix("py")
     kept = HOME / f"{package}-{release}-py{minor}.json"
-    wanted = hashlib.blake2b(KNOWN.read_bytes()).hexdigest()
+    wanted = way_of_looking()
     if kept.exists():
         content = json.loads(kept.read_text())
         if content["known"] == wanted:
             found: dict[str, str | None] = content["found"]
             return found
-    place = fetch(base / "bin" / "python", package, release, minor)
-    variables = os.environ | {"PYTHONPATH": str(place)}
-    printed = subprocess.run(
-        [base / "bin" / "python", KNOWN, "--json"], env=variables, stdout=subprocess.PIPE, text=True, check=True
-    )
+    python = base / "bin" / "python"
+    places = [fetch(python, package, release, minor)]
+    if package != "fastapi":
+        # The newest may not do with older libraries.
+        places.append(fetch(python, "fastapi", FIRST["fastapi"], minor))
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, places))}
+    printed = subprocess.run([python, KNOWN, "--json"], env=variables, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(printed.stdout)
+    if package != "fastapi":
+        # Other modules may have taken a function in under their own names.
+        own = {text for name, text in found.items() if name.partition(":")[0].partition(".")[0] == package}
+        own -= {f"{minor} {load(KNOWN).ABSENT}"}
+        found = {name: text for name, text in found.items() if text in own or name.startswith(f"{package}.")}
     kept.write_text(json.dumps({"known": wanted, "found": found}))
     return found
+
+
+@cache
+def way_of_looking() -> str:
+    """A name for the functions that are looked at, and for how they are hashed."""
+    known = load(KNOWN)
+    ways = (known.fingerprint, known.hash_of, known._codes, known._parts, known._has_docstring)
+    text = json.dumps([*known.functions(), *map(inspect.getsource, ways)])
+    return hashlib.blake2b(text.encode()).hexdigest()
 
 
 def set_of(found: dict[str, str | None]) -> str:
@@ -160,7 +178,8 @@ def environment(python: Path) -> Path:
     place = HOME / f"py{minor}"
     if not place.exists():
         subprocess.run([python, "-m", "venv", place], check=True)
-    subprocess.run([place / "bin" / "python", *PIP, "install", "--quiet", "--upgrade", "fastapi"], check=True)
+    packages = ["fastapi", "python-multipart"]
+    subprocess.run([place / "bin" / "python", *PIP, "install", "--quiet", "--upgrade", *packages], check=True)
     return place
 
 
@@ -186,7 +205,7 @@ def variants() -> list[Variant]:
 @cache
 def version(name: str) -> Version:
     """Something to order releases by."""
-    return tuple(map(int, name.split(".")))
+    return tuple(map(int, re.findall(r"\d+", name)))
 
 
 def load(file: Path) -> Any:

@@ -3,7 +3,10 @@
 #
 #   scripts/test.sh                     everything
 #   scripts/test.sh 3.13 [pytest …]     one Python alone, with arguments for pytest
+#   scripts/test.sh releases [pytest …] those alone that need older releases of FastAPI, on the newest Python
 #   scripts/test.sh services [pytest …] those alone that need PostgreSQL and Redis, on the newest Python
+#   scripts/test.sh instruments […]     those alone of instruments (Sentry, OpenTelemetry and others), likewise
+#   scripts/test.sh applications [pytest …] those alone that serve other projects' applications (-k gradio: one of them)
 #   scripts/test.sh page [pytest …]     those alone that need a browser (Chromium, of the system), likewise
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,8 +32,9 @@ python_suite() { # INTERPRETER [pytest arguments]
         "$interpreter" -m venv "$venv"
     fi
     installed tests/requirements.txt "$venv"
-    case "$*" in *tests/services*) installed tests/services/requirements.txt "$venv" ;; esac
-    case "$*" in *tests/page*) installed tests/page/requirements.txt "$venv" ;; esac
+    for group in services applications instruments page; do
+        case "$*" in *tests/$group*) installed tests/$group/requirements.txt "$venv" ;; esac
+    done
     # A target folder for each interpreter, within the one folder, so that they do not rebuild each other's crates.
     (
         export VIRTUAL_ENV=$PWD/$venv PYO3_PYTHON=$PWD/$venv/bin/python
@@ -47,12 +51,13 @@ python_suite() { # INTERPRETER [pytest arguments]
 mapfile -t interpreters < <(python3 scripts/pythons.py)
 [ ${#interpreters[@]} -gt 0 ] || exit 1
 
-case "${1:-}" in services | page)
-    folder=tests/$1
-    shift
-    python_suite "${interpreters[0]}" "$folder" "$@"
-    exit
-    ;;
+case ${1:-} in
+    services | applications | instruments | page | releases)
+        folder=tests/$1
+        shift
+        python_suite "${interpreters[0]}" "$folder" "$@"
+        exit
+        ;;
 esac
 if [ $# -gt 0 ]; then
     wanted=$1
@@ -69,6 +74,9 @@ cargo test --quiet -p overdrive-reactor -p overdrive-http
 for interpreter in "${interpreters[@]}"; do
     python_suite "$interpreter"
 done
-# On the newest alone: what they are about, PostgreSQL's and Redis' drivers, is the same on each.
-python_suite "${interpreters[0]}" tests/services
+# On the newest alone: what they are about, drivers and other projects' applications, is the same on each.
+python_suite "${interpreters[0]}" tests/services tests/applications
+python_suite "${interpreters[0]}" tests/instruments
 python_suite "${interpreters[0]}" tests/page
+# What releases of FastAPI do otherwise they do on each. The oldest differs most; `test.sh releases` runs the others, too.
+python_suite "${interpreters[0]}" tests/releases -k "oldest and not newest"

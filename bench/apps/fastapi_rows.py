@@ -10,8 +10,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Security, WebSocket, WebSocketDisconnect
+from fastapi import (
+    APIRouter,
+    Depends,
+    FastAPI,
+    Form,
+    HTTPException,
+    Query,
+    Security,
+    UploadFile,
+    WebSocket,
+    WebSocketDisconnect,
+)
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
+from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, Field
 
 ROUTERS = 10
@@ -56,6 +68,27 @@ class NewItem(BaseModel):
 async def create_item(item: NewItem) -> Item:
     """A body is validated, and so is the answer; an invalid body gets 422."""
     return Item(id=1, name=item.name, price=item.price, tags=item.tags)
+
+
+class Order(BaseModel):
+    """The form."""
+
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    price: Annotated[float, Field(gt=0)]
+    tags: list[str] = []
+    express: bool = False
+
+
+@app.post("/orders")
+async def create_order(order: Annotated[Order, Form()]) -> Order:
+    """A form is validated, and so is the answer."""
+    return order
+
+
+@app.post("/files")
+async def create_file(file: UploadFile, note: Annotated[str, Form(max_length=80)] = ""):
+    """A file is read as a whole, beside a field."""
+    return {"name": file.filename, "size": len(await file.read()), "note": note}
 
 
 async def member(token: Annotated[str, Query(max_length=20)] = "none") -> str:
@@ -155,10 +188,21 @@ async def read_sleep():
 
 
 class Entry(BaseModel):
-    """What each of the 500 routes answers; it shows that it was the right one."""
+    """What each of the 500 routes answers, which shows that it was the right one; and each event."""
 
     route: int
     item: int
+
+
+EVENTS = 100
+"""In each stream."""
+
+
+@app.get("/events", response_class=EventSourceResponse)
+async def read_events() -> AsyncIterator[Entry]:
+    """Server-sent events, as fast as they go."""
+    for number in range(EVENTS):
+        yield Entry(route=number, item=7)
 
 
 def add_route(router: APIRouter, number: int) -> None:

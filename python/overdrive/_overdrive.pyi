@@ -1,7 +1,7 @@
 """The engine, written in Rust: HTTP and WebSocket inside an asyncio loop, behind one file descriptor."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextvars import Context, ContextVar
 from typing import Any, Protocol, final
 
@@ -249,6 +249,16 @@ class InspectorFeed:
         """Tells nothing more, and waits for the thread's end."""
 
 @final
+class HttpChannel:
+    """Whose methods are the `receive` and `send` of a request straight from the engine."""
+
+    def receive(self) -> Awaitable[MutableMapping[str, Any]]:
+        """The next message."""
+
+    def send(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
+        """Sends a message."""
+
+@final
 class Plans:
     """The compiled routes of one FastAPI application; see `overdrive.compiler`. Made once, never changed."""
 
@@ -260,6 +270,7 @@ class Plans:
         application: Any,
         root_path: str,
         redirects: bool,
+        body_limit: int | None,
         router: Any,
         handlers: tuple[dict[Any, Any], dict[int, Any]],
         default_http_handler: Callable[..., Any] | None,
@@ -273,6 +284,7 @@ class Plans:
         route_lists: Sequence[list[Any]],
         stack: Any,
         globals: Sequence[tuple[dict[str, Any], str, Any, str]],
+        providers: Sequence[tuple[dict[str, Any], str, Any]],
         on_change: Callable[[], object],
     ) -> Plans:
         """

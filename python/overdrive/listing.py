@@ -12,6 +12,7 @@ import click
 from overdrive.config import Config
 from overdrive.errors import StartupError
 from overdrive.lifespan import Lifespan
+from overdrive.plans import why_not
 from overdrive.server import fail
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def routes(app: str, as_json: bool, with_lifespan: bool, app_dir: str, factory: 
 def as_table(compilation: Compilation) -> str:
     """For people: a line a route, and a total."""
     rows = [
-        (", ".join(sorted(entry.methods)) or "any", entry.path or "/", _state(compilation, entry))
-        for entry in compilation.entries
+        (", ".join(sorted(entry.methods)) or "any", path or "/", _state(owner, entry))
+        for path, owner, entry in compilation.routes()
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     lines = [f"{methods:<{widths[0]}}  {path:<{widths[1]}}  {state}" for methods, path, state in rows]
@@ -54,14 +55,14 @@ def as_document(compilation: Compilation) -> str:
         {
             "routes": [
                 {
-                    "path": entry.path,
+                    "path": path,
                     "methods": sorted(entry.methods),
                     "name": entry.name,
                     "is_operation": entry.is_operation,
-                    "compiled": compilation.is_compiled(entry),
-                    "reason": None if compilation.is_compiled(entry) else _state(compilation, entry),
+                    "compiled": owner.is_compiled(entry),
+                    "reason": None if owner.is_compiled(entry) else _state(owner, entry),
                 }
-                for entry in compilation.entries
+                for path, owner, entry in compilation.routes()
             ],
             "operations": compilation.operations,
             "compiled": compilation.compiled,
@@ -82,12 +83,26 @@ def _compile(config: Config, with_lifespan: bool) -> Compilation:
     app = config.loaded_app
     if "fastapi" not in sys.modules:
         raise StartupError("The application is not one of FastAPI's: there are no routes to compile.")
-    from overdrive import compiler
+    try:
+        from overdrive import compiler
+    except ImportError as error:
+        raise StartupError(f"{why_not(error)}: nothing is compiled.") from error
 
     if not compiler.is_application(app):
         raise StartupError(
             "The application is not one of FastAPI's, or has a way of its own to handle requests: nothing is compiled."
         )
+
+    def compile_it() -> Compilation:
+        try:
+            compilation = compiler.compile_application(app, _nothing)
+            for _, _, entry in compilation.routes():
+                if entry.mount is not None:
+                    # Its routes are looked at next.
+                    entry.mount.mounted.compile()
+            return compilation
+        except Exception as error:
+            raise StartupError(f"{why_not(error)}: nothing is compiled.") from error
 
     async def compile_within_lifespan() -> Compilation:
         lifespan = Lifespan(app, "auto")
@@ -95,11 +110,11 @@ def _compile(config: Config, with_lifespan: bool) -> Compilation:
         if lifespan.startup_failed:
             raise StartupError("The application's start-up has failed.")
         try:
-            return compiler.compile_application(app, _nothing)
+            return compile_it()
         finally:
             await lifespan.shutdown()
 
-    return asyncio.run(compile_within_lifespan()) if with_lifespan else compiler.compile_application(app, _nothing)
+    return asyncio.run(compile_within_lifespan()) if with_lifespan else compile_it()
 
 
 def _nothing(*_: Any) -> None:

@@ -50,13 +50,19 @@ class CompiledRoutes:
         if self._mode == "off" or not _may_be_fastapi():
             self._refuse("not a FastAPI application")
             return
-        from overdrive import compiler
-
-        if not compiler.is_application(self._app):
+        try:
+            compilation = self._compile()
+        except Exception as error:
+            # A release may lack anything that the compiler looks at.
+            reason = why_not(error)
+            self._refuse(reason)
+            logger.warning("Compiled no routes: %s", reason)
+            logger.debug("The compiler has failed", exc_info=error)
+            return
+        if compilation is None:
             self._refuse("not a FastAPI application, or one with a way of its own to handle requests")
             return
-        self._mounts = compiler.Mounts(at_once=False, report=logger.info)
-        self._use(compiler.compile_application(self._app, self._changed, mounts=self._mounts))
+        self._use(compilation)
 
     def stop(self) -> None:
         """Compiles no more."""
@@ -65,6 +71,15 @@ class CompiledRoutes:
         if self._mounts is not None:
             self._mounts.stop()
 
+    def _compile(self) -> Compilation | None:
+        from overdrive import compiler
+        from overdrive.compiler.mounts import Mounts
+
+        if not compiler.is_application(self._app):
+            return None
+        self._mounts = Mounts(at_once=False, report=logger.info)
+        return compiler.compile_application(self._app, self._changed, mounts=self._mounts)
+
     def _use(self, compilation: Compilation) -> None:
         if self._mode == "strict" and compilation.compiled < compilation.operations:
             self._refuse(compilation.summary())
@@ -72,11 +87,12 @@ class CompiledRoutes:
         logger.info(compilation.summary())
 
     def _install(self, compilation: Compilation) -> None:
+        compilation.succeed(self.compilation)
         self.compilation = compilation
         if self._engine is not None:
             compilation.restrict(self._engine)
-        if self._engine is not None and compilation.is_direct:
-            self._engine.set_plans(compilation.plans)
+        if self._engine is not None:
+            self._engine.set_plans(compilation.plans if compilation.is_direct else None)
         if self._engine is None or compilation.has_middleware:
             compilation.install()
 
@@ -96,6 +112,12 @@ class CompiledRoutes:
         compilation = await in_slices(steps)
         self._install(compilation)
         logger.info("The routes have changed. %s", compilation.summary())
+
+
+def why_not(error: Exception) -> str:
+    """What to tell of an error that the compiler did not expect."""
+    release = getattr(sys.modules.get("fastapi"), "__version__", "of an unknown release")
+    return f"FastAPI {release} is not one that can be read ({type(error).__name__}: {error})"
 
 
 async def in_slices(steps: Generator[None, None, Result]) -> Result:

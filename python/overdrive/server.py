@@ -264,7 +264,7 @@ class Server:
     def _log_counts(self, engine: Engine) -> None:
         """What would explain a slow application, on level debug."""
         compilation = self.routes.compilation if self.routes is not None else None
-        if compilation is not None and compilation.plans is not None:
+        if compilation is not None:
             answered, handed_over = compilation.counts()
             logger.debug("Plans answered %d request(s)", answered)
             for reason, count in sorted(handed_over.items(), key=lambda item: -item[1]):

@@ -40,14 +40,15 @@ def test_routes_are_listed_with_the_reason_of_those_that_are_not_compiled() -> N
     assert states["/stream"] == "compiled"
     assert states["/own-handler"] == "a request handler of its own (get_route_handler)"
     assert states["/own-matches"] == "its own matches()"
-    assert states["/{a}-{b}"] == "a path that is not made of whole segments, or a convertor of its own"
+    assert states["/{value:own}"] == "a path with a convertor of its own"
     assert states["/mounted"] == "a mounted application"
-    assert listed.stdout.splitlines()[-1].startswith("Compiled 3 of 7 routes")
+    assert states["/mounted/in"] == "compiled"
+    assert listed.stdout.splitlines()[-1].startswith("Compiled 4 of 8 routes")
 
 
 def test_routes_are_listed_for_programs_with_the_time_it_took() -> None:
     document = json.loads(routes("partly:app", "--json").stdout)
-    assert (document["operations"], document["compiled"]) == (7, 3)
+    assert (document["operations"], document["compiled"]) == (8, 4)
     by_path = {route["path"]: route for route in document["routes"]}
     assert by_path["/compiled"]["compiled"]
     assert by_path["/compiled"]["reason"] is None
@@ -74,7 +75,7 @@ def test_what_cannot_be_listed_is_one_line(app: str, reason: str) -> None:
 def test_strict_refuses_to_start_with_a_route_that_is_not_compiled(serve: Serve) -> None:
     served = serve("partly:app", "--compile", "strict", app_dir=APPS, ready=False)
     assert served.wait() != 0
-    assert "--compile strict: Compiled 3 of 8 routes" in served.log
+    assert "--compile strict: Compiled 4 of 8 routes" in served.log
     assert "Traceback" not in served.log
 
 

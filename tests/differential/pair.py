@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.conftest import Served
+from tests.differential.application.release import IS_AS_WRITTEN
 from tests.differential.wire import Answer, Broken, Client, Request, grouped
 
 # Every server has its own.
@@ -25,7 +26,7 @@ TIMES = int(os.environ.get("DIFFERENTIAL_TIMES", "1"))
 
 @dataclass(frozen=True)
 class Case:
-    """Requests that are sent one after the other, and what stock FastAPI is known to say to each.
+    """Requests that are sent one after the other, and what stock FastAPI says to each in its newest release.
 
     `shows` must be found in the last answer of both, in its headers, body or journal: it keeps a test from passing
     because both servers refuse. `until` is an event that may come after the response; the journal is read once it is
@@ -179,8 +180,10 @@ class Pair:
             answer = None
             for index, (request, status) in enumerate(zip(case.requests, case.statuses, strict=True)):
                 answer = self.same(request, case.until if index == len(case.requests) - 1 else None)
-                assert answer.status == status, f"not what this test is for:\n{request}\n\n{answer}"
-            if case.shows is not None:
+                assert answer.status == status or not IS_AS_WRITTEN, (
+                    f"not what this test is for:\n{request}\n\n{answer}"
+                )
+            if case.shows is not None and IS_AS_WRITTEN:
                 assert answer is not None
                 shown = f"{answer}\n{answer.body.decode(errors='replace')}"
                 assert case.shows in shown, f"{case.shows!r} is not in what both answer to\n{request}\n\n{answer}"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.differential.application.release import HAS_LIMITS
 from tests.differential.pair import Case, Pair, Story, case, table
 from tests.differential.wire import Request, get, json_post, method, post
+
+pytestmark = pytest.mark.skipif(not HAS_LIMITS, reason="FastAPI before 0.165 has no limits")
 
 JSON = ("content-type", "application/json")
 BARE = b'{"name": "n"}'
@@ -99,6 +103,10 @@ def test_sizes(both: Pair, case: Case) -> None:
 @table(SIZES_OF_AN_APPLICATION)
 def test_sizes_of_an_application(limited: Pair, case: Case) -> None:
     limited.check(case)
+
+
+def test_an_application_with_a_limit_is_compiled(limited: Pair) -> None:
+    assert re.search(r"Compiled (\d+) of \1 routes", limited.overdrive.served.log)
 
 
 @pytest.fixture

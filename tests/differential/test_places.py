@@ -53,6 +53,7 @@ PLACES: dict[str, Case] = {
     "nested-with-parameters": case(get("/places/outer/inner/most/t/leaf/5"), 200, '"tenant":"t"'),
     "nested-with-wrong-parameters": case(get("/places/outer/inner/most/t/leaf/x"), 422),
     "nested-twice-with-another-class": case(get("/places/outer/again/t/leaf"), 200, "outer none"),
+    "mount-in-an-included-router": case(get("/included/mounted/x"), 200),
     "nested-directly": case(get("/places/direct/t/leaf"), 200, "route"),
     "nested-unknown": case(get("/places/outer/inner/most/t/unknown"), 404),
     "nested-wrong-method": case(post("/places/outer/inner/most/t/leaf"), 405),

@@ -21,12 +21,17 @@ class Ask:
     target: str
     method: str = "GET"
     document: object = None
+    headers: tuple[str, ...] = ()
+    """Lines for its head."""
+    body: bytes = b""
+    """If there is no document."""
 
     def sent(self) -> bytes:
         """The request as it goes over the wire."""
-        body = b"" if self.document is None else json.dumps(self.document).encode()
+        body = self.body if self.document is None else json.dumps(self.document).encode()
         head = f"{self.method} {self.target} HTTP/1.1\r\nhost: test\r\ncontent-length: {len(body)}\r\n"
-        if body:
+        head += "".join(f"{line}\r\n" for line in self.headers)
+        if self.document is not None:
             head += "content-type: application/json\r\n"
         return head.encode() + b"\r\n" + body
 

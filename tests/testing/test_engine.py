@@ -80,6 +80,31 @@ def test_listeners_are_told_who_answers(answered: list[testing.Answered]) -> Non
     assert list(testing.answers)[-5:] == answered
 
 
+@pytest.mark.parametrize("within", [True, False])
+def test_plans_of_mounted_applications_answer(answered: list[testing.Answered], within: bool) -> None:
+    app, mounted = fastapi_application(), fastapi_application()
+    app.mount("/v1", mounted)
+    client = TestClient(app)
+
+    def run() -> None:
+        assert client.get("/v1/depends").json() == "from the dependency"
+        mounted.dependency_overrides[answer] = lambda: "overridden"
+        assert client.get("/v1/depends").json() == "overridden"
+        mounted.get("/added")(lambda: "added")
+        # Finds out, and is answered without a plan.
+        assert client.get("/v1/added").json() == "added"
+        assert client.get("/v1/added").json() == "added"
+        with client.websocket_connect("/v1/ws"):
+            pass
+
+    if within:
+        with client:
+            run()
+    else:
+        run()
+    assert [one.answered_by for one in answered] == ["plan", "plan", "asgi: the routes have changed", "plan", "plan"]
+
+
 def test_redirects_lead_to_where_the_client_believes_the_application_to_be(answered: list[testing.Answered]) -> None:
     client = TestClient(fastapi_application(), base_url="https://example.test:8443")
     response = client.get("/depends/", params={"a": "b"}, follow_redirects=False)

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suites import Suite
@@ -67,15 +67,23 @@ class Environment:
         variables = {"VIRTUAL_ENV": str(self.folder / "venv"), "PYO3_PYTHON": str(self.python)}
         run(command, f"overdrive cannot be built for Python {self.minor}", **variables)
 
+    def install(self, requirement: str) -> Environment:
+        """The environment with another release of one package in the place of what is there."""
+        pip = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", requirement]
+        run(pip, f"{requirement} cannot be installed")
+        return replace(self, packages=packages_of(self.python))
 
-def prepare(suite: Suite, interpreter: Path, *, pinned: bool) -> Environment:
+
+def prepare(suite: Suite, interpreter: Path, *, pinned: bool, apart: str = "") -> Environment:
     """Installs what the suite needs, if that has not been done. Not `pinned`: the newest releases, anew.
+
+    apart: the beginning of another folder's name, for one whose packages will be changed.
 
     Raises:
         SetupError: the suite cannot be fetched, or what it needs cannot be installed.
     """
     version = output([interpreter, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
-    folder = HOME / f"{suite.name}-{suite.version}-py{version}"
+    folder = HOME / f"{apart}{suite.name}-{suite.version}-py{version}"
     venv = folder / "venv"
     python = venv / "bin" / "python"
     needed = suite.requirements(unpack(suite, folder / "requirements"))
@@ -116,7 +124,7 @@ def fetch(suite: Suite) -> Path:
         wanted = ["--no-binary", suite.name, "--dest", folder, f"{suite.name}=={suite.version}"]
         run([*pip, *wanted], f"{suite.title} cannot be downloaded")
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if found != suite.sha256:
+    if suite.sha256 is not None and found != suite.sha256:
         raise SetupError(f"{archive} is not what was published: its sha256 is {found}")
     return archive
 

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 class Suite:
     """A project's own test suite, from its source distribution on PyPI.
 
-    sha256: of the source distribution.
+    sha256: of the source distribution; None: whatever PyPI has.
     group: the dependency group in its pyproject.toml that its tests need.
     unneeded: names in that group that check or measure and run no test.
     extra: what is needed besides.
@@ -26,7 +26,7 @@ class Suite:
 
     name: str
     version: str
-    sha256: str
+    sha256: str | None
     group: str
     unneeded: frozenset[str]
     extra: tuple[str, ...]

@@ -66,6 +66,10 @@ pub(crate) struct FileReader {
     due: VecDeque<Due>,
     /// The file may end before its part.
     to_its_end: bool,
+    /// Why there is nothing more to come, and the error that tells of it.
+    broken: Option<(FileEnd, io::Error)>,
+    /// The connection had the time to write what came before that.
+    has_written: bool,
     sender: Sender<io::Result<Bytes>>,
     receiver: Receiver<io::Result<Bytes>>,
     stop: Rc<Stop>,
@@ -101,6 +105,8 @@ impl FileReader {
             parts: parts.into(),
             due: VecDeque::new(),
             to_its_end: false,
+            broken: None,
+            has_written: false,
             sender,
             receiver,
             stop: stop.clone(),
@@ -113,6 +119,16 @@ impl FileReader {
         if self.stop.is_stopped.get() {
             self.ended(FileEnd::Left);
             return Poll::Ready(Some(Err(io::ErrorKind::Interrupted.into())));
+        }
+        if self.broken.is_some() && !self.has_written {
+            // The error makes hyper drop what it has not written yet.
+            self.has_written = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if let Some((end, error)) = self.broken.take() {
+            self.ended(end);
+            return Poll::Ready(Some(Err(error)));
         }
         self.ask();
         let piece = match self.due.front_mut() {
@@ -135,13 +151,17 @@ impl FileReader {
                         self.ended(FileEnd::Sent);
                         return Poll::Ready(Some(Ok(piece)).filter(|piece| !piece.as_ref().is_ok_and(Bytes::is_empty)));
                     }
-                    Ok(_) => {
-                        self.ended(FileEnd::Short);
-                        return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+                    // What there is of it goes out before the end.
+                    Ok(piece) => {
+                        self.broken = Some((FileEnd::Short, io::ErrorKind::UnexpectedEof.into()));
+                        match piece.is_empty() {
+                            true => return self.poll_chunk(cx),
+                            false => return Poll::Ready(Some(Ok(piece))),
+                        }
                     }
                     Err(error) => {
-                        self.ended(FileEnd::Failed(error.raw_os_error()));
-                        return Poll::Ready(Some(Err(error)));
+                        self.broken = Some((FileEnd::Failed(error.raw_os_error()), error));
+                        return self.poll_chunk(cx);
                     }
                 }
             }

@@ -21,5 +21,6 @@ fn _overdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<watch::python::PyWatch>()?;
     module.add_class::<inspect::Inspector>()?;
     module.add_class::<inspect::InspectorFeed>()?;
+    module.add_class::<asgi::http::HttpChannel>()?;
     module.add_class::<asgi::settings::EngineSettings>()
 }

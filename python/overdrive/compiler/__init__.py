@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi.applications import FastAPI
 from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRouter
@@ -22,13 +22,13 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, WebSocketRoute
 
 from overdrive._overdrive import Engine, Plans
-from overdrive.compiler import known, routes, sockets
+from overdrive.compiler import instruments, known, limits, routes, sockets, telemetry
 from overdrive.compiler.mounts import WITHIN
 from overdrive.compiler.mounts import Mounts as Mounts
 from overdrive.compiler.mounts import entry as mount_entry
 from overdrive.compiler.runtime import Runtime
 from overdrive.compiler.spec import Entry, NotCompiled
-from overdrive.compiler.stack import HAS_TELEMETRY, Stack, examine
+from overdrive.compiler.stack import Stack, examine
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class Compilation:
     entries: all routes in FastAPI's order.
     reason: why nothing could be compiled, if it is one reason for all.
     stack: the application's middleware.
+    observers: the instruments that see what plans do.
+    unknown: functions that are not the code we know, the first of each feature that is off for it.
     own_seconds: what compiling took.
     fastapi_seconds: what FastAPI took to lay out its included routers, which it otherwise does at the first request.
     """
@@ -47,8 +49,11 @@ class Compilation:
     entries: list[Entry]
     reason: str | None
     stack: Stack | None
+    observers: list[str]
+    unknown: list[str]
     own_seconds: float
     fastapi_seconds: float
+    _earlier: Counter[str | None] = field(default_factory=Counter)
 
     def is_compiled(self, entry: Entry) -> bool:
         """Whether requests to this route are answered by a plan."""
@@ -61,8 +66,8 @@ class Compilation:
 
     @property
     def has_middleware(self) -> bool:
-        """Whether there is middleware of the user's: what is not left to plans goes through it, to plans within."""
-        return self.stack is not None and bool(self.stack.foreign)
+        """Whether requests may have to go through the stack, to plans within it."""
+        return self.stack is not None and (bool(self.stack.foreign) or self.stack.is_observed)
 
     def restrict(self, engine: Engine) -> None:
         """Withholds from an application what its middleware would not see: Starlette compresses no file that the
@@ -78,58 +83,86 @@ class Compilation:
 
     @property
     def operations(self) -> int:
-        """How many path operations there are."""
-        return sum(entry.is_operation for entry in self.entries)
+        """How many path operations there are, as far as what is mounted is compiled."""
+        return sum(entry.is_operation for _, _, entry in self.routes())
 
     @property
     def compiled(self) -> int:
         """How many of them have a plan that is used."""
-        return sum(map(self.is_compiled, self.entries))
+        return sum(compilation.is_compiled(entry) for _, compilation, entry in self.routes())
 
     def counts(self) -> tuple[int, dict[str, int]]:
         """How many requests plans have answered, and how many were handed to FastAPI's own code, by reason.
 
         What is mounted counts as well.
         """
-        answered, handed_over = 0, Counter[str]()
-        for compilation in self._with_mounted({}):
-            if compilation.plans is not None:
-                more, reasons = compilation.plans.counts()
-                answered += more
-                handed_over.update(reasons)
+        counted = Counter[str | None]()
+        mounted = (_mounted(entry) for _, _, entry in self.routes())
+        for compilation in {id(each): each for each in (self, *mounted) if each is not None}.values():
+            counted.update(compilation._own_counts())
+        answered = counted.pop(None, 0)
         # These are counted where they have gone.
-        del handed_over[WITHIN]
-        return answered, dict(handed_over)
+        del counted[WITHIN]
+        return answered, {reason: count for reason, count in counted.items() if reason is not None}
 
-    def _with_mounted(self, known: dict[int, Compilation]) -> Iterable[Compilation]:
-        if known.setdefault(id(self), self) is self:
-            for entry in self.entries:
-                compilation = entry.mount.mounted.compilation if entry.mount is not None else None
-                if compilation is not None and id(compilation) not in known:
-                    compilation._with_mounted(known)
-        return known.values()
+    def succeed(self, replaced: Compilation | None) -> None:
+        """Counts what `replaced`, in whose place this one is put, has counted so far."""
+        if replaced is not None:
+            self._earlier.update(replaced._own_counts())
+
+    def _own_counts(self) -> Counter[str | None]:
+        # Under None those that plans have answered.
+        counted = self._earlier.copy()
+        if self.plans is not None:
+            answered, handed_over = self.plans.counts()
+            counted[None] += answered
+            counted.update(handed_over)
+        return counted
+
+    def routes(self, below: str = "", around: tuple[Compilation, ...] = ()) -> Iterator[tuple[str, Compilation, Entry]]:
+        """All routes, also of mounted applications that are compiled: path, compilation, and the entry there."""
+        for entry in self.entries:
+            yield below + entry.path, self, entry
+            inner = _mounted(entry)
+            # An application may be mounted in itself.
+            if inner is not None and inner is not self and all(inner is not other for other in around):
+                yield from inner.routes(below + entry.path, (*around, self))
 
     def summary(self) -> str:
         """One line for the log."""
         line = f"Compiled {self.compiled} of {self.operations} routes"
-        if self.compiled == self.operations:
-            return line
-        if self.reason is not None:
-            return f"{line} ({self.reason})"
-        reasons = Counter(entry.reason for entry in self.entries if entry.is_operation and entry.plan is None)
-        reason, count = reasons.most_common(1)[0]
-        return f"{line} ({count}: {reason})"
+        told = ""
+        if self.compiled < self.operations and self.reason is not None:
+            told = self.reason
+        elif self.compiled < self.operations:
+            reasons = Counter(
+                compilation.reason or entry.reason
+                for _, compilation, entry in self.routes()
+                if entry.is_operation and not compilation.is_compiled(entry)
+            )
+            reason, count = reasons.most_common(1)[0]
+            told = f"{count}: {reason}"
+        if told:
+            line += f" ({told})"
+        if self.observers and self.compiled:
+            line += f", observed by {_listed(self.observers)}"
+        others = [name for name in self.unknown if name not in told]
+        if others:
+            line += f"; not the code we know: {_listed(others)}"
+        return line
+
+
+def _mounted(entry: Entry) -> Compilation | None:
+    compilation: Compilation | None = entry.mount.mounted.compilation if entry.mount is not None else None
+    return compilation
 
 
 def is_application(app: Any) -> bool:
-    """Whether `app` is a FastAPI application whose way of handling requests is FastAPI's own."""
-    kind = type(app)
-    return (
-        isinstance(app, FastAPI)
-        and kind.__call__ is FastAPI.__call__
-        and kind.build_middleware_stack is FastAPI.build_middleware_stack
-        and "build_middleware_stack" not in vars(app)
-    )
+    """Whether `app` is a FastAPI application whose way of handling requests is FastAPI's own.
+
+    How it builds its stack is its own affair: the stack is looked at as it was built.
+    """
+    return isinstance(app, FastAPI) and type(app).__call__ is FastAPI.__call__
 
 
 def compile_application(
@@ -165,18 +198,25 @@ def compile_in_steps(
     mounts = mounts or Mounts()
     router = app.router
     lists = [(router, router.routes) for router in routes.routers(router)]
-    reason, stack = None, None
+    reason, stack, limit = None, None, None
     off = known.features_off()
     yield
-    telemetry = getattr(app, "_native_telemetry", None)
-    if telemetry is not None and telemetry.enabled():
-        reason = "FastAPI's telemetry is on"
+    observers = instruments.around_features(known.FEATURES)
+    is_observed = "stack" in off or bool(instruments.around_features(["stack"]))
+    if telemetry.is_on(app):
+        if not telemetry.is_left_to_others(app.middleware_stack):
+            observers.add("FastAPI's telemetry")
+            is_observed = True
+        is_observed = is_observed or telemetry.asks(app)
     try:
         for feature in ("routing", "operations", "dependencies"):
             if feature in off:
                 raise NotCompiled(f"not the code we know: {off[feature]}")
-        stack = examine(app.middleware_stack, router, off)
-        _examine_router(router)
+        for name in known.unknowns("stack"):
+            if not known.is_patched(name):
+                raise NotCompiled(f"not the code we know: {name}")
+        stack = examine(app.middleware_stack, router, off, is_observed=is_observed)
+        limit = limits.least(stack.limit, _examine_router(router))
     except NotCompiled as error:
         reason = str(error)
     entries = []
@@ -191,14 +231,15 @@ def compile_in_steps(
         if isinstance(found.effective, WebSocketRoute):
             entries.append(sockets.entry(found, off=off))
         elif isinstance(found.effective, Mount):
-            entries.append(mount_entry(found, stack=stack, off=off, mounts=mounts, below=below))
+            entries.append(mount_entry(found, stack=stack, limit=limit, off=off, mounts=mounts, below=below))
         else:
-            entries.append(routes.entry(found, limit=stack.limit if stack is not None else None, off=off))
+            entries.append(routes.entry(found, limit=limit, off=off))
         yield
     if any(router._low_priority_routes for router, _ in lists):
         entries.append(Entry(path="", methods=[], segments=None, reason="a frontend", kind="any"))
     if stack is None or reason is not None:
-        return Compilation(None, entries, reason, None, own_seconds(), fastapi_seconds)
+        return Compilation(None, entries, reason, None, [], list(off.values()), own_seconds(), fastapi_seconds)
+    observers |= instruments.in_stack(stack.foreign)
     by_class = stack.handlers[0] if "default handlers" not in off else {}
     plans = Plans(
         runtime=Runtime(
@@ -208,6 +249,7 @@ def compile_in_steps(
         application=app,
         root_path=app.root_path,
         redirects=router.redirect_slashes and "redirects" not in off,
+        body_limit=limit,
         router=router,
         handlers=stack.handlers,
         default_http_handler=_if_same(by_class.get(HTTPException), http_exception_handler),
@@ -220,37 +262,34 @@ def compile_in_steps(
         passage=stack.passage,
         route_lists=[routes for _, routes in lists],
         stack=app.middleware_stack,
-        globals=_watched(),
+        globals=[(vars(json), "loads", json.loads, "json.loads was replaced")],
+        providers=telemetry.providers(),
         on_change=on_change,
     )
-    return Compilation(plans, entries, None, stack, own_seconds(), fastapi_seconds)
+    unknown = list(off.values())
+    return Compilation(plans, entries, None, stack, sorted(observers), unknown, own_seconds(), fastapi_seconds)
 
 
-def _examine_router(router: APIRouter) -> None:
+def _examine_router(router: APIRouter) -> int | None:
+    """The limit of bodies that stands around the router, in bytes.
+
+    Raises:
+        NotCompiled: it is not FastAPI's alone.
+    """
     name = routes.own_method(router)
     if name is not None:
         raise NotCompiled(f"the router's own {name}")
-    if router.middleware_stack != router.app:
+    limit, inside = limits.limited_inside(router.middleware_stack)
+    if inside != router.app:
         raise NotCompiled("middleware of the router")
     if router.default != router.not_found or type(router).not_found is not APIRouter.not_found:
         raise NotCompiled("the router's own default")
+    return limit
 
 
 def _if_same(found: Any, known: Any) -> Any:
     return found if found is known else None
 
 
-def _watched() -> list[tuple[dict[str, Any], str, Any, str]]:
-    """The globals that plans depend on and that others set: telemetry's providers, and functions that tests replace."""
-    watched: list[tuple[Any, str, str]] = [(json, "loads", "json.loads was replaced")]
-    if HAS_TELEMETRY:
-        import opentelemetry._logs._internal as logs
-        import opentelemetry.metrics._internal as metrics
-        import opentelemetry.trace as trace
-
-        watched += [
-            (trace, "_TRACER_PROVIDER", "OpenTelemetry is active"),
-            (metrics, "_METER_PROVIDER", "OpenTelemetry is active"),
-            (logs, "_LOGGER_PROVIDER", "OpenTelemetry is active"),
-        ]
-    return [(vars(module), name, getattr(module, name), reason) for module, name, reason in watched]
+def _listed(names: list[str]) -> str:
+    return ", ".join(sorted(set(names)))

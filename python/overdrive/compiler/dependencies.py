@@ -11,7 +11,7 @@ from fastapi import params
 from fastapi.dependencies import models, utils
 from fastapi.dependencies.models import Dependant
 
-from overdrive.compiler import fields, known, security
+from overdrive.compiler import fields, forms, known, security
 from overdrive.compiler.spec import Node, NotCompiled
 
 SOURCES = ("path", "query", "header", "cookie")
@@ -21,7 +21,8 @@ class Tree:
     """Builds the nodes of one route.
 
     known_security: FastAPI's security schemes are the code we know.
-    form: the body is a form, which FastAPI's own code takes apart.
+    form: the body is a form.
+    own_forms: our own code can look for its fields; else FastAPI's does.
     websocket: the request is a WebSocket.
     overrides: functions that stand in for others; with any, FastAPI reads the signatures of all dependencies anew.
     """
@@ -31,10 +32,12 @@ class Tree:
         *,
         known_security: bool,
         form: bool,
+        own_forms: bool = False,
         overrides: Mapping[Callable[..., Any], Callable[..., Any]],
         websocket: bool = False,
     ) -> None:
         self._form = form
+        self._own_forms = own_forms
         self._websocket = websocket
         self._overrides = overrides
         self._known_security = known_security
@@ -82,10 +85,10 @@ class Tree:
         body = []
         of_form = []
         for field in dependant.body_params:
+            if isinstance(field.field_info, params.Form) and not self._form:
+                raise NotCompiled("a form that the route does not declare")
             if self._form or self._whole_bodies:
                 of_form.append(len(names))
-            elif isinstance(field.field_info, params.Form):
-                raise NotCompiled("a form that the route does not declare")
             else:
                 body.append(fields.body_parameter(field, len(names)))
             names.append(field.name)
@@ -113,6 +116,7 @@ class Tree:
                 parameters=parameters,
                 body=body,
                 of_form=of_form,
+                form=forms.parameters(dependant.body_params, of_form) if self._own_forms else None,
                 specials=specials,
                 presented=presented,
                 cache=self._caches.setdefault(key, len(self._caches)),

@@ -6,17 +6,19 @@ objects and their closures tell.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
-from fastapi import params, routing
+from fastapi import params
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies import models
 from pydantic_core import SchemaSerializer
 from starlette.responses import JSONResponse
 
-from overdrive.compiler import fields
+from overdrive.compiler import fields, instruments, known
 from overdrive.compiler.limits import limited_inside
 from overdrive.compiler.spec import Answer, NotCompiled, Stream
 
@@ -32,10 +34,15 @@ SERIALIZER_DEFAULTS = {
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """The values of one request handler, by the names that FastAPI gives them, and the body limit around it."""
+    """The values of one request handler, by the names that FastAPI gives them, and what stands around it.
+
+    max_body_size: the body limit around it.
+    around: makes a handler of another, with the instruments that stand around this one; None: there are none.
+    """
 
     values: dict[str, Any]
     max_body_size: int | None
+    around: Callable[[Any], Any] | None
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -109,12 +116,14 @@ def unwrap(app: Any) -> Handler:
     """
     max_body_size, app = limited_inside(app)
     inner = closure(app, ENDPOINT_APP, "the route's application is not FastAPI's own")
-    values = closure(inner.get("f"), REQUEST_HANDLER, "a request handler of its own (get_route_handler)")
+    handler, wrapped = instruments.unwrapped(inner.get("f"))
+    values = closure(handler, REQUEST_HANDLER, "a request handler of its own (get_route_handler)")
+    around = functools.partial(instruments.rewrapped, wrapped) if wrapped else None
     # Values that the handler does not use are not in its closure.
-    return Handler(values, max_body_size)
+    return Handler(values, max_body_size, around)
 
 
-def closure(function: Any, code: CodeType, reason: str) -> dict[str, Any]:
+def closure(function: Any, code: CodeType | None, reason: str) -> dict[str, Any]:
     """The values that a function with `code` has taken from around it.
 
     Raises:
@@ -122,19 +131,14 @@ def closure(function: Any, code: CodeType, reason: str) -> dict[str, Any]:
     """
     if not isinstance(function, FunctionType) or function.__code__ is not code:
         raise NotCompiled(reason)
-    return {
-        name: cell.cell_contents
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    }
+    return {name: cell.cell_contents for name, cell in instruments.cells(function).items()}
 
 
-def inner_code(code: CodeType, name: str) -> CodeType:
-    """The code of the function `name` that a function with `code` defines."""
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType) and constant.co_name == name:
-            return constant
-    raise AssertionError(f"{code.co_qualname} defines no {name}")
+def inner_code(name: str, inner: str) -> CodeType | None:
+    """The code of the function `inner` that FastAPI's `name` defines; None if something else is in its place."""
+    code = getattr(known.pristine(f"fastapi.routing:{name}"), "__code__", None)
+    return None if code is None else instruments.nested(code, inner)
 
 
-ENDPOINT_APP = inner_code(routing.request_response.__code__, "app")
-REQUEST_HANDLER = inner_code(routing.get_request_handler.__code__, "app")
+ENDPOINT_APP = inner_code("request_response", "app")
+REQUEST_HANDLER = inner_code("get_request_handler", "app")

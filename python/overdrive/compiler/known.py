@@ -7,7 +7,8 @@ and line numbers, so it differs between Python versions and does not between rel
 
 Each line of `fingerprints.txt` is a function, a Python version, a hash (or `absent`: releases lack the function) and a
 dialect: `-` where the code does what the newest release's does, else a word for how it behaves, by which the compiler
-asks for it. Lines are sorted and stand for themselves, so that files of two branches merge.
+asks for it, or `not-mirrored`, which turns features off as an unknown fingerprint does. Lines are sorted and stand for
+themselves, so that files of two branches merge.
 
 `python -m overdrive.compiler.known --record` adds the fingerprints of what is installed.
 """
@@ -19,7 +20,7 @@ import hashlib
 import importlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -30,12 +31,24 @@ RECORDED = Path(__file__).with_name("fingerprints.txt")
 ABSENT = "absent"
 # The dialect of code that does what the newest release's does.
 NEWEST = "-"
+# The dialect of code that was read and behaves otherwise, without anything in plans that would do the same.
+NOT_MIRRORED = "not-mirrored"
 
 # Feature: the functions it mirrors, as module:qualified name.
 FEATURES: dict[str, tuple[str, ...]] = {
-    "routing": (
+    # What stands around the router; it runs itself where somebody has put something around it.
+    "stack": (
         "fastapi.applications:FastAPI.__call__",
         "fastapi.applications:FastAPI.build_middleware_stack",
+        "fastapi.middleware.asyncexitstack:AsyncExitStackMiddleware.__call__",
+        "fastapi.telemetry._asgi:ExceptionTelemetryMiddleware.__call__",
+        "fastapi._body_limit:AppBodyLimitMiddleware.__call__",
+        "fastapi._body_limit:wrap_app_with_body_limit",
+        "starlette.applications:Starlette.__call__",
+        "starlette.middleware.errors:ServerErrorMiddleware.__call__",
+        "starlette.middleware.exceptions:ExceptionMiddleware.__call__",
+    ),
+    "routing": (
         "fastapi.routing:APIRouter.app",
         "fastapi.routing:APIRouter.handle",
         "fastapi.routing:APIRouter.matches",
@@ -49,11 +62,6 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "fastapi.routing:_IncludedRouter._handle_selected",
         "fastapi.routing:_IncludedRouter.effective_candidates",
         "fastapi.routing:_update_scope",
-        "fastapi.middleware.asyncexitstack:AsyncExitStackMiddleware.__call__",
-        "fastapi.telemetry._asgi:ExceptionTelemetryMiddleware.__call__",
-        "fastapi._body_limit:AppBodyLimitMiddleware.__call__",
-        "fastapi._body_limit:wrap_app_with_body_limit",
-        "starlette.applications:Starlette.__call__",
         "starlette.routing:Router.__call__",
         "starlette.routing:Router.not_found",
         "starlette.routing:Route.matches",
@@ -66,8 +74,6 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "starlette.convertors:UUIDConvertor.convert",
         "starlette.convertors:StringConvertor.convert",
         "starlette.convertors:PathConvertor.convert",
-        "starlette.middleware.errors:ServerErrorMiddleware.__call__",
-        "starlette.middleware.exceptions:ExceptionMiddleware.__call__",
         "starlette._exception_handler:wrap_app_handling_exceptions",
         "starlette._exception_handler:_lookup_exception_handler",
     ),
@@ -134,6 +140,67 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "fastapi.dependencies.utils:_should_embed_body_fields",
         "fastapi.dependencies.utils:_get_form_models",
         "json:loads",
+    ),
+    "forms": (
+        "fastapi.dependencies.utils:request_body_to_args",
+        "fastapi.dependencies.utils:_extract_form_body",
+        "fastapi.dependencies.utils:_extract_form_items",
+        "fastapi.dependencies.utils:_extract_form_model",
+        "fastapi.dependencies.utils:_get_multidict_extras",
+        "fastapi.dependencies.utils:_get_multidict_value",
+        "fastapi.dependencies.utils:_get_param_aliases",
+        "fastapi.dependencies.utils:_is_empty_file_input",
+        "fastapi.dependencies.utils:_is_form_model_supplied",
+        "fastapi.dependencies.utils:_read_file_bytes",
+        "starlette.datastructures:ImmutableMultiDict.__init__",
+        "starlette.datastructures:ImmutableMultiDict.getlist",
+        "starlette.datastructures:ImmutableMultiDict.multi_items",
+        "starlette.datastructures:UploadFile._in_memory",
+        "starlette.datastructures:UploadFile.read",
+        "starlette.datastructures:UploadFile.seek",
+    ),
+    "form parsers": (
+        "fastapi.routing:_apply_router_form_limits",
+        "fastapi.routing:_resolve_form_limits",
+        "starlette.datastructures:FormData.__init__",
+        "starlette.datastructures:FormData.close",
+        "starlette.datastructures:UploadFile.__init__",
+        "starlette.datastructures:UploadFile._will_roll",
+        "starlette.datastructures:UploadFile.close",
+        "starlette.datastructures:UploadFile.write",
+        "starlette.formparsers:_user_safe_decode",
+        "starlette.formparsers:FormParser.on_field_start",
+        "starlette.formparsers:FormParser.on_field_name",
+        "starlette.formparsers:FormParser.on_field_data",
+        "starlette.formparsers:FormParser.on_field_end",
+        "starlette.formparsers:FormParser.parse",
+        "starlette.formparsers:MultiPartParser.on_part_begin",
+        "starlette.formparsers:MultiPartParser.on_part_data",
+        "starlette.formparsers:MultiPartParser.on_part_end",
+        "starlette.formparsers:MultiPartParser.on_header_field",
+        "starlette.formparsers:MultiPartParser.on_header_value",
+        "starlette.formparsers:MultiPartParser.on_header_end",
+        "starlette.formparsers:MultiPartParser.on_headers_finished",
+        "starlette.formparsers:MultiPartParser.parse",
+        "starlette.requests:Request.form",
+        "starlette.requests:Request._get_form",
+        "starlette.requests:Request.stream",
+        "python_multipart.multipart:_parseparam",
+        "python_multipart.multipart:parse_options_header",
+        "python_multipart.multipart:MultipartParser.__init__",
+        "python_multipart.multipart:MultipartParser.write",
+        "python_multipart.multipart:MultipartParser._internal_write",
+        "python_multipart.multipart:QuerystringParser.__init__",
+        "python_multipart.multipart:QuerystringParser.write",
+        "python_multipart.multipart:QuerystringParser._internal_write",
+        "python_multipart.multipart:QuerystringParser.finalize",
+        "python_multipart.multipart:BaseParser.callback",
+        "tempfile:SpooledTemporaryFile.__init__",
+        "tempfile:SpooledTemporaryFile._check",
+        "tempfile:SpooledTemporaryFile.write",
+        "tempfile:SpooledTemporaryFile.seek",
+        "urllib.parse:unquote_plus",
+        "urllib.parse:unquote",
     ),
     "response models": (
         "fastapi._compat.v2:ModelField.serialize",
@@ -259,15 +326,45 @@ FEATURES: dict[str, tuple[str, ...]] = {
         "starlette.middleware.trustedhost:TrustedHostMiddleware.__call__",
         "starlette._utils:parse_host_header",
     ),
+    "dispatch": (
+        "starlette.middleware.base:BaseHTTPMiddleware.__init__",
+        "starlette.middleware.base:BaseHTTPMiddleware.__call__",
+        "starlette.middleware.base:_CachedRequest.__init__",
+        "starlette.middleware.base:_CachedRequest.wrapped_receive",
+        "starlette.middleware.base:_StreamingResponse.__init__",
+        "starlette.middleware.base:_StreamingResponse.__call__",
+        "starlette._utils:create_collapsing_task_group",
+    ),
+    "sessions": (
+        "starlette.middleware.sessions:SessionMiddleware.__init__",
+        "starlette.middleware.sessions:SessionMiddleware.__call__",
+        "starlette.middleware.sessions:Session.mark_accessed",
+        "starlette.middleware.sessions:Session.mark_modified",
+    ),
     "HTTPS redirects": (
         "starlette.middleware.httpsredirect:HTTPSRedirectMiddleware.__init__",
         "starlette.middleware.httpsredirect:HTTPSRedirectMiddleware.__call__",
     ),
 }
 
+# What instruments put around functions, and what of theirs that calls; see `instruments`. They need not be installed.
+INSTRUMENTS = (
+    "logfire._internal.integrations.fastapi:FastAPIInstrumentation.run_endpoint_function",
+    "logfire._internal.integrations.fastapi:FastAPIInstrumentation.solve_dependencies",
+    "logfire._internal.integrations.fastapi:patch_fastapi",
+    "sentry_sdk.integrations.fastapi:_wrap_async_handler",
+    "sentry_sdk.integrations.fastapi:patch_get_request_handler",
+    "sentry_sdk.integrations.starlette:_enable_span_for_middleware",
+    "sentry_sdk.integrations.starlette:_wrap_sync_handler",
+    "sentry_sdk.integrations.starlette:patch_asgi_app",
+    "sentry_sdk.integrations.starlette:patch_exception_middleware",
+)
+
 
 # What `behaves` has found: a release does not change while it is loaded.
 _behaviours: dict[str, str] = {}
+# Take known instruments away from what they stand around.
+_seen_through: list[Callable[[Any], Any]] = []
 
 
 def features_off() -> dict[str, str]:
@@ -276,8 +373,13 @@ def features_off() -> dict[str, str]:
 
 
 def unknown(feature: str) -> str | None:
-    """The first function that `feature` mirrors and whose code is not known; None if all are."""
-    return next((name for name in FEATURES[feature] if dialect(name) is None), None)
+    """The first function that `feature` mirrors and whose code plans do not know; None if they know all."""
+    return next(unknowns(feature), None)
+
+
+def unknowns(feature: str) -> Iterator[str]:
+    """All of them."""
+    return (name for name in FEATURES[feature] if dialect(name) in (None, NOT_MIRRORED))
 
 
 def dialect(name: str) -> str | None:
@@ -304,19 +406,51 @@ def functions() -> list[str]:
 def fingerprint(name: str) -> str | None:
     """The Python version and the hash of what is found under `name` now; None if that is no Python function."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    try:
+        found = pristine(name)
+    except LookupError:
+        return f"{version} {ABSENT}"
+    if not isinstance(found, FunctionType):
+        return None
+    return f"{version} {hash_of(*_codes(found))}"
+
+
+def find(name: str) -> Any:
+    """What is found under `name` now.
+
+    Raises:
+        LookupError: there is nothing.
+    """
     module_name, _, path = name.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
         for part in path.split("."):
             found = found.__dict__[part] if isinstance(found, type) else getattr(found, part)
     except (ImportError, AttributeError, KeyError):
-        return f"{version} {ABSENT}"
+        raise LookupError(name) from None
     found = getattr(found, "__func__", found)
     if isinstance(found, property):
-        found = found.fget
-    if not isinstance(found, FunctionType):
-        return None
-    return f"{version} {hash_of(*_codes(found))}"
+        return found.fget
+    return found.__wrapped__ if isinstance(found, type(recorded)) else found
+
+
+def pristine(name: str) -> Any:
+    """The same without the known instruments around it."""
+    found = find(name)
+    for see_through in _seen_through:
+        found = see_through(found)
+    return found
+
+
+def see_through(unwrap: Callable[[Any], Any]) -> None:
+    """From now on functions are looked at as `unwrap` gives them. This file stands alone; of instruments it is told."""
+    _seen_through.append(unwrap)
+
+
+def is_patched(name: str) -> bool:
+    """Whether something is in the place of a function that was not written there, as another release's would be."""
+    found = pristine(name)
+    return not isinstance(found, FunctionType) or found.__code__.co_qualname != name.partition(":")[2]
 
 
 def hash_of(*codes: CodeType) -> str:
@@ -353,8 +487,11 @@ def _parts(code: CodeType) -> Iterator[bytes]:
 
 
 def _has_docstring(code: CodeType) -> bool:
-    # Before Python 3.13 a text in the first place is the docstring, or None stands there.
-    return sys.version_info < (3, 13) or bool(code.co_flags & 0x4000000)
+    # Before Python 3.14 a text in the first place is a function's docstring, or None stands there. Comprehensions and
+    # generator expressions, whose names are in angle brackets, have none and begin with any constant of theirs.
+    if sys.version_info >= (3, 14):
+        return bool(code.co_flags & 0x4000000)
+    return not code.co_name.startswith("<")
 
 
 @cache
@@ -388,6 +525,8 @@ def main() -> int:
     if options.json:
         print(json.dumps(installed, indent=1))
         return 0
+    with_instruments = {name: fingerprint(name) for name in INSTRUMENTS}
+    installed.update((name, text) for name, text in with_instruments.items() if text is None or ABSENT not in text)
     missing = [name for name in installed if dialect(name) is None]
     for name in missing:
         print(f"unknown:   {name} {installed[name]}")

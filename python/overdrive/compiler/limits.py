@@ -9,6 +9,7 @@ try:
     from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY, RequestBodyLimitMiddleware
 except ImportError:
     HAS_LIMITS = False
+    MAX_BODY_SIZE_SCOPE_KEY = "starlette.max_body_size"
 else:
     HAS_LIMITS = True
 
@@ -20,6 +21,11 @@ def limited_inside(app: Any) -> tuple[int | None, Any]:
     return None, app
 
 
+def least(*sizes: int | None) -> int | None:
+    """The least of several limits, of which some may be none."""
+    return min((size for size in sizes if size is not None), default=None)
+
+
 def limit_exceeded(scope: Any, error: Exception) -> Exception | None:
     """What FastAPI raises in the place of an error that stands for a body over its limit; None for any other error."""
     if HAS_LIMITS and MAX_BODY_SIZE_SCOPE_KEY in scope:
@@ -28,4 +34,11 @@ def limit_exceeded(scope: Any, error: Exception) -> Exception | None:
     return None
 
 
-__all__ = ["HAS_LIMITS", "AppBodyLimitMiddleware", "limit_exceeded", "limited_inside"]
+__all__ = [
+    "HAS_LIMITS",
+    "MAX_BODY_SIZE_SCOPE_KEY",
+    "AppBodyLimitMiddleware",
+    "least",
+    "limit_exceeded",
+    "limited_inside",
+]

@@ -8,6 +8,7 @@ objects themselves.
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.httpsredirect import HTTPSRedirectMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from overdrive.compiler.sessions import Reopened, add_headers, open_session
 
 INNERMOST = "overdrive.innermost"
 
@@ -27,7 +30,7 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 class Layer:
     """One middleware. What `options` there are depends on the kind; they are the object's own attributes.
 
-    kind: "cors", "gzip", "hosts" or "https".
+    kind: "cors", "gzip", "hosts", "https" or "sessions".
     """
 
     kind: str
@@ -84,6 +87,9 @@ _KINDS: dict[type, tuple[str, str, frozenset[str], tuple[str, ...]]] = {
 }
 
 
+_SESSION_ATTRIBUTES = frozenset({"app", "signer", "session_cookie", "max_age", "path", "security_flags"})
+
+
 def layers(middleware: Iterable[Any], off: Mapping[str, str]) -> list[Layer] | None:
     """The layers of a chain of middleware, the outermost first; None if plans cannot do without one of the objects."""
     found = [_layer(one, off) for one in middleware]
@@ -91,6 +97,8 @@ def layers(middleware: Iterable[Any], off: Mapping[str, str]) -> list[Layer] | N
 
 
 def _layer(middleware: Any, off: Mapping[str, str]) -> Layer | None:
+    if _keeps_sessions(middleware):
+        return _sessions(middleware, off)
     known = _KINDS.get(type(middleware))
     if known is None:
         return None
@@ -108,6 +116,19 @@ def _layer(middleware: Any, off: Mapping[str, str]) -> Layer | None:
             # What Starlette makes of it at every request.
             return None
     return Layer(kind, middleware, options)
+
+
+def _keeps_sessions(middleware: Any) -> bool:
+    # What is not imported nobody uses; it takes itsdangerous, which few have.
+    module = sys.modules.get("starlette.middleware.sessions")
+    return module is not None and type(middleware) is module.SessionMiddleware
+
+
+def _sessions(middleware: Any, off: Mapping[str, str]) -> Layer | None:
+    if "sessions" in off or vars(middleware).keys() != _SESSION_ATTRIBUTES:
+        return None
+    options = {"cookie": middleware.session_cookie, "open": open_session, "add": add_headers}
+    return Layer("sessions", middleware, options)
 
 
 def _encoded(headers: Mapping[str, str]) -> Headers:
@@ -153,7 +174,7 @@ class Passage:
     """
 
     def __init__(self, middleware: Iterable[Any]) -> None:
-        self._layered = around(middleware, _innermost)
+        self._layered = around([Reopened(one) if _keeps_sessions(one) else one for one in middleware], _innermost)
 
     async def __call__(
         self, scope: Any, receive: Any, send: Any, headers: Any, application: App, begun: list[bool]

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from fastapi import FastAPI
+from fastapi.applications import FastAPI
 from starlette.routing import Mount
 
 from overdrive.compiler.routes import Found, base_entry, convertors, room
@@ -85,7 +85,7 @@ class Mounted:
         assert compilation is not None
         assert compilation.stack is not None
         assert compilation.plans is not None
-        if compilation.stack.foreign or self.app.root_path:
+        if compilation.has_middleware or self.app.root_path:
             compilation.install()
             return WITHIN
         return compilation.plans
@@ -133,6 +133,7 @@ class Mounted:
 
     def _use(self, compilation: Compilation) -> None:
         self._is_stale = False
+        compilation.succeed(self.compilation)
         self.compilation = compilation
         if self._mounts.report is not None:
             self._mounts.report(f"{compilation.summary()} of the application mounted at {self.path or '/'}")
@@ -150,10 +151,13 @@ class Mounted:
         self._use(await in_slices(steps))
 
 
-def entry(found: Found, *, stack: Stack | None, off: Mapping[str, str], mounts: Mounts, below: str) -> Entry:
+def entry(
+    found: Found, *, stack: Stack | None, limit: int | None, off: Mapping[str, str], mounts: Mounts, below: str
+) -> Entry:
     """The entry of a mount.
 
     stack: of the application that it belongs to; None if plans cannot stand there.
+    limit: of all bodies there, in bytes.
     off: features that are off, with the function that is not known.
     below: the path of the application that it belongs to.
     """
@@ -167,7 +171,7 @@ def entry(found: Found, *, stack: Stack | None, off: Mapping[str, str], mounts: 
         made.segments, made.prefix = None, ""
         return made
     is_known = type(mount).handle is Mount.handle and "handle" not in vars(mount) and "mounts" not in off
-    is_limited = found.included is not None and found.included.include_context.max_body_size is not None
+    is_limited = _limit_around(found) is not None
     if made.segments is None or stack is None or not is_known or is_limited or not is_application(mount.app):
         return made
     made.reason = "a mounted application"
@@ -177,11 +181,20 @@ def entry(found: Found, *, stack: Stack | None, off: Mapping[str, str], mounts: 
         app=mount.app,
         path_parameters=convertors(mount)[:-1],
         scope=room(found),
-        body_limit=stack.limit,
-        is_direct=not stack.foreign and not found.form_limits,
+        body_limit=limit,
+        is_direct=not stack.foreign and not stack.is_observed and not found.form_limits,
         around=functools.partial(_around, stack.own),
     )
     return made
+
+
+def _limit_around(found: Found) -> int | None:
+    """The limit of bodies of the routers around a mount, in bytes."""
+    if found.included is None:
+        return None
+    # There is none before FastAPI 0.165.
+    limit: int | None = getattr(found.included.include_context, "max_body_size", None)
+    return limit
 
 
 def _around(own: tuple[Any, ...], application: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +20,10 @@ from starlette.convertors import (
 from starlette.routing import BaseRoute, Host, compile_path
 from starlette.routing import Route as StarletteRoute
 
-from overdrive.compiler import known
+from overdrive.compiler import forms, known
 from overdrive.compiler.dependencies import Tree
 from overdrive.compiler.handler import unwrap
+from overdrive.compiler.limits import least
 from overdrive.compiler.spec import Entry, NotCompiled, Overrides, Plan, Route
 
 CONVERTORS = {
@@ -31,6 +33,9 @@ CONVERTORS = {
     UUIDConvertor: "uuid",
     PathConvertor: "path",
 }
+ODD_PATH = "a path with a convertor of its own"
+# As `compile_path` leaves them in the format of a path.
+PARAMETER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +160,8 @@ def _operation(found: Found, path: str, *, limit: int | None, off: Mapping[str, 
     made.is_operation = True
     made.name = route_name(route)
     try:
-        if made.segments is None:
-            raise NotCompiled("a path that is not made of whole segments, or a convertor of its own")
+        if not made.is_indexed:
+            raise NotCompiled(ODD_PATH)
         if type(route).handle is not APIRoute.handle or "handle" in vars(route):
             raise NotCompiled("its own handle()")
         made.plan = _plan(found, limit=limit, off=off)
@@ -168,10 +173,12 @@ def _operation(found: Found, path: str, *, limit: int | None, off: Mapping[str, 
 def base_entry(effective: Any, path: str, reason: str | None, *, kind: str = "http") -> Entry:
     """What an entry says of a path, and why there is no plan."""
     methods = list(getattr(effective, "methods", None) or ())
+    segments = _segments(effective, path)
     return Entry(
         path=path,
         methods=methods,
-        segments=_segments(effective, path),
+        segments=segments,
+        pieces=_pieces(effective, path) if segments is None else None,
         prefix=_literal(path),
         allow=", ".join(methods) if methods else None,
         name=route_name(effective),
@@ -187,7 +194,13 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
     dependant = handler.dependant
     if getattr(dependant.call, "__overdrive_uncompiled__", False):
         raise NotCompiled("it is marked as uncompiled")
-    tree = Tree(known_security="security" not in off, form=handler.reads == "form", overrides=overrides or {})
+    is_form = handler.reads == "form"
+    tree = Tree(
+        known_security="security" not in off,
+        form=is_form,
+        own_forms=is_form and forms.are_known(off),
+        overrides=overrides or {},
+    )
     tree.add_endpoint(dependant, handler.is_coroutine)
     answer = handler.answer(native_json="JSON" not in off)
     for feature, is_used in (
@@ -206,14 +219,19 @@ def _plan(found: Found, *, limit: int | None, off: Mapping[str, str], overrides:
         nodes=tree.nodes,
         caches=tree.caches,
         reads=handler.reads,
-        form_limits=handler.values.get("form_limits") if handler.reads == "form" else None,
+        form_limits=handler.values.get("form_limits") if is_form else None,
+        own_form_limits=forms.limits(found.form_limits, handler.values.get("form_limits"))
+        if is_form and "form parsers" not in off
+        else None,
         strict_content_type=bool(strict),
         embed=handler.embed_body_fields,
-        body_limit=min((size for size in (limit, handler.max_body_size) if size is not None), default=None),
+        body_limit=least(limit, handler.max_body_size),
         answer=answer,
         overrides=None
         if overrides is not None
         else overridable(handler.dependency_overrides_provider, functools.partial(_vary, found, limit, off)),
+        around=handler.around,
+        template=effective.path_format,
     )
 
 
@@ -293,6 +311,20 @@ def _segments(effective: Any, path: str) -> list[tuple[str, bool]] | None:
             return None
         segments.append((kind, True))
     return segments
+
+
+def _pieces(effective: Any, path: str) -> list[tuple[str, bool]] | None:
+    """All of a path whose parameters may stand anywhere; None if the index cannot judge it."""
+    if not path.startswith("/") or compile_path(path)[0].pattern != effective.path_regex.pattern:
+        return None
+    pieces: list[tuple[str, bool]] = []
+    for place, text in enumerate(PARAMETER.split(effective.path_format)):
+        is_parameter = place % 2 == 1
+        kind = CONVERTORS.get(type(effective.param_convertors.get(text))) if is_parameter else text
+        if kind is None:
+            return None
+        pieces.append((kind, is_parameter))
+    return pieces
 
 
 def _literal(path: str) -> str:

@@ -45,10 +45,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.websockets import WebSocket
 
-from overdrive.compiler import files, known, streams
+from overdrive.compiler import files, instruments, known, streams, telemetry, uploads
+from overdrive.compiler.dispatch import Sender
 from overdrive.compiler.fields import NamedModel
-from overdrive.compiler.handler import ENDPOINT_APP, inner_code
-from overdrive.compiler.limits import limit_exceeded
+from overdrive.compiler.handler import ENDPOINT_APP
+from overdrive.compiler.instruments import nested
+from overdrive.compiler.limits import MAX_BODY_SIZE_SCOPE_KEY, limit_exceeded
 from overdrive.compiler.mounts import raising_below
 from overdrive.compiler.spec import Route
 from overdrive.compiler.stack import raise_innermost, without_first
@@ -125,6 +127,21 @@ async def _call_limited(
         return await (call(**values) if is_coroutine else _call_in_thread(call, values))
 
 
+async def _read_body(request: Request, is_json: bool) -> tuple[bytes, tuple[Any] | None]:
+    body = await request.body()
+    return body, (await request.json(),) if body and is_json else None
+
+
+def _solved(values: dict[str, Any], errors: list[Any], response: Response | None, background: Any) -> Any:
+    return utils.SolvedDependency(
+        values=values,
+        errors=errors,
+        background_tasks=background,
+        response=_injected_response() if response is None else response,
+        dependency_cache={},
+    )
+
+
 def _injected_response() -> Response:
     response = Response()
     del response.headers["content-length"]
@@ -170,7 +187,8 @@ def _body_error(error: Exception) -> HTTPException:
     if isinstance(error, HTTPException):
         return error
     answer = HTTPException(status_code=400, detail="There was an error parsing the body")
-    answer.__cause__ = error
+    # As `raise ... from error` has it, where the error is being handled.
+    answer.__cause__ = answer.__context__ = error
     return answer
 
 
@@ -237,14 +255,16 @@ def _response_not_awaited() -> FastAPIError:
     return FastAPIError(NOT_AWAITED)
 
 
-def _longest_text(code: CodeType) -> str:
+def _longest_text(code: CodeType | None) -> str:
     """The longest text among a function's constants."""
+    if code is None:
+        return ""
     texts = [constant for constant in code.co_consts if isinstance(constant, str)]
     return max(texts, key=len)
 
 
 # FastAPI's own words, where FastAPI has them.
-NOT_AWAITED = _longest_text(inner_code(ENDPOINT_APP, "app"))
+NOT_AWAITED = _longest_text(None if ENDPOINT_APP is None else nested(ENDPOINT_APP, "app"))
 
 
 STREAMING = (
@@ -284,6 +304,8 @@ class Runtime:
         self.in_cancel_scope = _in_cancel_scope
         self.start_thread = _start_thread
         self.library_variable = getattr(sys.modules.get("sniffio"), "current_async_library_cvar", None)
+        starlettes = known.behaves("starlette._exception_handler:wrap_app_handling_exceptions")
+        self.keeps_tracebacks = starlettes == "keeps-tracebacks"
         unshielded = known.behaves("fastapi.dependencies.utils:_solve_generator") == "unshielded"
         self.enter_generator = _enter_unshielded if unshielded else _enter_generator
         self.call_limited = _call_limited
@@ -295,16 +317,33 @@ class Runtime:
         self.background_tasks = BackgroundTasks
         self.security_scopes = lambda dependant: SecurityScopes(scopes=models._get_oauth_scopes(dependant=dependant))
         self.exit_stack = AsyncExitStack
+        self.sender = Sender
         self.namespace = types.SimpleNamespace
         self.leave_generators = _leave_generators
         self.leave_with_error = _leave_with_error
         self.is_json = _is_json
         self.json_error = _json_error
+        self.form_data = FormData
+        self.form_spool_size = uploads.spool_size
+        self.new_upload = uploads.new_upload
+        self.form_sequence = uploads.sequence
+        self.replay = uploads.replay
+        self.body_limit_key = MAX_BODY_SIZE_SCOPE_KEY
         self.read_form = _read_form
         named_forms = known.behaves("fastapi.dependencies.utils:request_body_to_args") == "form-names"
         self.form_arguments = _named_form_arguments if named_forms else _form_arguments
         self.body_error = _body_error
         self.client_disconnect = ClientDisconnect
+        self.read_body = _read_body
+        self.around_solving = instruments.around("fastapi.routing:solve_dependencies")
+        self.around_calling = instruments.around("fastapi.routing:run_endpoint_function")
+        self.solved = _solved
+        self.request_telemetry = telemetry.function("_get_request_telemetry")
+        self.route_selected = telemetry.function("_route_selected")
+        self.operation = telemetry.function("_operation")
+        self.no_operation = telemetry.NO_OPERATION
+        self.run_sync_endpoint = telemetry.function("_run_sync_endpoint")
+        self.validation_failed = telemetry.function("_validation_failed")
         self.raise_innermost = _raise_innermost
         self.server_sent_event = ServerSentEvent
         self.render_item = streams.render_item
@@ -322,6 +361,7 @@ class Runtime:
         self.file = (FileResponse.__call__, files.SENDING) if own_files else None
         self.examine_file = files.examine
         self.describe_file = files.describe
+        self.speaking_file = files.speaking
         self.file_asked = files.asked
         self.file_ranges = files.ranges
         self.raising_below = raising_below

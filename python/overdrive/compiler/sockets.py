@@ -6,7 +6,6 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import routing
 from fastapi.dependencies import models
 from fastapi.routing import APIWebSocketRoute
 from starlette.responses import Response
@@ -14,7 +13,7 @@ from starlette.routing import WebSocketRoute
 
 from overdrive.compiler.dependencies import Tree
 from overdrive.compiler.handler import closure, inner_code
-from overdrive.compiler.routes import Found, base_entry, convertors, overridable, placed
+from overdrive.compiler.routes import ODD_PATH, Found, base_entry, convertors, overridable, placed
 from overdrive.compiler.spec import Answer, Entry, NotCompiled, Plan, Route
 
 NO_ANSWER = Answer(
@@ -28,8 +27,8 @@ NO_ANSWER = Answer(
     in_thread=False,
 )
 MATCHES = (APIWebSocketRoute.matches, WebSocketRoute.matches)
-SESSION_APP = inner_code(routing.websocket_session.__code__, "app")
-WEBSOCKET_APP = inner_code(routing.get_websocket_app.__code__, "app")
+SESSION_APP = inner_code("websocket_session", "app")
+WEBSOCKET_APP = inner_code("get_websocket_app", "app")
 
 
 def entry(found: Found, *, off: Mapping[str, str]) -> Entry:
@@ -44,11 +43,11 @@ def entry(found: Found, *, off: Mapping[str, str]) -> Entry:
     made.is_operation = isinstance(route, APIWebSocketRoute)
     if found.own_router or type(route).matches not in MATCHES or "matches" in vars(route):
         # It may match anything.
-        made.segments, made.prefix, made.reason = None, "", "a way of matching of its own"
+        made.segments, made.pieces, made.prefix, made.reason = None, None, "", "a way of matching of its own"
     if made.reason is None:
         try:
-            if made.segments is None:
-                raise NotCompiled("a path that is not made of whole segments, or a convertor of its own")
+            if not made.is_indexed:
+                raise NotCompiled(ODD_PATH)
             made.plan = _plan(found, off=off)
         except NotCompiled as reason:
             made.reason = str(reason)
@@ -85,6 +84,7 @@ def _plan(found: Found, *, off: Mapping[str, str], overrides: dict[Any, Any] | N
         caches=tree.caches,
         reads="nothing",
         form_limits=None,
+        own_form_limits=None,
         strict_content_type=False,
         embed=values["embed_body_fields"],
         body_limit=None,
@@ -92,6 +92,8 @@ def _plan(found: Found, *, off: Mapping[str, str], overrides: dict[Any, Any] | N
         overrides=None
         if overrides is not None
         else overridable(values["dependency_overrides_provider"], functools.partial(_vary, found, off)),
+        around=None,
+        template=route.path_format,
     )
 
 

@@ -52,12 +52,41 @@ class BodyParameter:
 
 
 @dataclass(frozen=True, slots=True)
+class FormField:
+    """A field of a form.
+
+    sequence: all values of its name, not the last.
+    contents: the bytes of files, not files.
+    """
+
+    keys: tuple[str, ...]
+    sequence: bool
+    contents: bool
+    field: Any
+
+
+@dataclass(frozen=True, slots=True)
+class FormParameter:
+    """A parameter that is a field of a form, or a model of such fields.
+
+    model: of a model: whether the parameter may be `None`, and whether fields that are not its own count as its; None:
+        the parameter is its one field.
+    """
+
+    argument: int
+    fields: list[FormField]
+    model: tuple[bool, bool] | None
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A dependency, or, as the last of a plan, the endpoint.
 
     kind: "coroutine", "sync", "generator" or "async_generator".
     names: of all its arguments, in their order.
-    of_form: places of the arguments that FastAPI's own code takes from a form, or in some releases from any body.
+    of_form: places of the arguments that come from a form, or in some releases from any body.
+    form: how these are read; None: by FastAPI's own code.
     parent, argument: which node receives its value, and where; None: nobody does.
     specials: arguments that are not read from the request, and their places.
     presented: for a security scheme: the attribute of the request and the key that it looks at.
@@ -74,6 +103,7 @@ class Node:
     parameters: list[Parameter]
     body: list[BodyParameter]
     of_form: list[int]
+    form: list[FormParameter] | None
     specials: list[tuple[str, int]]
     presented: tuple[str, str] | None
     cache: int
@@ -124,7 +154,10 @@ class Plan:
     scope: what the matched route adds to a scope.
     reads: what the body is read as, "json", "form" or "nothing".
     form_limits: the route's own, for FastAPI's parser of forms.
+    own_form_limits: files, fields and bytes of a field that our parser may find; None: it may not be used.
     body_limit: the least of the limits around the route, in bytes. Larger bodies are no plan's.
+    around: puts the instruments around the route's request handler around another one; None: there are none.
+    template: the path as FastAPI's telemetry names it.
     """
 
     route: Route
@@ -134,11 +167,14 @@ class Plan:
     caches: int
     reads: str
     form_limits: Any
+    own_form_limits: tuple[int, int, int] | None
     strict_content_type: bool
     embed: bool
     body_limit: int | None
     answer: Answer
     overrides: Overrides | None
+    around: Callable[[Any], Any] | None
+    template: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +223,10 @@ class Route:
 class Entry:
     """A route in FastAPI's order.
 
-    segments: the path's pieces as `(text, is_parameter)`, a parameter with its convertor's name; None: only FastAPI's
-        own code can tell what matches, but all of it begins with `prefix`.
+    segments: of the path, as `(text, is_parameter)`, a parameter with the name of its convertor; None: it is not made
+        of whole ones.
+    pieces: for an entry without segments, the same for all of the path, slashes included; None: only FastAPI's own code
+        can tell what matches, but all of it begins with `prefix`.
     allow: the value of `Allow` in a 405.
     kind: what it matches: "http", "websocket" or "any".
     mount: what is mounted there, if plans may know it; the last parameter of the path is then what follows the mount.
@@ -198,6 +236,7 @@ class Entry:
     path: str
     methods: list[str]
     segments: list[tuple[str, bool]] | None
+    pieces: list[tuple[str, bool]] | None = None
     prefix: str = ""
     allow: str | None = None
     name: str = ""
@@ -206,6 +245,11 @@ class Entry:
     mount: MountedApplication | None = None
     reason: str | None = None
     kind: str = "http"
+
+    @property
+    def is_indexed(self) -> bool:
+        """Plans can tell what matches it."""
+        return self.segments is not None or self.pieces is not None
 
 
 class NotCompiled(Exception):

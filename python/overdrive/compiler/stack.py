@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +12,10 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from overdrive._overdrive import Plans
-from overdrive.answering import answering
 from overdrive.compiler import limits
+from overdrive.compiler.dispatch import make_native
 from overdrive.compiler.middleware import App, Layer, Passage, around, layers
+from overdrive.compiler.planned import Planned
 from overdrive.compiler.spec import NotCompiled
 from overdrive.compiler.within import within
 
@@ -37,46 +37,21 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Progress = tuple[bool, bool]
 
 
-class Planned:
-    """Stands in the place of `app`, a part of the stack: plans answer there, or the part itself.
-
-    handles: the part has the exception handlers; otherwise it is the router.
-    """
-
-    def __init__(self, app: Any, *, handles: bool) -> None:
-        self.app = app
-        self.plans: Plans | None = None
-        self._handles = handles
-
-    def __call__(self, scope: Scope, receive: Any, send: Send) -> Awaitable[None]:
-        """An ASGI application. Plans belong to asyncio; on any other loop the router answers."""
-        if (
-            self.plans is not None
-            and scope["type"] in ("http", "websocket")
-            and asyncio._get_running_loop() is not None
-        ):
-            planned = self.plans.call(scope, receive, send, self._handles)
-            if (told := answering.get()) is not None:
-                told("asgi: FastAPI's own router" if planned is None else "plan")
-            if planned is not None:
-                return planned
-        answer: Awaitable[None] = self.app(scope, receive, send)
-        return answer
-
-
 @dataclass(frozen=True, slots=True)
 class Stack:
     """A built stack, with what plans need of it.
 
     handlers: the tables of exception handlers, by class and by status.
     limit: of the size of all bodies, in bytes.
-    foreign: the middleware of the user's, the outermost first.
+    foreign: the middleware of the user's and of instruments, the outermost first.
     layers: the same as layers that plans apply themselves; None if there is one among them that only Python can run.
     exits: the innermost middleware, around the router.
+    is_observed: whoever stands around the stack, or around FastAPI's own middleware in it, has to see each request.
     own: FastAPI's own middleware that exceptions meet, the innermost first.
     raise_through: sends an exception through a copy of the stack; for a stack with layers.
     raise_within, raise_outermost: the same through what stands below the user's middleware, and around it.
     passage: sends what a plan does not send itself through copies of the user's middleware.
+    dispatches: Starlette's `BaseHTTPMiddleware` is the code we know.
     """
 
     handlers: tuple[dict[Any, Any], dict[int, Any]]
@@ -84,20 +59,30 @@ class Stack:
     foreign: list[Any]
     layers: list[Layer] | None
     exits: AsyncExitStackMiddleware
+    is_observed: bool
     own: tuple[Any, ...]
     raise_through: Callable[..., Awaitable[None]]
     raise_within: Callable[..., Awaitable[None]]
     raise_outermost: Callable[..., Awaitable[None]]
     passage: Passage
+    dispatches: bool
 
     @property
     def outermost(self) -> Any:
         """The middleware of the user's where requests may enter; None if plans apply it, or if more is around it."""
-        return self.foreign[0] if self.layers is None and self.limit is None else None
+        return self.foreign[0] if self.foreign and self.layers is None and not self.is_wrapped else None
+
+    @property
+    def is_wrapped(self) -> bool:
+        """Whether something around the middleware of the user's has a part in each request."""
+        return self.is_observed or self.limit is not None
 
     def install(self, plans: Plans) -> None:
-        """Lets plans answer below the user's middleware."""
-        if self.foreign:
+        """Lets plans answer below the user's middleware, and middleware that dispatches do so without a detour."""
+        if self.dispatches and not self.is_observed:
+            for middleware in self.foreign:
+                make_native(middleware)
+        if self.foreign and not self.is_observed:
             try:
                 _stand_in(self.foreign[-1], handles=True).plans = plans
                 return
@@ -119,36 +104,32 @@ def _stand_in(middleware: Any, *, handles: bool) -> Planned:
     return planned
 
 
-def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
-    """Reads a built stack. `off`: the features that are, see `known`.
+def examine(stack: Any, router: Any, off: Mapping[str, str], *, is_observed: bool) -> Stack:
+    """Reads a built stack.
+
+    off: the features that are, see `known`.
+    is_observed: see `Stack`.
 
     Raises:
         NotCompiled: there is something in it that plans do not know.
     """
     errors = _expect(stack, ServerErrorMiddleware)
     inner, outer = errors.app, [errors]
+    foreign: list[Any] = []
     if HAS_TELEMETRY:
-        outer.append(_expect(inner, ExceptionTelemetryMiddleware))
-        inner = outer[-1].app
+        inner = _pass(inner, ExceptionTelemetryMiddleware, foreign)
+        if not foreign:
+            outer.append(inner)
+        inner = inner.app
     limit = None
     if limits.HAS_LIMITS:
         limit, inner = limits.limited_inside(_expect(inner, limits.AppBodyLimitMiddleware).app)
-    foreign: list[Any] = []
-    while type(inner) is not ExceptionMiddleware:
-        if type(inner) is Planned:
-            inner = inner.app
-            continue
-        foreign.append(inner)
-        following = within(inner)
-        if following is None or len(foreign) > MAX_MIDDLEWARE:
-            raise NotCompiled(f"middleware that hides what it stands around: {type(inner).__name__}")
-        inner = following
-    exceptions = inner
+    exceptions = inner = _pass(inner, ExceptionMiddleware, foreign)
     exits = _expect(exceptions.app, AsyncExitStackMiddleware)
     inside = exits.app.app if type(exits.app) is Planned else exits.app
     if inside is not router:
         raise NotCompiled("the application's router is wrapped")
-    known = layers(foreign, off)
+    known = layers(foreign, off) if not is_observed else None
     passage = Passage(foreign if known is not None else [])
     around_routes = around([exceptions], _raise)
     # The exceptions that no handler takes pass the user's middleware by; the answers of handlers go through it.
@@ -178,7 +159,34 @@ def examine(stack: Any, router: Any, off: Mapping[str, str]) -> Stack:
 
     handlers = (exceptions._exception_handlers, exceptions._status_handlers)
     own = (exceptions, *reversed(outer))
-    return Stack(handlers, limit, foreign, known, exits, own, raise_through, raise_within, raise_outermost, passage)
+    return Stack(
+        handlers,
+        limit,
+        foreign,
+        known,
+        exits,
+        is_observed,
+        own,
+        raise_through,
+        raise_within,
+        raise_outermost,
+        passage,
+        "dispatch" not in off,
+    )
+
+
+def _pass(middleware: Any, known: type, foreign: list[Any]) -> Any:
+    """The middleware of the class `known` in a stack; what stands around it is added to `foreign`."""
+    while type(middleware) is not known:
+        if isinstance(middleware, Planned):
+            middleware = middleware.app
+            continue
+        foreign.append(middleware)
+        following = within(middleware)
+        if following is None or len(foreign) > MAX_MIDDLEWARE:
+            raise NotCompiled(f"middleware that hides what it stands around: {type(middleware).__name__}")
+        middleware = following
+    return middleware
 
 
 class _Within:

@@ -46,6 +46,7 @@ class CompiledApplication:
 
     def _compile(self) -> Compilation | None:
         from overdrive import compiler
+        from overdrive.compiler.mounts import Mounts
 
         app = self._app
         if app.middleware_stack is None:
@@ -56,7 +57,7 @@ class CompiledApplication:
                 return None
         self.is_stale = False
         if self._mounts is None:
-            self._mounts = compiler.Mounts()
+            self._mounts = Mounts()
         compilation = compiler.compile_application(app, self._has_changed, mounts=self._mounts)
         if compilation.has_middleware:
             compilation.install()
@@ -70,7 +71,11 @@ def compiled(app: Any) -> CompiledApplication | None:
     """What is compiled of `app`, be it by another client; None if it is none of FastAPI's."""
     if "fastapi" not in sys.modules:
         return None
-    from overdrive import compiler
+    try:
+        from overdrive import compiler
+    except ImportError:
+        # A release of FastAPI that lacks what the compiler looks at.
+        return None
 
     if not compiler.is_application(app):
         return None

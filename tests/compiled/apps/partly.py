@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Form, Request, Response
 from fastapi.routing import APIRoute
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.routing import Match
 from starlette.types import Scope
 
@@ -80,9 +81,16 @@ app.include_router(own_handler)
 app.include_router(own_matches)
 
 
-@app.get("/{a}-{b}")
-async def mixed(a: str, b: str) -> list[str]:
-    return [a, b]
+class OwnConvertor(StringConvertor):
+    regex = "[xy]-[xy]"
+
+
+register_url_convertor("own", OwnConvertor())
+
+
+@app.get("/{value:own}")
+async def own_convertor(value: str) -> list[str]:
+    return value.split("-")
 
 
 mounted = FastAPI(openapi_url=None)

@@ -1,8 +1,10 @@
-"""A middleware that changes nothing: below it, the application is asked through ASGI."""
+"""A middleware that changes nothing, and notes the WebSockets it sees: below it, plans are asked through ASGI."""
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .journal import note
 
 
 class Layer:
@@ -12,4 +14,6 @@ class Layer:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            note("layer")
         await self.app(scope, receive, send)

@@ -7,9 +7,10 @@ import os
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from . import answers, bodies, errors, exits, headers, limits, params, paths, places, refused, security, state, trees
+from . import answers, bodies, errors, exits, headers, params, paths, places, refused, security, state, trees
 from .journal import Counted, add_journal, note
 from .layer import Layer
+from .release import HAS_LIMITS
 
 app = FastAPI(lifespan=state.lifespan)
 
@@ -21,8 +22,12 @@ async def custom(request: Request, error: exits.Custom) -> JSONResponse:
     return JSONResponse({"custom": str(error), "path": request.url.path}, 409, {"x-handled": "custom"})
 
 
-for theme in (paths, params, headers, bodies, trees, exits, security, answers, errors, places, limits, state, refused):
+for theme in (paths, params, headers, bodies, trees, exits, security, answers, errors, places, state, refused):
     app.include_router(theme.router)
+if HAS_LIMITS:
+    from . import limits
+
+    app.include_router(limits.router)
 places.place(app)
 errors.handled(app)
 state.handle(app)

@@ -22,6 +22,7 @@ from pydantic import (
 
 from .journal import note
 from .paths import Colour
+from .release import HAS_OPTIONAL_MODELS
 
 router = APIRouter(prefix="/params")
 
@@ -272,9 +273,11 @@ async def model_names(filters: Annotated[ByName, Query()]) -> Any:
     return filters
 
 
-@router.get("/model-optional")
-async def model_optional(filters: Annotated[Filter | None, Query()] = None) -> Any:
-    return {"filters": filters}
+if HAS_OPTIONAL_MODELS:
+
+    @router.get("/model-optional")
+    async def model_optional(filters: Annotated[Filter | None, Query()] = None) -> Any:
+        return {"filters": filters}
 
 
 @router.get("/model-in-dependency")

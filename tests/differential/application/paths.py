@@ -178,6 +178,22 @@ async def regex_characters(value: str) -> Any:
     return told(value)
 
 
+@router.get("/pieces/{first}-{second}")
+@router.get("/pieces/{first:int}.{second}")
+@router.get("/pieces/v{first:float}{second}")
+@router.get("/pieces/{first:uuid}{second:path}")
+@router.get("/pieces/{first:path}/and/{second:path}")
+@router.get("/pieces/{first:path}={second:path}:run")
+async def pieces(request: Request, first: Any, second: Any) -> Any:
+    """Parameters that are no whole segments, the first route of several that match."""
+    return {"first": first, "second": second, "path": request.scope["route"].path}
+
+
+@router.post("/pieces/{first}-{second}")
+async def changed_pieces(first: int, second: int) -> int:
+    return first + second
+
+
 @router.get("/seen/{value:path}")
 async def seen(request: Request, value: str) -> Any:
     scope = request.scope

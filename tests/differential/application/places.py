@@ -386,6 +386,8 @@ def place(app: FastAPI) -> None:
     app.router.routes.append(
         Mount("/layered", routes=[Route("/{value}", plain_route)], middleware=[Middleware(Layer)]),
     )
+    included = APIRouter(routes=[Mount("/mounted", routes=[Route("/{value}", plain_route)])])
+    app.include_router(included, prefix="/included")
     app.add_route("/starlette", plain_route)
     app.add_api_route("/added", lambda q=1: {"q": q}, methods=["GET", "POST"], name="added")
 

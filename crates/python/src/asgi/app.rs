@@ -31,7 +31,7 @@ use crate::plan::input::Input;
 use crate::plan::layers::Incoming;
 use crate::plan::mount::{At, Within};
 use crate::plan::runtime::Runtime;
-use crate::plan::table::{Destination, Plan, Plans, Sent};
+use crate::plan::table::{Destination, Plan, Plans, Sent, TOO_LARGE};
 use crate::plan::wire::{Peer, Wire};
 use crate::plan::{Converted, Reply, UNCONVERTIBLE, convert_path, redirect, route_path};
 use crate::watch::RequestClock;
@@ -331,7 +331,7 @@ impl Bridge {
         }
         connection.current.replace(Current::WebSocket(session.clone()));
         // Layers are for answers; around a WebSocket the middleware itself stands, with the plans within.
-        let plans = self.plans.borrow().as_ref().filter(|plans| plans.get().layers.is_empty()).map(|p| p.clone_ref(py));
+        let plans = self.plans.borrow().as_ref().filter(|plans| plans.get().is_bare()).map(|plans| plans.clone_ref(py));
         let request = scope.map(|scope| Box::new(WebSocketCall::new(&session, scope, plans)) as _);
         self.spawn(py, request, session.record());
         session
@@ -406,6 +406,7 @@ fn plan_within(
         Ok(()) if exchange.record().is_some_and(Record::is_unreadable) => {
             Destination::Stock("bytes that no plan reads")
         }
+        Ok(()) if !plans.admits(sent) => Destination::Stock(TOO_LARGE),
         Ok(()) if plans.outermost.is_some() => return Ok(Chosen::Middleware(handle.clone_ref(py))),
         Ok(()) => match layer_ahead(py, plans, arriving)? {
             Ahead::Nothing => plans.find(line.method.as_str(), at.path, sent),
@@ -470,7 +471,7 @@ fn plan_within(
             )
         }
     };
-    if !plans.layers.is_empty() && !plans.layers.behind(py, arriving.headers, &mut reply)? {
+    if !plans.layers.is_empty() && !plans.layers.behind(py, arriving.headers, None, &mut reply)? {
         exchange.handed_over(counting, LAYERS_OWN);
         return Ok(Chosen::Application);
     }

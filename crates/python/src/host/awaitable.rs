@@ -151,6 +151,33 @@ struct Waiting {
     future: Option<Py<PyAny>>,
 }
 
+impl Waiting {
+    fn step<'py>(this: &Bound<'py, Self>) -> PyResult<PySendResult<'py>> {
+        let py = this.py();
+        loop {
+            // Taken out: no borrow of `this` may be held while the future's code runs.
+            let future = this.borrow_mut().future.take();
+            if let Some(future) = future {
+                match ffi::send(future.bind(py), &py.None().into_bound(py))? {
+                    PySendResult::Next(yielded) => {
+                        this.borrow_mut().future = Some(future);
+                        return Ok(PySendResult::Next(yielded));
+                    }
+                    PySendResult::Return(_) => {}
+                }
+            }
+            // `poll` and `wait` run no foreign code that could come back to this object, which its own task alone awaits.
+            let polled = this.borrow().operation.poll(py);
+            if let Poll::Ready(result) = polled {
+                return Ok(PySendResult::Return(result?.unwrap_or_else(|| py.None()).into_bound(py)));
+            }
+            let future = this.borrow().operation.wait(py)?;
+            let iterator = future.call_method0(pyo3::intern!(py, "__await__"))?;
+            this.borrow_mut().future = Some(iterator.unbind());
+        }
+    }
+}
+
 #[pymethods]
 impl Waiting {
     fn __await__(this: Py<Self>) -> Py<Self> {
@@ -162,38 +189,22 @@ impl Waiting {
     }
 
     fn __next__(this: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
-        let py = this.py();
-        loop {
-            // Taken out: no borrow of `this` may be held while the future's code runs.
-            let future = this.borrow_mut().future.take();
-            if let Some(future) = future {
-                match ffi::send(future.bind(py), &py.None().into_bound(py))? {
-                    PySendResult::Next(yielded) => {
-                        this.borrow_mut().future = Some(future);
-                        return Ok(Some(yielded.unbind()));
-                    }
-                    PySendResult::Return(_) => {}
+        Ok(match Self::step(this)? {
+            PySendResult::Next(yielded) => Some(yielded.unbind()),
+            PySendResult::Return(value) => {
+                // `None` ends the iteration without the cost of a `StopIteration`.
+                if !value.is_none() {
+                    ffi::stop_iteration(&value);
                 }
+                None
             }
-            // `poll` and `wait` run no foreign code that could come back to this object, which its own task alone awaits.
-            let polled = this.borrow().operation.poll(py);
-            match polled {
-                Poll::Ready(Ok(None)) => return Ok(None),
-                Poll::Ready(Ok(Some(value))) => return Err(PyStopIteration::new_err((value,))),
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => {
-                    let future = this.borrow().operation.wait(py)?;
-                    let iterator = future.call_method0(pyo3::intern!(py, "__await__"))?;
-                    this.borrow_mut().future = Some(iterator.unbind());
-                }
-            }
-        }
+        })
     }
 
     fn send(this: &Bound<'_, Self>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        match Self::__next__(this)? {
-            Some(yielded) => Ok(yielded),
-            None => Err(PyStopIteration::new_err(())),
+        match Self::step(this)? {
+            PySendResult::Next(yielded) => Ok(yielded.unbind()),
+            PySendResult::Return(value) => Err(PyStopIteration::new_err((value.unbind(),))),
         }
     }
 

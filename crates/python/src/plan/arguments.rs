@@ -1,24 +1,36 @@
 //! From a request to the arguments of its endpoint: the body, then the dependencies in post-order.
 
+use std::rc::Rc;
+
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use super::body::Body;
 use super::call::{Call, End, get_or_try_init};
+use super::form::{self, Form, FormParameter};
 use super::node::{Node, Special};
 use super::reply::Reply;
 use super::runtime::Runtime;
 use super::value::Errors;
 use crate::host::ffi;
 
+/// The arguments of all nodes, those that were found, and FastAPI's list of errors, if there are any.
+pub(super) struct Solved {
+    pub(super) arguments: Vec<Option<Py<PyAny>>>,
+    pub(super) errors: Option<Py<PyList>>,
+}
+
 impl Call {
     pub(super) async fn read_body(&self) -> PyResult<Body> {
+        if self.plan().around.is_some() {
+            return self.read_shown_body().await;
+        }
         let gathered = self.gathered.take();
         let read = match gathered.end {
             Some(End::Complete) => Some(gathered.bytes),
             Some(End::Gone) => None,
-            None => self.wire.read_body(&self.baton).await?,
+            None => self.wire.read_body(&self.baton()).await?,
         };
         let bytes = match read {
             Some(bytes) => bytes,
@@ -46,20 +58,47 @@ impl Call {
                     let _ = self.json.set(json.clone_ref(py));
                     Ok(Body::Json(json))
                 }
-                Err(error) if error.is_instance(py, runtime.json_decode_error.bind(py)) => {
-                    let cause = error.into_value(py);
-                    let errors = PyList::new(py, [runtime.json_error.bind(py).call1((&cause,))?])?;
-                    let document = cause.bind(py).getattr("doc")?;
-                    let invalid = self.validation_error(py, &errors, document.unbind())?;
-                    invalid.set_cause(py, Some(PyErr::from_value(cause.into_bound(py).into_any())));
-                    Err(invalid)
-                }
-                Err(error) if error.is_instance_of::<PyException>(py) => {
-                    Err(PyErr::from_value(runtime.body_error.bind(py).call1((error.into_value(py),))?))
-                }
-                Err(error) => Err(error),
+                Err(error) => Err(self.unreadable_json(py, error)?),
             }
         })
+    }
+
+    /// The same from the request object, which an instrument has had and may have read from.
+    async fn read_shown_body(&self) -> PyResult<Body> {
+        let reading = Python::attach(|py| {
+            let read = self.plans().runtime.read_body.bind(py);
+            PyResult::Ok(read.call1((self.request(py)?, self.is_json(py)?))?.unbind())
+        })?;
+        let read = self.baton().wait_for(reading).await;
+        Python::attach(|py| match read {
+            Ok(read) => {
+                let (bytes, json): (Py<PyBytes>, Option<Py<PyTuple>>) = read.extract(py)?;
+                Ok(match json {
+                    _ if bytes.bind(py).as_bytes().is_empty() => Body::Undefined,
+                    Some(json) => Body::Json(json.bind(py).get_item(0)?.unbind()),
+                    None => Body::Bytes(bytes.into_any()),
+                })
+            }
+            Err(error) if error.is_instance(py, self.plans().runtime.http_exception.bind(py)) => Err(error),
+            Err(error) => Err(self.unreadable_json(py, error)?),
+        })
+    }
+
+    /// What FastAPI raises when a body cannot be read.
+    fn unreadable_json(&self, py: Python<'_>, error: PyErr) -> PyResult<PyErr> {
+        let runtime = &self.plans().runtime;
+        if error.is_instance(py, runtime.json_decode_error.bind(py)) {
+            let cause = error.into_value(py);
+            let errors = PyList::new(py, [runtime.json_error.bind(py).call1((&cause,))?])?;
+            let document = cause.bind(py).getattr("doc")?;
+            let invalid = self.validation_error(py, &errors, document.unbind())?;
+            invalid.set_cause(py, Some(PyErr::from_value(cause.into_bound(py).into_any())));
+            return Ok(invalid);
+        }
+        if !error.is_instance_of::<PyException>(py) {
+            return Ok(error);
+        }
+        Ok(PyErr::from_value(runtime.body_error.bind(py).call1((error.into_value(py),))?))
     }
 
     pub(super) fn is_json(&self, py: Python<'_>) -> PyResult<bool> {
@@ -74,43 +113,48 @@ impl Call {
         }
     }
 
-    pub(super) async fn read_form(&self) -> PyResult<Body> {
-        let reading = Python::attach(|py| {
-            let (request, stacks) = (self.request(py)?, self.stacks(py)?);
-            let read = self.plans().runtime.read_form.bind(py);
-            let files = match self.wire.engine() {
-                Some(_) => stacks.file.bind(py).clone(),
-                None => self.scope(py)?.bind(py).as_any().get_item(pyo3::intern!(py, "fastapi_middleware_astack"))?,
-            };
-            PyResult::Ok(read.call1((request, files, &self.plan().form_limits))?.unbind())
-        })?;
-        self.baton.wait_for(reading).await.map(Body::Form)
-    }
-
     async fn read_form_arguments(&self, node: &Node, body: &Body) -> PyResult<Py<PyAny>> {
         let reading = Python::attach(|py| {
-            let read = self.plans().runtime.form_arguments.bind(py);
-            PyResult::Ok(read.call1((&node.dependant, body.object(py), self.plan().embed))?.unbind())
+            let runtime = &self.plans().runtime;
+            let body = body.object(py, runtime)?;
+            PyResult::Ok(runtime.form_arguments.bind(py).call1((&node.dependant, body, self.plan().embed))?.unbind())
         })?;
-        self.baton.wait_for(reading).await
+        self.baton().wait_for(reading).await
     }
 
-    /// Runs the dependencies, and gives the list of all arguments.
-    pub(super) async fn solve(&self, body: &Body) -> PyResult<Vec<Option<Py<PyAny>>>> {
-        let plan = self.plan();
+    /// The list of all arguments, once the dependencies have run and all is valid.
+    pub(super) async fn arguments(self: &Rc<Self>) -> PyResult<Vec<Option<Py<PyAny>>>> {
+        let solved = match &self.plans().runtime.around_solving {
+            None => self.solve_observed().await,
+            Some(around) => self.solve_within(around).await,
+        };
+        let Solved { arguments, errors } = solved?;
+        let Some(errors) = errors else { return Ok(arguments) };
+        Python::attach(|py| {
+            if self.answer_invalid(py, errors.bind(py))? {
+                return Err(PyRuntimeError::new_err("an answer stands ready"));
+            }
+            let body = self.body().object(py, &self.plans().runtime)?.map_or_else(|| py.None(), Bound::unbind);
+            Err(self.validation_error(py, errors.bind(py), body)?)
+        })
+    }
+
+    /// Runs the dependencies.
+    pub(super) async fn solve(&self) -> PyResult<Solved> {
+        let (plan, body) = (self.plan(), self.body());
         let mut arguments: Vec<Option<Py<PyAny>>> = (0..plan.arguments).map(|_| None).collect();
         let mut caches: Vec<Option<Py<PyAny>>> = (0..plan.caches).map(|_| None).collect();
         let mut failed = vec![false; plan.nodes.len()];
         let mut errors: Option<Py<PyList>> = None;
         for (index, node) in plan.nodes.iter().enumerate() {
-            let mut valid = Python::attach(|py| {
+            let (mut valid, read) = Python::attach(|py| {
                 let mut found = Errors::new(py, errors.as_ref());
-                self.read_arguments(py, node, body, &mut arguments, &mut found)?;
+                let read = self.read_arguments(py, node, body, &mut arguments, &mut found)?;
                 let valid = !found.is_marked();
                 errors = found.into_list();
-                PyResult::Ok(valid)
+                PyResult::Ok((valid, read))
             })?;
-            if !node.of_form.is_empty() {
+            if !read {
                 let form = self.read_form_arguments(node, body).await?;
                 valid &= Python::attach(|py| {
                     let mut found = Errors::new(py, errors.as_ref());
@@ -145,19 +189,11 @@ impl Call {
                 arguments[target] = Some(value);
             }
         }
-        match errors {
-            None => Ok(arguments),
-            Some(errors) => Python::attach(|py| {
-                if self.answer_invalid(py, errors.bind(py))? {
-                    return Err(PyRuntimeError::new_err("an answer stands ready"));
-                }
-                let body = body.object(py).unwrap_or_else(|| py.None());
-                Err(self.validation_error(py, errors.bind(py), body)?)
-            }),
-        }
+        Ok(Solved { arguments, errors })
     }
 
-    /// Fills in what a node reads from the request, which is all but the values of its dependencies.
+    /// Fills in what a node reads from the request, which is all but the values of its dependencies. False if FastAPI's own
+    /// code has to look for its part of a form.
     pub(super) fn read_arguments<'py>(
         &self,
         py: Python<'py>,
@@ -165,7 +201,7 @@ impl Call {
         body: &Body,
         arguments: &mut [Option<Py<PyAny>>],
         errors: &mut Errors<'py>,
-    ) -> PyResult<()> {
+    ) -> PyResult<bool> {
         let runtime = &self.plans().runtime;
         if self.exposed.get() && !node.parameters.is_empty() {
             // The query and the cookies FastAPI has read before anybody could change them.
@@ -180,6 +216,10 @@ impl Call {
             let value = parameter.read(py, runtime, body, self.plan().embed, errors)?;
             arguments[node.base + parameter.argument] = value.map(Bound::unbind);
         }
+        let read_form = match body {
+            Body::Form(form) => self.read_form_parameters(py, node, form, arguments, errors)?,
+            _ => node.of_form.is_empty(),
+        };
         for (special, argument) in &node.specials {
             let value = match special {
                 Special::Request => self.request(py)?.clone_ref(py),
@@ -196,7 +236,27 @@ impl Call {
             };
             arguments[node.base + argument] = Some(value);
         }
-        Ok(())
+        Ok(read_form)
+    }
+
+    /// False if FastAPI's own code has to do it.
+    fn read_form_parameters<'py>(
+        &self,
+        py: Python<'py>,
+        node: &Node,
+        form: &Form,
+        arguments: &mut [Option<Py<PyAny>>],
+        errors: &mut Errors<'py>,
+    ) -> PyResult<bool> {
+        let Some(parameters) = &node.form else { return Ok(node.of_form.is_empty()) };
+        // Files on the disk are read on threads.
+        if parameters.iter().any(FormParameter::reads_files) && !form.is_in_memory(py)? {
+            return Ok(false);
+        }
+        form::read_all(py, &self.plans().runtime, parameters, form, errors, |place, value| {
+            arguments[node.base + place] = value.map(Bound::unbind);
+        })?;
+        Ok(true)
     }
 
     /// What a security scheme gets to see of the request.
@@ -231,10 +291,14 @@ impl Call {
     ) -> PyResult<PyErr> {
         if self.wire.is_websocket() {
             let arguments = (&self.plan().route, errors, self.root_path());
-            return Ok(PyErr::from_value(self.plans().runtime.websocket_validation_error.bind(py).call1(arguments)?));
+            let error = self.plans().runtime.websocket_validation_error.bind(py).call1(arguments)?;
+            self.tell_invalid(py, &error)?;
+            return Ok(PyErr::from_value(error));
         }
         let arguments = (&self.plan().route, errors, body, self.wire.method(), self.root_path());
-        Ok(PyErr::from_value(self.plans().runtime.request_validation_error.bind(py).call1(arguments)?))
+        let error = self.plans().runtime.request_validation_error.bind(py).call1(arguments)?;
+        self.tell_invalid(py, &error)?;
+        Ok(PyErr::from_value(error))
     }
 
     pub(super) fn endpoint<'a>(&self, arguments: &'a [Option<Py<PyAny>>]) -> (&Node, &'a [Option<Py<PyAny>>]) {

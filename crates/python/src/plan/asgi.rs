@@ -1,5 +1,6 @@
 //! Plans within an ASGI application: where FastAPI's router would stand, below the user's middleware or under another server.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ pub(crate) fn begin(
     let table = plans.get();
     if scope.get_item(pyo3::intern!(py, "type"))?.is_some_and(|kind| kind.eq("websocket").unwrap_or(false)) {
         let begun = socket::begin(plans, scope, receive, send, place)?;
-        return Ok(begun.map(|steps| PlanCoroutine(LoopBound::new(Rc::new(steps), &table.graveyard))));
+        return Ok(begun.map(|steps| PlanCoroutine::new(steps, &table.graveyard)));
     }
     if let Err(reason) = table.hold(py) {
         return Ok(Err(reason.to_owned()));
@@ -74,6 +75,7 @@ pub(crate) fn begin(
     let call = Call::new(plans.clone().unbind(), plan, wire, None, Input::new(&query, headers, parameters));
     // Middleware looks at it afterwards: which route, which endpoint.
     call.scope(py)?;
+    call.observe(py, scope)?;
     table.count_answered();
     Ok(Ok(PlanCoroutine::new(steps(call), &table.graveyard)))
 }
@@ -94,17 +96,33 @@ pub(super) fn headers(scope: &Bound<'_, PyDict>) -> PyResult<Option<HeaderMap>> 
 
 /// What awaiting a planned request runs.
 #[pyclass(frozen, module = "overdrive._overdrive")]
-pub(crate) struct PlanCoroutine(LoopBound<Steps>);
+pub(crate) struct PlanCoroutine {
+    steps: LoopBound<Steps>,
+    /// What it returns in the end, if that is not `None`.
+    value: Option<LoopBound<OnceCell<Py<PyAny>>>>,
+}
 
 impl PlanCoroutine {
     pub(super) fn new(steps: Steps, graveyard: &Arc<Graveyard>) -> PlanCoroutine {
-        PlanCoroutine(LoopBound::new(Rc::new(steps), graveyard))
+        PlanCoroutine { steps: LoopBound::new(Rc::new(steps), graveyard), value: None }
+    }
+
+    /// `value` is filled in by the steps.
+    pub(super) fn with_value(
+        steps: Steps,
+        value: Rc<OnceCell<Py<PyAny>>>,
+        graveyard: &Arc<Graveyard>,
+    ) -> PlanCoroutine {
+        PlanCoroutine { value: Some(LoopBound::new(value, graveyard)), ..PlanCoroutine::new(steps, graveyard) }
     }
 
     fn step(&self, py: Python<'_>, resume: Resume) -> PyResult<Option<Py<PyAny>>> {
-        match self.0.get()?.resume(py, resume)? {
+        match self.steps.get()?.resume(py, resume)? {
             PySendResult::Next(yielded) => Ok(Some(yielded.unbind())),
-            PySendResult::Return(_) => Ok(None),
+            PySendResult::Return(_) => match &self.value {
+                Some(value) => Err(PyStopIteration::new_err((value.get()?.get().map(|value| value.clone_ref(py)),))),
+                None => Ok(None),
+            },
         }
     }
 }
@@ -140,16 +158,16 @@ impl PlanCoroutine {
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.0.get()?.close(py)
+        self.steps.get()?.close(py)
     }
 
     #[getter]
     fn cr_await(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.0.get_here().and_then(|steps| steps.baton().waited_for(py))
+        self.steps.get_here().and_then(|steps| steps.baton().waited_for(py))
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        self.0.get_here().map_or(Ok(()), |steps| steps.baton().traverse(&visit))
+        self.steps.get_here().map_or(Ok(()), |steps| steps.baton().traverse(&visit))
     }
 }
 

@@ -1,9 +1,12 @@
 //! JSON bodies: `json.loads`, then FastAPI's `request_body_to_args`.
 
+use std::rc::Rc;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::form::Form;
 use super::runtime::Runtime;
 use super::spec::BodySpec;
 use super::value::{Errors, Value};
@@ -16,17 +19,17 @@ pub(crate) enum Body {
     Bytes(Py<PyAny>),
     /// What `json.loads` made of it.
     Json(Py<PyAny>),
-    /// Starlette's `FormData`.
-    Form(Py<PyAny>),
+    Form(Rc<Form>),
 }
 
 impl Body {
     /// What a validator sees; `None` for `Undefined`.
-    pub(crate) fn object(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        match self {
+    pub(crate) fn object<'py>(&self, py: Python<'py>, runtime: &Runtime) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(match self {
             Body::Undefined => None,
-            Body::Bytes(value) | Body::Json(value) | Body::Form(value) => Some(value.clone_ref(py)),
-        }
+            Body::Bytes(value) | Body::Json(value) => Some(value.bind(py).clone()),
+            Body::Form(form) => Some(form.data(py, runtime)?.clone()),
+        })
     }
 }
 
@@ -58,7 +61,7 @@ impl BodyParameter {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let root = pyo3::intern!(py, "body");
         if !embedded {
-            let found = body.object(py).map(|value| value.into_bound(py));
+            let found = body.object(py, runtime)?;
             return self.value.read(py, runtime, found, errors, || PyTuple::new(py, [root]));
         }
         let (key, found) = match body {

@@ -14,8 +14,10 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::body::Body;
 use super::exits::{Stacks, Which};
+use super::form::{Form, Reading};
 use super::input::Input;
 use super::mount::Within;
+use super::observed::Observed;
 use super::reply::Reply;
 use super::respond::Outgoing;
 use super::table::{Plan, Plans, Reads};
@@ -33,11 +35,16 @@ pub(crate) struct Call {
     pub(super) wire: Wire,
     /// The mounts that it has passed; `None`: it is the outermost application's.
     pub(super) within: Option<Box<Within>>,
-    pub(super) baton: Rc<Baton>,
+    /// Of whichever coroutine is at work: the request's own, or one of a part of it within an instrument.
+    baton: RefCell<Rc<Baton>>,
     pub(super) input: Input,
     /// The body's bytes and its JSON, as the request object gets them.
     pub(super) raw_body: OnceCell<Py<PyBytes>>,
     pub(super) json: OnceCell<Py<PyAny>>,
+    /// What was read of the body, once that is done.
+    body: OnceCell<Body>,
+    /// What was read as a form.
+    pub(super) form: OnceCell<Rc<Form>>,
     /// What was read of the body before the plan began, and whether that is all of it.
     pub(super) gathered: RefCell<Gathered>,
     pub(super) stacks: OnceCell<Stacks>,
@@ -55,6 +62,10 @@ pub(crate) struct Call {
     pub(super) exposed: Cell<bool>,
     /// The answer that takes the place of whatever is raised next.
     pub(super) ready: RefCell<Option<Reply>>,
+    /// FastAPI's telemetry of this request.
+    pub(super) telemetry: OnceCell<Py<PyAny>>,
+    /// What instruments around parts of it have been shown.
+    pub(super) observed: Observed,
     /// Not empty once an answer has begun that goes out through the middleware's own code.
     pub(super) begun: OnceCell<Py<PyList>>,
 }
@@ -64,6 +75,7 @@ pub(crate) struct Call {
 pub(super) struct Gathered {
     pub(super) bytes: Vec<u8>,
     pub(super) end: Option<End>,
+    pub(super) form: Reading,
 }
 
 /// How a body ended.
@@ -71,6 +83,16 @@ pub(super) enum End {
     Complete,
     /// The client left before.
     Gone,
+}
+
+impl From<Read> for Option<End> {
+    fn from(read: Read) -> Option<End> {
+        match read {
+            Read::Pending => None,
+            Read::Complete => Some(End::Complete),
+            Read::Gone => Some(End::Gone),
+        }
+    }
 }
 
 impl Call {
@@ -86,10 +108,12 @@ impl Call {
             plan,
             wire,
             within,
-            baton: Rc::default(),
+            baton: RefCell::default(),
             input,
             raw_body: OnceCell::new(),
             json: OnceCell::new(),
+            body: OnceCell::new(),
+            form: OnceCell::new(),
             gathered: RefCell::default(),
             stacks: OnceCell::new(),
             scope: OnceCell::new(),
@@ -101,6 +125,8 @@ impl Call {
             request_exits: RefCell::default(),
             exposed: Cell::new(false),
             ready: RefCell::default(),
+            telemetry: OnceCell::new(),
+            observed: Observed::default(),
             begun: OnceCell::new(),
         })
     }
@@ -109,17 +135,29 @@ impl Call {
     ///
     /// A task that waited for its body would cost another turn of the loop, and nothing of the user's runs before it.
     pub(crate) fn gather(&self) -> bool {
-        if self.plan().reads != Reads::Json {
-            return true;
+        match self.plan().reads {
+            Reads::Nothing => return true,
+            Reads::Form => return self.gather_form(),
+            Reads::Json => {}
         }
         let Some(exchange) = self.wire.engine() else { return true };
         let gathered = &mut *self.gathered.borrow_mut();
-        gathered.end = match exchange.read(&mut gathered.bytes) {
-            Read::Pending => None,
-            Read::Complete => Some(End::Complete),
-            Read::Gone => Some(End::Gone),
-        };
+        gathered.end = exchange.read(&mut gathered.bytes).into();
         gathered.end.is_some()
+    }
+
+    /// What was read of the body.
+    pub(super) fn body(&self) -> &Body {
+        self.body.get().unwrap_or(&Body::Undefined)
+    }
+
+    pub(super) fn baton(&self) -> Rc<Baton> {
+        self.baton.borrow().clone()
+    }
+
+    /// Another coroutine is at work from now on; gives the one before.
+    pub(super) fn pass_baton(&self, baton: Rc<Baton>) -> Rc<Baton> {
+        self.baton.replace(baton)
     }
 
     pub(super) fn plans(&self) -> &Plans {
@@ -142,8 +180,11 @@ impl Call {
     }
 
     /// What FastAPI does between its two exit stacks.
-    async fn within_stacks(&self) -> PyResult<()> {
-        let made = self.respond().await;
+    async fn within_stacks(self: &Rc<Self>) -> PyResult<()> {
+        let made = match &self.plan().around {
+            None => self.respond().await,
+            Some(around) => self.respond_within(around).await,
+        };
         let sent = match self.leave(Which::Function, made).await {
             Ok(Some(response)) => self.send(response).await,
             // The name is FastAPI's, the error Python's: what its code comes to when an exception was swallowed there.
@@ -160,18 +201,21 @@ impl Call {
         }
     }
 
-    async fn respond(&self) -> PyResult<Outgoing> {
+    pub(super) async fn respond(self: &Rc<Self>) -> PyResult<Outgoing> {
+        self.tell_request()?;
         let body = match self.plan().reads {
             Reads::Nothing => Body::Undefined,
             Reads::Json => self.read_body().await?,
             Reads::Form => self.read_form().await?,
         };
-        let arguments = self.solve(&body).await?;
-        let (endpoint, arguments) = self.endpoint(&arguments);
+        let _ = self.body.set(body);
+        self.tell_body()?;
+        let arguments = self.arguments().await?;
         if let Some(stream) = self.plan().answer.stream {
+            let (endpoint, arguments) = self.endpoint(&arguments);
             return self.begin_stream(stream, endpoint, arguments).await;
         }
-        let value = self.call(endpoint, arguments).await?;
+        let value = self.run_endpoint(arguments).await?;
         self.answer(value).await
     }
 
@@ -179,22 +223,25 @@ impl Call {
     async fn failed(&self, error: PyErr) -> PyResult<()> {
         let ready = self.ready.take();
         if let Some(reply) = ready {
-            return self.deliver(reply).await;
+            let delivered = self.deliver(reply, true).await;
+            return self.leave(Which::File, delivered).await.map(drop);
         }
         let started = self.has_begun();
         if Python::attach(|py| !error.is_instance_of::<PyException>(py)) {
             return self.leave(Which::File, Err::<(), _>(error)).await.map(drop);
         }
         if !started && let Some(reply) = Python::attach(|py| self.reply_to(py, &error))? {
-            self.deliver(reply).await?;
-            Python::attach(|py| error.value(py).setattr(pyo3::intern!(py, "__traceback__"), py.None()))?;
-            return self.leave(Which::File, Ok(())).await.map(drop);
+            let delivered = self.deliver(reply, true).await;
+            if delivered.is_ok() && !self.plans().runtime.keeps_tracebacks {
+                Python::attach(|py| error.value(py).setattr(pyo3::intern!(py, "__traceback__"), py.None()))?;
+            }
+            return self.leave(Which::File, delivered).await.map(drop);
         }
         let awaitable = Python::attach(|py| {
             let (receive, send) = self.wire.channel(py)?;
             self.raised(py, (receive, send), error, started)
         })?;
-        self.baton.wait_for(awaitable).await.map(drop)
+        self.baton().wait_for(awaitable).await.map(drop)
     }
 
     /// The awaitable that sends an exception through all that stands around the route.
@@ -253,7 +300,7 @@ impl Call {
 
 /// The call as a future with its baton.
 pub(super) fn steps(call: Rc<Call>) -> Steps {
-    Steps::new(call.baton.clone(), call.run())
+    Steps::new(call.baton(), call.run())
 }
 
 /// A request that a plan answers, as its coroutine sees it.

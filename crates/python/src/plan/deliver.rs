@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use super::call::{Call, get_or_try_init};
+use super::layers::Seen;
 use super::reply::Reply;
 use super::wire::raw_headers;
 
@@ -19,14 +20,16 @@ impl Call {
         self.wire.has_started() || self.begun.get().is_some_and(|begun| Python::attach(|py| !begun.bind(py).is_empty()))
     }
 
-    /// Sends a response that is known as a whole.
-    pub(super) async fn deliver(&self, mut reply: Reply) -> PyResult<()> {
+    /// Sends a response that is known as a whole. `is_last`: nothing is done after it but what the exit stacks hold.
+    pub(super) async fn deliver(&self, mut reply: Reply, is_last: bool) -> PyResult<()> {
         if !self.is_layered() {
-            return self.wire.send_whole(&self.baton, reply).await;
+            let is_last = is_last && Python::attach(|py| self.is_left(py))?;
+            let sender = is_last.then_some(&self.plans().runtime.sender);
+            return self.wire.send_whole(&self.baton(), reply, sender).await;
         }
         let layers = &self.plans().layers;
-        if Python::attach(|py| layers.behind(py, &self.input.headers, &mut reply))? {
-            return self.wire.send_whole(&self.baton, reply).await;
+        if Python::attach(|py| layers.behind(py, &self.input.headers, self.seen(py).as_ref(), &mut reply))? {
+            return self.wire.send_whole(&self.baton(), reply, None).await;
         }
         let application = Python::attach(|py| {
             let headers = raw_headers(py, reply.headers.iter().map(|(name, value)| (name, value)))?;
@@ -48,7 +51,13 @@ impl Call {
             let arguments = (scope, receive, send, self.given_headers(py), application, begun);
             Ok(self.plans().passage.bind(py).call1(arguments)?.unbind())
         })?;
-        self.baton.wait_for(awaitable).await.map(drop)
+        self.baton().wait_for(awaitable).await.map(drop)
+    }
+
+    /// The scope, if anybody has seen it.
+    pub(super) fn seen<'py>(&self, py: Python<'py>) -> Option<Seen<'py>> {
+        let scope = self.scope.get()?.bind(py).clone();
+        Some(Seen { scope, headers: self.given_headers(py) })
     }
 
     /// The headers that the scope had at first.

@@ -35,6 +35,20 @@ impl Call {
             || !self.request_exits.borrow().is_empty()
     }
 
+    /// Whether nothing is to be left once the response is out, below middleware that could tell.
+    pub(super) fn is_left(&self, py: Python<'_>) -> PyResult<bool> {
+        if self.wire.place() != Place::Handlers || !self.request_exits.borrow().is_empty() {
+            return Ok(false);
+        }
+        let Some(stacks) = self.stacks.get() else { return Ok(true) };
+        for stack in [&stacks.request, &stacks.file] {
+            if stack.bind(py).getattr(pyo3::intern!(py, "_exit_callbacks"))?.len()? != 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Whether generators are left by the plan itself.
     pub(super) fn own_exits(&self) -> bool {
         // Around an ASGI application there may be cancel scopes, against which FastAPI shields its exits.
@@ -48,7 +62,7 @@ impl Call {
             let first = generator.call_method0(pyo3::intern!(py, "__anext__"))?;
             PyResult::Ok((generator.unbind(), first.unbind()))
         })?;
-        match self.baton.wait_for(first).await {
+        match self.baton().wait_for(first).await {
             Ok(value) => {
                 let which = if node.request_scoped { Which::Request } else { Which::Function };
                 self.exits(which).push(generator);
@@ -85,7 +99,7 @@ impl Call {
                     let leave = self.plans().runtime.leave_generators.bind(py);
                     PyResult::Ok(leave.call1((PyList::new(py, generators)?, error))?.unbind())
                 })?;
-                self.baton.wait_for(awaitable).await.map(|_| None)
+                self.baton().wait_for(awaitable).await.map(|_| None)
             }
             outcome => outcome.map(Some),
         }
@@ -95,14 +109,14 @@ impl Call {
     pub(super) async fn leave_generator(&self, generator: Py<PyAny>) -> PyResult<()> {
         let next =
             Python::attach(|py| generator.bind(py).call_method0(pyo3::intern!(py, "__anext__")).map(Bound::unbind))?;
-        match self.baton.wait_for(next).await {
+        match self.baton().wait_for(next).await {
             Err(error) if Python::attach(|py| error.is_instance_of::<PyStopAsyncIteration>(py)) => Ok(()),
             Err(error) => Err(error),
             Ok(_) => {
                 let close = Python::attach(|py| {
                     generator.bind(py).call_method0(pyo3::intern!(py, "aclose")).map(Bound::unbind)
                 })?;
-                self.baton.wait_for(close).await?;
+                self.baton().wait_for(close).await?;
                 Err(PyRuntimeError::new_err("generator didn't stop"))
             }
         }
@@ -112,6 +126,9 @@ impl Call {
     pub(super) async fn leave<T>(&self, which: Which, outcome: PyResult<T>) -> PyResult<Option<T>> {
         if self.own_exits() && !matches!(which, Which::File) {
             return self.leave_generators(which, outcome).await;
+        }
+        if matches!(which, Which::File) && self.stacks.get().is_none() && self.wire.place() != Place::Router {
+            self.close_files().await?;
         }
         let left = Python::attach(|py| {
             let Some(stacks) = self.stacks.get() else { return PyResult::Ok(None) };
@@ -138,8 +155,8 @@ impl Call {
         })?;
         match (left, outcome) {
             (None, outcome) => outcome.map(Some),
-            (Some(awaitable), Ok(value)) => self.baton.wait_for(awaitable).await.map(|_| Some(value)),
-            (Some(awaitable), Err(_)) => self.baton.wait_for(awaitable).await.map(|_| None),
+            (Some(awaitable), Ok(value)) => self.baton().wait_for(awaitable).await.map(|_| Some(value)),
+            (Some(awaitable), Err(_)) => self.baton().wait_for(awaitable).await.map(|_| None),
         }
     }
 }

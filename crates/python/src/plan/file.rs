@@ -45,7 +45,6 @@ struct Shipment {
 enum Prepared {
     Shipment(Shipment),
     Refusal(Reply),
-    Odd,
 }
 
 impl Call {
@@ -98,16 +97,21 @@ impl Call {
             let prepared = self.prepare(py, response, found.bind(py), &asked)?;
             PyResult::Ok((prepared, Some(background.unbind()).filter(|background| !background.is_none(py))))
         })?;
-        let Shipment { status, headers, parts } = match prepared {
+        let Shipment { status, mut headers, parts } = match prepared {
             Prepared::Shipment(shipment) => shipment,
             Prepared::Refusal(reply) => {
-                self.wire.send_whole(&self.baton, reply).await?;
+                self.deliver(reply, background.is_none()).await?;
                 return Ok(Sent::Refusal);
             }
-            Prepared::Odd => return Ok(Sent::Nothing),
         };
         let exchange = self.wire.engine().expect("without an engine response objects send themselves");
+        if self.is_layered() {
+            Python::attach(|py| {
+                self.plans().layers.on_head(py, &self.input.headers, self.seen(py).as_ref(), &mut headers)
+            })?;
+        }
         let length: u64 = parts.iter().map(length_of).sum();
+        let is_said = says(&headers, length);
         match opened {
             Opened::Odd => return Ok(Sent::Nothing),
             Opened::Failed(error) => {
@@ -115,18 +119,25 @@ impl Call {
                 return Err(Python::attach(|py| error_of(py, &error, &opening.get().path)));
             }
             Opened::Nothing => exchange.send_whole(status, headers, Bytes::new())?,
-            Opened::Content(content) if content.len() as u64 == length => {
+            Opened::Content(content) if content.len() as u64 == length && is_said => {
                 exchange.send_whole(status, headers, content)?;
             }
-            // It has changed within the moment.
-            Opened::Content(_) => return Ok(Sent::Nothing),
-            Opened::File(_) if length == 0 || matches!(status.as_u16(), 204 | 304) => {
+            // The application has said another length, or the file has just changed: as much is sent as makes no difference.
+            Opened::Content(content) => {
+                exchange.begin_pieces(status, headers)?;
+                exchange.push_piece(content)?;
+                exchange.end_pieces()?;
+            }
+            Opened::File(..) if !is_said => return Ok(Sent::Nothing),
+            // It has grown since: whole files are read to their end, and that is an error then.
+            Opened::File(_, size) if asked.range.is_none() && size > length => return Ok(Sent::Nothing),
+            Opened::File(..) if length == 0 || matches!(status.as_u16(), 204 | 304) => {
                 exchange.send_whole(status, headers, Bytes::new())?;
             }
-            Opened::File(file) => {
+            Opened::File(file, _) => {
                 exchange.begin_file(status, headers, file, parts)?;
                 let sent = Python::attach(|py| exchange.file_sent(py))?;
-                self.baton.wait_for(sent).await?;
+                self.baton().wait_for(sent).await?;
             }
         }
         Ok(Sent::File(background))
@@ -169,21 +180,21 @@ impl Call {
             if !ranges.is_none() {
                 let (headers, parts): (Bound<'_, PyAny>, Vec<Bound<'_, PyAny>>) = ranges.extract()?;
                 let parts = parts.iter().map(part).collect::<PyResult<Vec<FilePart>>>()?;
-                return Ok(shipment(StatusCode::PARTIAL_CONTENT, raw_headers(&headers)?, parts));
+                let (status, headers) = (StatusCode::PARTIAL_CONTENT, raw_headers(&headers)?);
+                return Ok(Prepared::Shipment(Shipment { status, headers, parts }));
             }
         }
         let status = status_code(response.getattr(pyo3::intern!(py, "status_code"))?.extract()?)?;
         let headers = raw_headers(&response.getattr(pyo3::intern!(py, "raw_headers"))?)?;
-        Ok(shipment(status, headers, vec![FilePart::Range(0..size)]))
+        let parts = vec![FilePart::Range(0..size)];
+        Ok(Prepared::Shipment(Shipment { status, headers, parts }))
     }
 }
 
-/// Nothing is sent that would not be as long as the headers say.
-fn shipment(status: StatusCode, headers: Vec<(HeaderName, HeaderValue)>, parts: Vec<FilePart>) -> Prepared {
-    let length = parts.iter().map(length_of).sum::<u64>().to_string();
+/// Whether the headers say this length, and no other.
+fn says(headers: &[(HeaderName, HeaderValue)], length: u64) -> bool {
     let mut said = headers.iter().filter(|(name, _)| *name == CONTENT_LENGTH);
-    let is_right = said.next().is_some_and(|(_, value)| value.as_bytes() == length.as_bytes()) && said.next().is_none();
-    if is_right { Prepared::Shipment(Shipment { status, headers, parts }) } else { Prepared::Odd }
+    said.next().is_some_and(|(_, value)| value.as_bytes() == length.to_string().as_bytes()) && said.next().is_none()
 }
 
 fn part(part: &Bound<'_, PyAny>) -> PyResult<FilePart> {
@@ -237,7 +248,8 @@ enum Opened {
     /// Nothing that has a length and places.
     Odd,
     Failed(io::Error),
-    File(File),
+    /// With its size.
+    File(File, u64),
     Content(Bytes),
 }
 
@@ -254,14 +266,18 @@ impl Opening {
 
 impl Opening {
     fn open(&self) -> io::Result<Opened> {
+        let found = std::fs::metadata(&self.path)?;
+        if found.is_dir() {
+            return Err(io::Error::from_raw_os_error(IS_A_DIRECTORY));
+        }
         // To open a pipe would wait for its other end.
-        if !std::fs::metadata(&self.path)?.is_file() {
+        if !found.is_file() {
             return Ok(Opened::Odd);
         }
         let mut file = File::open(&self.path)?;
         let size = file.metadata()?.len();
         if self.wants == Wants::File || size > SMALL {
-            return Ok(Opened::File(file));
+            return Ok(Opened::File(file, size));
         }
         let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         Read::by_ref(&mut file).take(SMALL + 1).read_to_end(&mut content)?;
@@ -272,6 +288,9 @@ impl Opening {
         std::mem::take(&mut *self.opened.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+/// `EISDIR`, of Linux and of macOS.
+const IS_A_DIRECTORY: i32 = 21;
 
 /// A file up to this size, in bytes, is read where it is opened.
 const SMALL: u64 = 64 * 1024;

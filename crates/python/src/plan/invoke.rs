@@ -20,7 +20,7 @@ impl Call {
             _ => {}
         }
         let awaitable = Python::attach(|py| self.begin_call(py, node, arguments).map(Bound::unbind))?;
-        self.baton.wait_for(awaitable).await
+        self.baton().wait_for(awaitable).await
     }
 
     pub(super) fn begin_call<'py>(
@@ -88,10 +88,10 @@ impl Call {
         })?;
         let (limiter, task, waiting) = match begun {
             Ok(begun) => begun,
-            Err(awaitable) => return self.baton.wait_for(awaitable).await,
+            Err(awaitable) => return self.baton().wait_for(awaitable).await,
         };
         if let Some(waiting) = waiting {
-            self.baton.wait_for(waiting).await?;
+            self.baton().wait_for(waiting).await?;
         }
         let result = self.run_in_pool(call, arguments, names, wanted).await;
         Python::attach(|py| {
@@ -119,7 +119,7 @@ impl Call {
             exchange.pool(py, &self.plans().runtime).submit(py, job)
         })?;
         let future = Python::attach(|py| slot.future.clone_ref(py));
-        match self.baton.wait_for(future).await {
+        match self.baton().wait_for(future).await {
             Ok(_) => {
                 if let Some(clock) = self.wire.engine().and_then(|exchange| exchange.clock())
                     && let Some((began, ended)) = slot.times()

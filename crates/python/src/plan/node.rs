@@ -6,6 +6,7 @@ use pyo3::types::{PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::body::BodyParameter;
+use super::form::FormParameter;
 use super::input::{Parameter, Source};
 use super::spec::NodeSpec;
 
@@ -24,8 +25,10 @@ pub(crate) struct Node {
     pub(crate) target: Option<usize>,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) body: Vec<BodyParameter>,
-    /// Places of arguments that FastAPI's own code takes from a form; in some releases from any body.
+    /// Places of arguments that come from a form; in some releases from any body.
     pub(crate) of_form: Vec<usize>,
+    /// How they are read; `None`: by FastAPI's own code.
+    pub(crate) form: Option<Vec<FormParameter>>,
     pub(crate) specials: Vec<(Special, usize)>,
     /// What [`Special::Presented`] holds.
     pub(crate) presented: Option<Presented>,
@@ -111,6 +114,7 @@ impl Node {
             parameters: spec.parameters.into_iter().map(|spec| Parameter::new(py, spec)).collect::<PyResult<_>>()?,
             body: spec.body.into_iter().map(BodyParameter::new).collect(),
             of_form: spec.of_form,
+            form: spec.form.map(|specs| specs.into_iter().map(FormParameter::new).collect()),
             specials: spec.specials.into_iter().map(special).collect::<PyResult<_>>()?,
             presented: spec.presented.map(|(attribute, key)| Presented::new(py, attribute, key)).transpose()?,
             cache: spec.cache,
@@ -126,7 +130,8 @@ impl Node {
         visit.call(&self.dependant)?;
         visit.call(&self.call)?;
         self.parameters.iter().try_for_each(|parameter| parameter.traverse(visit))?;
-        self.body.iter().try_for_each(|parameter| parameter.traverse(visit))
+        self.body.iter().try_for_each(|parameter| parameter.traverse(visit))?;
+        self.form.iter().flatten().try_for_each(|parameter| parameter.traverse(visit))
     }
 
     pub(crate) fn places(&self) -> std::ops::Range<usize> {

@@ -15,6 +15,7 @@ use super::item::Stream;
 use super::json::{Encoder, Written};
 use super::runtime::Runtime;
 use super::spec::AnswerSpec;
+use super::wire;
 use crate::asgi::settings::header;
 
 /// How an endpoint's value becomes a response.
@@ -131,6 +132,24 @@ impl Reply {
         Ok(true)
     }
 
+    /// As `http.response.start`.
+    pub(crate) fn start_message<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let message = PyDict::new(py);
+        message.set_item(pyo3::intern!(py, "type"), pyo3::intern!(py, "http.response.start"))?;
+        message.set_item(pyo3::intern!(py, "status"), self.status.as_u16())?;
+        let headers = wire::raw_headers(py, self.headers.iter().map(|(name, value)| (name, value)))?;
+        message.set_item(pyo3::intern!(py, "headers"), headers)?;
+        Ok(message)
+    }
+
+    /// As `http.response.body`.
+    pub(crate) fn body_message<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let message = PyDict::new(py);
+        message.set_item(pyo3::intern!(py, "type"), pyo3::intern!(py, "http.response.body"))?;
+        message.set_item(pyo3::intern!(py, "body"), PyBytes::new(py, &self.body))?;
+        Ok(message)
+    }
+
     /// What FastAPI's own handler makes of an `HTTPException`; `None` where Python has to look.
     pub(crate) fn of_http_exception(
         py: Python<'_>,
@@ -191,11 +210,17 @@ impl Reply {
 
 /// The body of a `JSONResponse` of any value.
 pub(crate) fn encode_json(py: Python<'_>, runtime: &Runtime, value: &Bound<'_, PyAny>) -> PyResult<Bytes> {
-    let mut body = Vec::with_capacity(128);
-    match Encoder::new(&mut body, runtime.jsonable_encoder.bind(py)).encode(value)? {
-        Written::Complete => Ok(body.into()),
-        Written::Unwritable => bytes_of(&runtime.render_json.bind(py).call1((value,))?),
+    match try_encode_json(py, runtime, value)? {
+        Some(body) => Ok(body),
+        None => bytes_of(&runtime.render_json.bind(py).call1((value,))?),
     }
+}
+
+/// The same; `None` for what is better left to Python.
+pub(crate) fn try_encode_json(py: Python<'_>, runtime: &Runtime, value: &Bound<'_, PyAny>) -> PyResult<Option<Bytes>> {
+    let mut body = Vec::with_capacity(128);
+    let written = Encoder::new(&mut body, runtime.jsonable_encoder.bind(py)).encode(value)?;
+    Ok((written == Written::Complete).then(|| body.into()))
 }
 
 /// The headers of a response object.

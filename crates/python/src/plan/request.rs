@@ -25,6 +25,10 @@ impl Call {
             if let Some(json) = self.json.get() {
                 request.setattr(pyo3::intern!(py, "_json"), json)?;
             }
+            if let Some(form) = self.form.get().filter(|form| form.is_own()) {
+                request.setattr(pyo3::intern!(py, "_form"), form.data(py, runtime)?)?;
+                request.setattr(pyo3::intern!(py, "_stream_consumed"), form.has_body)?;
+            }
             Ok(request.unbind())
         })
     }
@@ -36,6 +40,9 @@ impl Call {
             let scope = self.wire.scope(py, &self.input.headers)?;
             if let Some(headers) = scope.get_item(pyo3::intern!(py, "headers"))? {
                 let _ = self.first_headers.set(headers.unbind());
+            }
+            if self.is_layered() {
+                plans.layers.enter(py, &scope)?;
             }
             let stacks = self.stacks(py)?;
             let parameters = self.input.path_parameters(py)?;
@@ -77,7 +84,13 @@ impl Call {
     pub(super) fn stacks(&self, py: Python<'_>) -> PyResult<&Stacks> {
         get_or_try_init(&self.stacks, || {
             let new = || PyResult::Ok(self.plans().runtime.exit_stack.bind(py).call0()?.unbind());
-            Ok(Stacks { file: new()?, request: new()?, function: new()? })
+            let stacks = Stacks { file: new()?, request: new()?, function: new()? };
+            if self.wire.place() != Place::Router
+                && let Some(form) = self.form.get().filter(|form| form.is_own())
+            {
+                self.close_with(stacks.file.bind(py), form)?;
+            }
+            Ok(stacks)
         })
     }
 

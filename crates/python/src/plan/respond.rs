@@ -1,11 +1,15 @@
 //! From what an endpoint returned to what goes out.
 
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use super::call::Call;
 use super::file::Sent;
-use super::reply::{AnswerKind, Reply, bytes_of, encode_json, is_body_allowed, response_loc, status_code};
+use super::reply::{
+    AnswerKind, Reply, bytes_of, encode_json, is_body_allowed, raw_headers, response_loc, status_code, try_encode_json,
+};
 use super::stream::Flow;
 use super::value::call_validator;
 
@@ -18,9 +22,16 @@ pub(super) enum Outgoing {
     Flow(Flow),
 }
 
+/// What a response is made of.
+enum Content {
+    /// Its body.
+    Bytes(Bytes),
+    /// What its class makes one of.
+    Object(Py<PyAny>),
+}
+
 impl Call {
     pub(super) async fn answer(&self, value: Py<PyAny>) -> PyResult<Outgoing> {
-        let plan = self.plan();
         let runtime = &self.plans().runtime;
         let own = Python::attach(|py| {
             let value = value.bind(py);
@@ -38,11 +49,34 @@ impl Call {
         if let Some(response) = own {
             return Ok(Outgoing::Object(response));
         }
-        let value = match &plan.answer.field {
+        let content = self.as_operation("serialization", self.content(value)).await?;
+        Python::attach(|py| self.make_response(py, content))
+    }
+
+    /// What an endpoint's value is as the content of a response.
+    async fn content(&self, value: Py<PyAny>) -> PyResult<Content> {
+        let answer = &self.plan().answer;
+        let runtime = &self.plans().runtime;
+        let value = match &answer.field {
             None => value,
             Some(field) => self.validate_response(field, value).await?,
         };
-        Python::attach(|py| self.serialize(py, value.bind(py)))
+        Python::attach(|py| {
+            let value = value.bind(py);
+            Ok(match answer.kind {
+                AnswerKind::Json if self.telemetry.get().is_none() => Content::Bytes(encode_json(py, runtime, value)?),
+                AnswerKind::Json => match try_encode_json(py, runtime, value)? {
+                    Some(body) => Content::Bytes(body),
+                    // What goes wrong in the response itself is no part of the operation.
+                    None => Content::Object(runtime.jsonable_encoder.bind(py).call1((value,))?.unbind()),
+                },
+                AnswerKind::Class => Content::Object(match &answer.field {
+                    Some(_) => answer.serialize(py, value)?.unbind(),
+                    None => runtime.jsonable_encoder.bind(py).call1((value,))?.unbind(),
+                }),
+                _ => Content::Bytes(bytes_of(&answer.serialize(py, value)?)?),
+            })
+        })
     }
 
     pub(super) async fn validate_response(&self, field: &Py<PyAny>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
@@ -74,7 +108,7 @@ impl Call {
                 })?;
                 let result = match result {
                     (result, false) => result,
-                    (awaitable, true) => self.baton.wait_for(awaitable).await?,
+                    (awaitable, true) => self.baton().wait_for(awaitable).await?,
                 };
                 Python::attach(|py| {
                     let (value, errors): (Py<PyAny>, Bound<'_, PyAny>) = result.bind(py).extract()?;
@@ -93,22 +127,13 @@ impl Call {
         })
     }
 
-    pub(super) fn serialize(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
-        let answer = &self.plan().answer;
-        let runtime = &self.plans().runtime;
+    fn make_response(&self, py: Python<'_>, content: Content) -> PyResult<Outgoing> {
         let injected = self.response.get().map(|response| response.bind(py));
         let status = self.status(py)?;
         let background = self.background.get();
-        if answer.kind == AnswerKind::Class {
-            let content = match &answer.field {
-                Some(_) => answer.serialize(py, value)?,
-                None => runtime.jsonable_encoder.bind(py).call1((value,))?,
-            };
-            return self.make_object(py, &content, status, injected);
-        }
-        let body = match answer.kind {
-            AnswerKind::Json => encode_json(py, runtime, value)?,
-            _ => bytes_of(&answer.serialize(py, value)?)?,
+        let body = match content {
+            Content::Bytes(body) => body,
+            Content::Object(content) => return self.make_object(py, content.bind(py), status, injected),
         };
         let mut reply = Reply::json(status_code(status.unwrap_or(200))?, body);
         if let Some(response) = injected {
@@ -154,27 +179,32 @@ impl Call {
     pub(super) async fn send(&self, response: Outgoing) -> PyResult<()> {
         let background = match response {
             Outgoing::Whole(reply, background) => {
-                self.deliver(reply).await?;
+                self.deliver(reply, background.is_none()).await?;
                 background
             }
             Outgoing::Flow(flow) => self.send_flow(flow).await?,
             Outgoing::Object(response) => match Python::attach(|py| self.known_object(py, response.bind(py)))? {
                 Known::Whole(reply, background) => {
-                    self.deliver(reply).await?;
+                    self.deliver(reply, background.is_none()).await?;
                     background
                 }
                 Known::Flow(flow) => self.send_flow(flow).await?,
                 Known::File => match self.send_file(&response).await? {
                     Sent::File(background) => background,
                     Sent::Refusal => None,
-                    Sent::Nothing => return self.deliver_object(response).await,
+                    Sent::Nothing => {
+                        let speaking = Python::attach(|py| {
+                            self.plans().runtime.speaking_file.bind(py).call1((response,)).map(Bound::unbind)
+                        })?;
+                        return self.deliver_object(speaking).await;
+                    }
                 },
                 Known::Nothing => return self.deliver_object(response).await,
             },
         };
         if let Some(background) = background {
             let awaitable = Python::attach(|py| background.bind(py).call0().map(Bound::unbind))?;
-            self.baton.wait_for(awaitable).await?;
+            self.baton().wait_for(awaitable).await?;
         }
         Ok(())
     }
@@ -186,12 +216,20 @@ impl Call {
             return Ok(Known::Nothing);
         }
         let call = response.get_type().getattr(pyo3::intern!(py, "__call__"))?;
-        if call.is(&self.plans().runtime.response_call) && (!self.is_layered() || Reply::has_plain_names(response)?) {
+        if self.is_layered() && !Reply::has_plain_names(response)? {
+            return Ok(Known::Nothing);
+        }
+        if call.is(&self.plans().runtime.response_call) {
             let background = response.getattr(pyo3::intern!(py, "background"))?;
             let background = Some(background.unbind()).filter(|background| !background.is_none(py));
             return Ok(Known::Whole(Reply::of_object(py, response)?, background));
         }
-        if self.is_layered() {
+        let leaves_pieces = || {
+            let headers = raw_headers(&response.getattr(pyo3::intern!(py, "raw_headers"))?)?;
+            let kind = headers.iter().find(|(name, _)| *name == CONTENT_TYPE).map(|(_, value)| value);
+            self.plans().layers.leaves_pieces(py, kind)
+        };
+        if self.is_layered() && !leaves_pieces()? {
             return Ok(Known::Nothing);
         }
         if self.is_file(py, response, &call)? {

@@ -1,9 +1,10 @@
 //! Which route a path belongs to: the first that matches, as in FastAPI, found without trying them one by one.
 //!
 //! Paths made of whole segments, literal or with one parameter, are kept in a tree; each end of the tree knows the places of
-//! its routes in FastAPI's order, and the smallest place that matches wins. Whatever else may match (a mount, a host, a
-//! convertor of the application's own) stands in a list of its own with its place and the text its paths begin with: if such
-//! an entry comes first, FastAPI's own code decides.
+//! its routes in FastAPI's order, and the smallest place that matches wins. Paths with parameters elsewhere (`/{a}-{b}`,
+//! `/files/{name:path}/content`) are tried one by one, as their regular expressions would be. Whatever else may match (a
+//! mount, a host, a convertor of the application's own) stands in a list of its own with its place and the text its paths
+//! begin with: if such an entry comes first, FastAPI's own code decides.
 
 use std::collections::HashMap;
 
@@ -46,6 +47,18 @@ impl Kind {
             Kind::Uuid => is_uuid(text.as_bytes()),
         }
     }
+
+    /// Behind how many bytes of the text all that the convertor may match has ended.
+    fn reach(self, text: &str) -> usize {
+        let end = |is_part: fn(u8) -> bool| text.bytes().position(|byte| !is_part(byte)).unwrap_or(text.len());
+        match self {
+            Kind::Path => text.len(),
+            Kind::Str => end(|byte| byte != b'/'),
+            Kind::Int => end(|byte| byte.is_ascii_digit()),
+            Kind::Float => end(|byte| byte.is_ascii_digit() || byte == b'.'),
+            Kind::Uuid => end(|byte| byte.is_ascii_hexdigit() || byte == b'-').min(36),
+        }
+    }
 }
 
 fn is_digits(text: &str) -> bool {
@@ -69,7 +82,7 @@ fn is_uuid(mut text: &[u8]) -> bool {
     text.is_empty()
 }
 
-/// One segment of a route's path.
+/// One segment of a route's path, or a piece of one that is not made of whole segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Segment {
     Literal(String),
@@ -81,6 +94,8 @@ pub(crate) enum Segment {
 pub(crate) struct Entry {
     /// The segments behind the first slash; `None` if the path is not made of whole segments.
     pub(crate) segments: Option<Vec<Segment>>,
+    /// For an entry without segments: all of the path, slashes included; `None` if it cannot be judged here.
+    pub(crate) pieces: Option<Vec<Segment>>,
     /// For an entry without segments: what every path of it begins with.
     pub(crate) prefix: String,
     /// Upper-case methods; empty stands for all.
@@ -107,7 +122,9 @@ pub(crate) struct Router {
     entries: Vec<Entry>,
     /// Where the entries stand among all of the application's.
     places: Vec<usize>,
-    /// Places of the entries without segments, in order.
+    /// Places of the entries that have pieces, in order.
+    pieced: Vec<usize>,
+    /// Places of the entries that have neither, in order.
     unknown: Vec<usize>,
 }
 
@@ -126,9 +143,10 @@ impl Router {
         let (places, entries): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
         router.places = places;
         for (place, entry) in entries.iter().enumerate() {
-            match &entry.segments {
-                Some(segments) => router.root.insert(segments, place),
-                None => router.unknown.push(place),
+            match (&entry.segments, &entry.pieces) {
+                (Some(segments), _) => router.root.insert(segments, place),
+                (None, Some(_)) => router.pieced.push(place),
+                (None, None) => router.unknown.push(place),
             }
         }
         router.entries = entries;
@@ -141,6 +159,7 @@ impl Router {
         if let Some(path) = path.strip_prefix('/') {
             search.descend(&self.root, Some(path));
         }
+        search.try_pieced(path);
         let (best, partial) = (search.best, search.partial);
         let limit = best.as_ref().map_or(usize::MAX, |(place, _)| *place);
         let first_unknown = self
@@ -212,17 +231,63 @@ impl<'r, 'p> Search<'r, 'p> {
 
     fn arrive(&mut self, node: &Node) {
         for place in &node.ends {
+            if self.best.as_ref().is_some_and(|(best, _)| best < place) || self.take(*place) {
+                return;
+            }
+        }
+    }
+
+    fn try_pieced(&mut self, path: &'p str) {
+        let router = self.router;
+        for place in &router.pieced {
             if self.best.as_ref().is_some_and(|(best, _)| best < place) {
                 return;
             }
-            let methods = &self.router.entries[*place].methods;
-            if methods.is_empty() || methods.iter().any(|method| method == self.method) {
-                self.best = Some((*place, self.captured.clone()));
+            let entry = &router.entries[*place];
+            let Some(pieces) = entry.pieces.as_deref().filter(|_| path.starts_with(entry.prefix.as_str())) else {
+                continue;
+            };
+            self.captured.clear();
+            if capture(pieces, path, &mut self.captured) && self.take(*place) {
                 return;
             }
-            if self.partial.is_none_or(|partial| *place < partial) {
-                self.partial = Some(*place);
+        }
+    }
+
+    /// The path matches the entry at `place` with what is captured. Whether the method does, too.
+    fn take(&mut self, place: usize) -> bool {
+        let methods = &self.router.entries[place].methods;
+        if methods.is_empty() || methods.iter().any(|method| method == self.method) {
+            self.best = Some((place, self.captured.clone()));
+            return true;
+        }
+        if self.partial.is_none_or(|partial| place < partial) {
+            self.partial = Some(place);
+        }
+        false
+    }
+}
+
+/// Whether the pieces match all of the path, each parameter as much as it can, the first ones first: as the regular
+/// expression that Starlette makes of them.
+fn capture<'p>(pieces: &[Segment], path: &'p str, captured: &mut Vec<&'p str>) -> bool {
+    match pieces {
+        [] => path.is_empty(),
+        [Segment::Literal(text), rest @ ..] => {
+            path.strip_prefix(text.as_str()).is_some_and(|behind| capture(rest, behind, captured))
+        }
+        [Segment::Parameter(kind), rest @ ..] => {
+            for end in (0..=kind.reach(path)).rev() {
+                let Some((text, behind)) = path.split_at_checked(end) else { continue };
+                if kind.matches(text) {
+                    captured.push(text);
+                    if capture(rest, behind, captured) {
+                        return true;
+                    }
+                    captured.pop();
+                }
             }
+            false
         }
     }
 }
@@ -245,13 +310,33 @@ mod tests {
             .collect();
         Entry {
             segments: Some(segments),
+            pieces: None,
             prefix: String::new(),
             methods: methods.iter().map(|m| (*m).into()).collect(),
         }
     }
 
     fn unknown(prefix: &str) -> Entry {
-        Entry { segments: None, prefix: prefix.into(), methods: Vec::new() }
+        Entry { segments: None, pieces: None, prefix: prefix.into(), methods: Vec::new() }
+    }
+
+    /// `{kind}` anywhere.
+    fn pieced(path: &str, methods: &[&str]) -> Entry {
+        let pieces = path
+            .split('{')
+            .flat_map(|part| match part.split_once('}') {
+                Some((kind, text)) => {
+                    vec![Segment::Parameter(Kind::parse(kind).unwrap()), Segment::Literal(text.into())]
+                }
+                None => vec![Segment::Literal(part.into())],
+            })
+            .collect();
+        Entry {
+            segments: None,
+            pieces: Some(pieces),
+            prefix: path.split('{').next().unwrap_or_default().into(),
+            methods: methods.iter().map(|m| (*m).into()).collect(),
+        }
     }
 
     #[test]
@@ -296,6 +381,47 @@ mod tests {
         assert_eq!(router.find("GET", "/p/a/b/"), Found::Route(3, vec!["a/b/"]));
         assert_eq!(router.find("GET", "/p/"), Found::Route(3, vec![""]));
         assert_eq!(router.find("GET", "/p"), Found::Nothing);
+    }
+
+    #[test]
+    fn parameters_within_segments_take_what_they_can_from_the_left() {
+        let router = indexed(vec![
+            pieced("/n/{str}-{str}", &[]),
+            pieced("/f/{path}/content", &[]),
+            pieced("/v/{int}.{str}", &[]),
+            pieced("/x/{float}{str}", &[]),
+            pieced("/p={path}", &[]),
+            pieced("/two/{path}/and/{path}", &[]),
+        ]);
+        assert_eq!(router.find("GET", "/n/a-b-c"), Found::Route(0, vec!["a-b", "c"]));
+        assert_eq!(router.find("GET", "/n/a-"), Found::Nothing);
+        assert_eq!(router.find("GET", "/n/a/b-c"), Found::Nothing);
+        assert_eq!(router.find("GET", "/n/ä-ö"), Found::Route(0, vec!["ä", "ö"]));
+        assert_eq!(router.find("GET", "/f/a/content/content"), Found::Route(1, vec!["a/content"]));
+        assert_eq!(router.find("GET", "/f//content"), Found::Route(1, vec![""]));
+        assert_eq!(router.find("GET", "/f/content"), Found::Nothing);
+        assert_eq!(router.find("GET", "/v/12.3.4"), Found::Route(2, vec!["12", "3.4"]));
+        assert_eq!(router.find("GET", "/x/1.25"), Found::Route(3, vec!["1.2", "5"]));
+        assert_eq!(router.find("GET", "/x/1.x"), Found::Route(3, vec!["1", ".x"]));
+        assert_eq!(router.find("GET", "/p="), Found::Route(4, vec![""]));
+        assert_eq!(router.find("GET", "/two/a/and/b/and/c"), Found::Route(5, vec!["a/and/b", "c"]));
+    }
+
+    #[test]
+    fn paths_of_pieces_have_their_place_among_the_others() {
+        let router = indexed(vec![
+            pieced("/{str}-{str}", &["GET"]),
+            entry("/a-b", &["GET", "POST"]),
+            unknown("/s"),
+            pieced("/s-{int}", &["GET"]),
+            pieced("/{str}.{str}", &["PUT"]),
+        ]);
+        assert_eq!(router.find("GET", "/a-b"), Found::Route(0, vec!["a", "b"]));
+        assert_eq!(router.find("POST", "/a-b"), Found::Route(1, vec![]));
+        assert_eq!(router.find("PUT", "/a-b"), Found::Method(0));
+        assert_eq!(router.find("GET", "/s-1"), Found::Route(0, vec!["s", "1"]));
+        assert_eq!(router.find("PUT", "/s-1.2"), Found::Unknown);
+        assert_eq!(router.find("PUT", "/a-1.2"), Found::Route(4, vec!["a-1", "2"]));
     }
 
     #[test]

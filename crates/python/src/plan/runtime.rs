@@ -1,7 +1,7 @@
 //! The functions and classes of the application's own libraries that plans use, looked up once.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 /// See `overdrive.compiler.runtime`, whose attributes these are.
 #[derive(FromPyObject)]
@@ -46,6 +46,8 @@ pub(crate) struct Runtime {
     pub(crate) start_thread: Py<PyAny>,
     /// sniffio's variable of the current library; `None` without sniffio
     pub(crate) library_variable: Option<Py<PyAny>>,
+    /// Starlette leaves exceptions their tracebacks once they are answered
+    pub(crate) keeps_tracebacks: bool,
     /// FastAPI's `_solve_generator`, by position: `(dependant, stack, values, request)`
     pub(crate) enter_generator: Py<PyAny>,
     /// `types.SimpleNamespace`
@@ -70,18 +72,52 @@ pub(crate) struct Runtime {
     pub(crate) security_scopes: Py<PyAny>,
     /// `contextlib.AsyncExitStack`
     pub(crate) exit_stack: Py<PyAny>,
+    /// What dispatching middleware gives its application as `send`: a class with `whole(start, body) -> bool`
+    pub(crate) sender: Py<PyAny>,
     /// `async (stack, error)`: leaves a stack with an exception; returns if it was swallowed
     pub(crate) leave_with_error: Py<PyAny>,
     /// `(content_type) -> bool`: whether a body of this type is JSON
     pub(crate) is_json: Py<PyAny>,
     /// `(error) -> dict`: FastAPI's error for a `JSONDecodeError`
     pub(crate) json_error: Py<PyAny>,
+    /// Starlette's `FormData`
+    pub(crate) form_data: Py<PyAny>,
+    /// `() -> int | None`: how large a file of a form is that stays in memory; `None` if the parsers are not those we know
+    pub(crate) form_spool_size: Py<PyAny>,
+    /// `(filename, headers, content, spool_size) -> UploadFile`
+    pub(crate) new_upload: Py<PyAny>,
+    /// `(field, contents) -> values`: FastAPI's collection for several files
+    pub(crate) form_sequence: Py<PyAny>,
+    /// `(receive, body, more) -> receive`: gives `body` first
+    pub(crate) replay: Py<PyAny>,
+    /// The key of a scope in which Starlette keeps the limit of bodies
+    pub(crate) body_limit_key: Py<PyString>,
     /// `async (request, stack, limits) -> FormData`: reads a form, to be closed with the stack
     pub(crate) read_form: Py<PyAny>,
     /// `(dependant, form, embed)`: awaits `(values, errors)` of a node's form parameters
     pub(crate) form_arguments: Py<PyAny>,
     /// `(error) -> HTTPException`: what becomes of any other error while the body is read
     pub(crate) body_error: Py<PyAny>,
+    /// `async (request, is_json) -> (body, (json,) | None)`: as FastAPI reads a body
+    pub(crate) read_body: Py<PyAny>,
+    /// `(solve) -> solve_dependencies`: puts the instruments around FastAPI's function around another; `None`: there are none
+    pub(crate) around_solving: Option<Py<PyAny>>,
+    /// `(call) -> run_endpoint_function`: the same
+    pub(crate) around_calling: Option<Py<PyAny>>,
+    /// `(values, errors, response, background) -> SolvedDependency`
+    pub(crate) solved: Py<PyAny>,
+    /// `() -> telemetry | None`: FastAPI's own of this request; this and the following are `None` in releases without it
+    pub(crate) request_telemetry: Option<Py<PyAny>>,
+    /// `(scope=, path=)`: tells it the route
+    pub(crate) route_selected: Py<PyAny>,
+    /// `(name=, function=)`: a context manager around a part of what FastAPI does
+    pub(crate) operation: Py<PyAny>,
+    /// What that gives where nobody traces
+    pub(crate) no_operation: Py<PyAny>,
+    /// `(function=, arguments=)`: calls an endpoint on its thread, as an operation
+    pub(crate) run_sync_endpoint: Py<PyAny>,
+    /// `(error)`: tells telemetry of a validation error
+    pub(crate) validation_failed: Py<PyAny>,
     /// Starlette's `ClientDisconnect`
     pub(crate) client_disconnect: Py<PyAny>,
     /// `(route, errors, body, method, root_path) -> RequestValidationError`
@@ -129,6 +165,8 @@ pub(crate) struct Runtime {
     pub(crate) examine_file: Py<PyAny>,
     /// `(response, found)`: sets the headers of a file
     pub(crate) describe_file: Py<PyAny>,
+    /// `(response)`: the response as an application that sends it piece by piece
+    pub(crate) speaking_file: Py<PyAny>,
     /// `(scope) -> (method, range, if_range)`
     pub(crate) file_asked: Py<PyAny>,
     /// `(response, range, if_range, size) -> (headers, parts) | Response | None`

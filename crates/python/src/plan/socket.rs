@@ -11,7 +11,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use super::asgi::headers;
-use super::body::Body;
 use super::call::Call;
 use super::exits::Which;
 use super::input::Input;
@@ -33,10 +32,10 @@ impl Call {
         }
     }
 
-    async fn serve_websocket(&self) -> PyResult<()> {
-        let arguments = self.solve(&Body::Undefined).await?;
-        let (endpoint, arguments) = self.endpoint(&arguments);
-        self.call(endpoint, arguments).await.map(drop)
+    async fn serve_websocket(self: &Rc<Self>) -> PyResult<()> {
+        self.tell_request()?;
+        let arguments = self.arguments().await?;
+        self.call_endpoint(&arguments).await.map(drop)
     }
 
     /// What was raised goes to the application's handlers.
@@ -48,7 +47,7 @@ impl Call {
             let (receive, send) = self.wire.channel(py)?;
             self.raised(py, (receive, send), error, false)
         })?;
-        self.baton.wait_for(awaitable).await.map(drop)
+        self.baton().wait_for(awaitable).await.map(drop)
     }
 }
 
@@ -86,8 +85,11 @@ pub(crate) fn begin(
     let wire = Wire::Asgi(Asgi::websocket(scope, receive, send, &root_path, place));
     let input = Input::new(&query, headers, found.parameters);
     let call = Call::new(found.plans, found.plan, wire, found.within, input);
+    if place != Place::Application {
+        call.observe(py, scope)?;
+    }
     call.counting().count_answered();
-    Ok(Ok(Steps::new(call.baton.clone(), call.run_websocket())))
+    Ok(Ok(Steps::new(call.baton(), call.run_websocket())))
 }
 
 /// The plan of a WebSocket, its own or a mounted application's.

@@ -7,6 +7,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 #[derive(FromPyObject)]
 pub(crate) struct EntrySpec {
     pub(crate) segments: Option<Vec<(String, bool)>>,
+    pub(crate) pieces: Option<Vec<(String, bool)>>,
     pub(crate) prefix: String,
     pub(crate) methods: Vec<String>,
     pub(crate) allow: Option<String>,
@@ -28,11 +29,16 @@ pub(crate) struct PlanSpec {
     pub(crate) caches: usize,
     pub(crate) reads: String,
     pub(crate) form_limits: Py<PyAny>,
+    /// Files, fields and bytes of a field that our own parser of forms may find.
+    pub(crate) own_form_limits: Option<(u64, u64, u64)>,
     pub(crate) strict_content_type: bool,
     pub(crate) embed: bool,
     pub(crate) body_limit: Option<u64>,
     pub(crate) answer: AnswerSpec,
     pub(crate) overrides: Option<OverridesSpec>,
+    /// `(handler) -> handler`
+    pub(crate) around: Option<Py<PyAny>>,
+    pub(crate) template: Py<PyString>,
 }
 
 /// See `overdrive.compiler.spec.MountedApplication`.
@@ -70,6 +76,7 @@ pub(crate) struct NodeSpec {
     pub(crate) parameters: Vec<ParameterSpec>,
     pub(crate) body: Vec<BodySpec>,
     pub(crate) of_form: Vec<usize>,
+    pub(crate) form: Option<Vec<FormSpec>>,
     pub(crate) specials: Vec<(String, usize)>,
     pub(crate) presented: Option<(String, Py<PyString>)>,
     pub(crate) cache: usize,
@@ -98,6 +105,24 @@ pub(crate) struct BodySpec {
     pub(crate) argument: usize,
     pub(crate) keys: Vec<Py<PyString>>,
     pub(crate) value: ValueSpec,
+}
+
+/// See `overdrive.compiler.spec.FormParameter`.
+#[derive(FromPyObject)]
+pub(crate) struct FormSpec {
+    pub(crate) argument: usize,
+    pub(crate) fields: Vec<FormFieldSpec>,
+    pub(crate) model: Option<(bool, bool)>,
+    pub(crate) value: ValueSpec,
+}
+
+/// See `overdrive.compiler.spec.FormField`.
+#[derive(FromPyObject)]
+pub(crate) struct FormFieldSpec {
+    pub(crate) keys: Vec<Py<PyString>>,
+    pub(crate) sequence: bool,
+    pub(crate) contents: bool,
+    pub(crate) field: Py<PyAny>,
 }
 
 /// See `overdrive.compiler.spec.Value`.

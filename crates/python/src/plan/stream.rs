@@ -69,7 +69,7 @@ impl Call {
             ffi::call_keywords(node.call.bind(py), arguments, node.names.bind(py)).map(Bound::unbind)
         })?;
         let direct = self.wire.engine().is_some()
-            && !self.is_layered()
+            && self.leaves_stream(stream.kind)?
             && match stream.kind {
                 StreamKind::Lines => true,
                 StreamKind::Events => self.background.get().is_none() && !self.has_function_exits()?,
@@ -97,9 +97,18 @@ impl Call {
         })?;
         let content = match content {
             Ok(content) => content,
-            Err(entering) => self.baton.wait_for(entering).await?,
+            Err(entering) => self.baton().wait_for(entering).await?,
         };
         Python::attach(|py| self.streaming_object(py, stream.kind, content)).map(Outgoing::Object)
+    }
+
+    /// Whether the layers around the routes change but the head.
+    fn leaves_stream(&self, kind: StreamKind) -> PyResult<bool> {
+        if !self.is_layered() {
+            return Ok(true);
+        }
+        let given = if kind == StreamKind::Lines { LINES } else { EVENTS };
+        Python::attach(|py| self.plans().layers.leaves_pieces(py, Some(&HeaderValue::from_static(given))))
     }
 
     /// Whether the exit stack of the function would be left with anything in it.
@@ -127,9 +136,9 @@ impl Call {
         let runtime = &self.plans().runtime;
         let mut headers = Vec::with_capacity(4);
         if stream.kind == StreamKind::Lines {
-            headers.push((CONTENT_TYPE, HeaderValue::from_static("application/jsonl")));
+            headers.push((CONTENT_TYPE, HeaderValue::from_static(LINES)));
         } else {
-            headers.push((CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")));
+            headers.push((CONTENT_TYPE, HeaderValue::from_static(EVENTS)));
             headers.push((CACHE_CONTROL, HeaderValue::from_static("no-cache")));
             headers.push((HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")));
         }
@@ -219,9 +228,12 @@ impl Call {
     /// Sends a response in pieces; returns its background tasks once it is sent, or the client has left.
     pub(super) async fn send_flow(&self, flow: Flow) -> PyResult<Option<Py<PyAny>>> {
         let exchange = self.wire.engine().expect("without an engine response objects send themselves");
-        let Flow { status, headers, source, background } = flow;
+        let Flow { status, mut headers, source, background } = flow;
         let sending = Python::attach(|py| {
             let plans = self.plans();
+            if self.is_layered() {
+                plans.layers.on_head(py, &self.input.headers, self.seen(py).as_ref(), &mut headers)?;
+            }
             let pulse =
                 Rc::new(Pulse { exchange: exchange.clone(), last: Cell::new(Instant::now()), idle: Cell::new(false) });
             let pinger = match source.keeps_alive {
@@ -238,7 +250,7 @@ impl Call {
             };
             PyResult::Ok(sending.unbind())
         })?;
-        self.baton.wait_for(sending).await?;
+        self.baton().wait_for(sending).await?;
         Ok(background)
     }
 }
@@ -341,6 +353,9 @@ async fn events(
         baton.pause().await?;
     }
 }
+
+const LINES: &str = "application/jsonl";
+const EVENTS: &str = "text/event-stream; charset=utf-8";
 
 /// After so many turns of the loop an event has gone through the tasks of FastAPI's.
 const SETTLES: usize = 4;

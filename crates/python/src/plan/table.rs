@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyList, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::asgi::{self, PlanCoroutine};
+use super::form::Limits;
 use super::item::StreamKind;
 use super::layers::{LayerSpec, Layers};
 use super::mount::Mount;
@@ -61,6 +62,8 @@ pub(crate) struct Plan {
     pub(crate) reads: Reads,
     /// The route's own limits of forms.
     pub(crate) form_limits: Py<PyAny>,
+    /// `None`: forms are Starlette's to read.
+    pub(crate) own_form_limits: Option<Limits>,
     pub(crate) strict_content_type: bool,
     pub(crate) embed: bool,
     /// The least of the limits around the route, in bytes: bodies that are known to keep to it are none of their concern.
@@ -72,6 +75,10 @@ pub(crate) struct Plan {
     pub(crate) overrides: Option<Overrides>,
     /// Where its route stands in the watch.
     watched: PlaceCache,
+    /// Makes a request handler of another, with the instruments that stand around the route's.
+    pub(crate) around: Option<Py<PyAny>>,
+    /// The path as FastAPI's telemetry names it.
+    pub(crate) template: Py<PyString>,
 }
 
 impl Plan {
@@ -97,9 +104,7 @@ impl Plan {
                 (node.kind == Kind::AsyncGenerator && !node.request_scoped)
                     || node.specials.iter().any(|(special, _)| *special == Special::BackgroundTasks)
             });
-        // Files of a form are closed with a stack.
-        let own_exits = spec.reads != "form"
-            && !with_stacks
+        let own_exits = !with_stacks
             && !nodes.iter().any(|node| {
                 node.kind == Kind::Generator
                     || node.limited
@@ -115,12 +120,15 @@ impl Plan {
             caches: spec.caches,
             reads: Reads::parse(&spec.reads)?,
             form_limits: spec.form_limits,
+            own_form_limits: spec.own_form_limits.map(|(files, fields, part_size)| Limits { files, fields, part_size }),
             strict_content_type: spec.strict_content_type,
             embed: spec.embed,
             body_limit: spec.body_limit,
             answer,
             overrides: spec.overrides.map(Overrides::new),
             watched: PlaceCache::default(),
+            around: spec.around,
+            template: spec.template,
         })
     }
 }
@@ -152,6 +160,7 @@ impl Plan {
         self.path_parameters.iter().try_for_each(|(_, convert)| visit.call(convert))?;
         self.nodes.iter().try_for_each(|node| node.traverse(visit))?;
         self.answer.traverse(visit)?;
+        visit.call(&self.around)?;
         self.overrides.as_ref().map_or(Ok(()), |overrides| overrides.traverse(visit))
     }
 }
@@ -172,11 +181,16 @@ pub(crate) struct Plans {
     pub(crate) root_path: String,
     /// Paths with a slash too many or too few are redirected, as FastAPI's router does it.
     redirects: bool,
+    /// Of all bodies, in bytes.
+    body_limit: Option<u64>,
     pub(crate) router_object: Py<PyAny>,
     /// `(exception handlers, status handlers)` of the built stack, as scopes have them.
     pub(crate) handlers: Py<PyAny>,
     pub(crate) default_http_handler: Option<Py<PyAny>>,
     pub(crate) default_validation_handler: Option<Py<PyAny>>,
+    /// 404 and 405 are FastAPI's default handler's affair, and nobody's of the user's.
+    default_not_found: bool,
+    default_not_allowed: bool,
     /// `async (scope, receive, send, request, error, (started, sent), headers)`: the way of an exception through the
     /// application's stack
     pub(crate) raise_through: Py<PyAny>,
@@ -204,6 +218,9 @@ pub(crate) struct Plans {
 /// A global of a module that must be what it was: `(globals, name, value, reason)`.
 type Global = (Py<PyDict>, Py<PyString>, Py<PyAny>, String);
 
+/// A global that holds one of OpenTelemetry's providers: `(globals, name, value)`.
+type Provider = (Py<PyDict>, Py<PyString>, Py<PyAny>);
+
 /// What is looked at before every request.
 struct Guards {
     /// The route lists of all routers, as they were compiled.
@@ -211,14 +228,16 @@ struct Guards {
     stack: Py<PyAny>,
     /// Module globals that must be what they were.
     globals: Vec<Global>,
+    /// With other providers FastAPI's telemetry may have to see the request first.
+    providers: Vec<Provider>,
 }
 
 #[pymethods]
 impl Plans {
     #[new]
     #[pyo3(signature = (
-        *, runtime, entries, application, root_path, redirects, router, handlers, default_http_handler,
-        default_validation_handler, raise_through, raise_within, raise_outermost, outermost, layers, passage, route_lists, stack, globals, on_change,
+        *, runtime, entries, application, root_path, redirects, body_limit, router, handlers, default_http_handler,
+        default_validation_handler, raise_through, raise_within, raise_outermost, outermost, layers, passage, route_lists, stack, globals, providers, on_change,
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
     fn new(
@@ -228,6 +247,7 @@ impl Plans {
         application: Py<PyAny>,
         root_path: String,
         redirects: bool,
+        body_limit: Option<u64>,
         router: Py<PyAny>,
         handlers: Py<PyAny>,
         default_http_handler: Option<Py<PyAny>>,
@@ -241,6 +261,7 @@ impl Plans {
         route_lists: Vec<Bound<'_, PyList>>,
         stack: Py<PyAny>,
         globals: Vec<Global>,
+        providers: Vec<Provider>,
         on_change: Py<PyAny>,
     ) -> PyResult<Plans> {
         let (mut index, mut sockets) = (Vec::with_capacity(entries.len()), Vec::new());
@@ -258,6 +279,9 @@ impl Plans {
             reasons.push(spec.reason);
             allow.push(spec.allow);
         }
+        let (_, by_status): (Bound<'_, PyAny>, Bound<'_, PyDict>) = handlers.extract(py)?;
+        let is_default = |status: u16| PyResult::Ok(default_http_handler.is_some() && !by_status.contains(status)?);
+        let (default_not_found, default_not_allowed) = (is_default(404)?, is_default(405)?);
         let lists = route_lists
             .into_iter()
             .map(|list| (list.clone().unbind(), list.iter().map(Bound::unbind).collect()))
@@ -270,14 +294,17 @@ impl Plans {
             mounts,
             reasons,
             allow,
-            guards: Guards { lists, stack, globals },
+            guards: Guards { lists, stack, globals, providers },
             application,
             root_path,
             redirects,
+            body_limit,
             router_object: router,
             handlers,
             default_http_handler,
             default_validation_handler,
+            default_not_found,
+            default_not_allowed,
             raise_through,
             raise_within,
             raise_outermost,
@@ -358,8 +385,11 @@ fn entry(spec: &EntrySpec) -> PyResult<Entry> {
             .ok_or_else(|| pyo3::exceptions::PyValueError::new_err(format!("unknown convertor in a plan: {text}")))?;
         Ok(Segment::Parameter(kind))
     };
-    let segments = spec.segments.as_ref().map(|list| list.iter().map(segment).collect::<PyResult<_>>()).transpose()?;
-    Ok(Entry { segments, prefix: spec.prefix.clone(), methods: spec.methods.clone() })
+    let read = |list: &Option<Vec<(String, bool)>>| {
+        list.as_ref().map(|list| list.iter().map(segment).collect::<PyResult<_>>()).transpose()
+    };
+    let (segments, pieces) = (read(&spec.segments)?, read(&spec.pieces)?);
+    Ok(Entry { segments, pieces, prefix: spec.prefix.clone(), methods: spec.methods.clone() })
 }
 
 /// Who answers a request.
@@ -414,7 +444,7 @@ fn other_path(path: &str) -> Option<String> {
 }
 
 /// Why a request is handed over whose head does not promise that its body keeps to a limit.
-const TOO_LARGE: &str = "a body that may be larger than its limit";
+pub(crate) const TOO_LARGE: &str = "a body that may be larger than its limit";
 
 impl Plans {
     /// Whether plans may answer at the moment; else the reason why not.
@@ -434,12 +464,23 @@ impl Plans {
             self.change(py);
             return Err("the middleware stack has changed");
         }
+        for (globals, name, value) in &guards.providers {
+            if !globals.bind(py).get_item(name.bind(py)).is_ok_and(|found| found.is_some_and(|found| found.is(value))) {
+                self.change(py);
+                return Err("OpenTelemetry's providers have changed");
+            }
+        }
         for (globals, name, value, reason) in &guards.globals {
             if !globals.bind(py).get_item(name.bind(py)).is_ok_and(|found| found.is_some_and(|found| found.is(value))) {
                 return Err(reason);
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing of the user's stands around the routes.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.layers.is_empty() && self.outermost.is_none()
     }
 
     fn change(&self, py: Python<'_>) {
@@ -456,6 +497,11 @@ impl Plans {
             scope.set_item(pyo3::intern!(py, "root_path"), &self.root_path)?;
         }
         scope.set_item(pyo3::intern!(py, "app"), &self.application)
+    }
+
+    /// Whether a request's body keeps to the limit around all routes; else nothing there has its say undisturbed.
+    pub(crate) fn admits(&self, sent: Sent) -> bool {
+        sent.keeps_to(self.body_limit)
     }
 
     /// `path`: as scopes have it behind the root path.
@@ -478,7 +524,7 @@ impl Plans {
                 },
             },
             Found::Method(place) => match &self.allow[place] {
-                Some(allow) if self.default_http_handler.is_some() => Destination::MethodNotAllowed(allow),
+                Some(allow) if self.default_not_allowed => Destination::MethodNotAllowed(allow),
                 _ => Destination::Stock("405"),
             },
             Found::Nothing => self.otherwise(method, path, sent),
@@ -517,7 +563,7 @@ impl Plans {
                 _ => return Destination::Stock("a redirect"),
             }
         }
-        if self.default_http_handler.is_some() { Destination::NotFound } else { Destination::Stock("404") }
+        if self.default_not_found { Destination::NotFound } else { Destination::Stock("404") }
     }
 
     /// The exception handler that Starlette would choose; `None` if there is none.

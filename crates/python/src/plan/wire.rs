@@ -1,6 +1,6 @@
 //! Where a request comes from and its response goes: straight from the engine, or through ASGI.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use super::reply::Reply;
+use super::runtime::Runtime;
 use crate::asgi::http::{Exchange, Read};
 use crate::asgi::scope::Head;
 use crate::host::steps::Baton;
@@ -48,6 +49,8 @@ pub(crate) struct Asgi {
     is_websocket: bool,
     place: Place,
     started: Arc<AtomicBool>,
+    /// In the place of `receive`, where something of the body was received already.
+    replaying: OnceCell<Py<PyAny>>,
     /// What `channel` gave as `send`.
     noting: RefCell<Option<Py<PyAny>>>,
 }
@@ -70,6 +73,7 @@ impl Asgi {
             is_websocket: false,
             place,
             started: Arc::default(),
+            replaying: OnceCell::new(),
             noting: RefCell::default(),
         }
     }
@@ -186,30 +190,66 @@ impl Wire {
         }
     }
 
-    /// Sends a response that is known as a whole.
-    pub(crate) async fn send_whole(&self, baton: &Baton, reply: Reply) -> PyResult<()> {
+    /// Waits for more of the body, and adds it to `bytes`.
+    pub(crate) async fn read_more(&self, baton: &Baton, bytes: &mut Vec<u8>) -> PyResult<Read> {
+        match self {
+            Wire::Engine(exchange, _) => match exchange.read(bytes) {
+                Read::Pending => {
+                    let future = Python::attach(|py| exchange.readable(py).map(Bound::unbind))?;
+                    baton.wait_for(future).await?;
+                    Ok(exchange.read(bytes))
+                }
+                read => Ok(read),
+            },
+            Wire::Asgi(asgi) => {
+                let Some((body, more)) = asgi.receive(baton).await? else { return Ok(Read::Gone) };
+                Python::attach(|py| {
+                    bytes.extend_from_slice(&super::reply::bytes_of(body.bind(py))?);
+                    Ok(if more { Read::Pending } else { Read::Complete })
+                })
+            }
+        }
+    }
+
+    /// Puts back what was read of the body; `complete`: it is all of it. Whoever reads next begins anew.
+    pub(crate) fn unread(&self, py: Python<'_>, runtime: &Runtime, bytes: Vec<u8>, complete: bool) -> PyResult<()> {
+        match self {
+            Wire::Engine(exchange, _) => exchange.unread(bytes),
+            Wire::Asgi(asgi) => {
+                let received = (&asgi.receive, PyBytes::new(py, &bytes), !complete);
+                let receive = runtime.replay.bind(py).call1(received)?;
+                let _ = asgi.replaying.set(receive.unbind());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing around the route has a say in how a form is read.
+    pub(crate) fn has_own_limits(&self, py: Python<'_>, runtime: &Runtime) -> PyResult<bool> {
+        let Wire::Asgi(asgi) = self else { return Ok(true) };
+        let scope = asgi.scope.bind(py);
+        Ok(!scope.contains(pyo3::intern!(py, "fastapi"))? && !scope.contains(&runtime.body_limit_key)?)
+    }
+
+    /// Sends a response that is known as a whole. `sender`: a class of `send` that may take it so, if nothing follows it.
+    pub(crate) async fn send_whole(&self, baton: &Baton, reply: Reply, sender: Option<&Py<PyAny>>) -> PyResult<()> {
         match self {
             Wire::Engine(exchange, _) => exchange.send_whole(reply.status, reply.headers, reply.body),
             Wire::Asgi(asgi) => {
                 asgi.started.store(true, Ordering::Relaxed);
-                let start = Python::attach(|py| {
-                    let message = PyDict::new(py);
-                    message.set_item("type", "http.response.start")?;
-                    message.set_item("status", reply.status.as_u16())?;
-                    message.set_item(
-                        "headers",
-                        raw_headers(py, reply.headers.iter().map(|(name, value)| (name, value)))?,
-                    )?;
-                    Ok(message.unbind())
-                });
-                asgi.send(baton, start).await?;
-                let body = Python::attach(|py| {
-                    let message = PyDict::new(py);
-                    message.set_item("type", "http.response.body")?;
-                    message.set_item("body", PyBytes::new(py, &reply.body))?;
-                    Ok(message.unbind())
-                });
-                asgi.send(baton, body).await
+                let taken = Python::attach(|py| {
+                    let send = asgi.send.bind(py);
+                    if !sender.is_some_and(|class| send.get_type().is(class)) {
+                        return Ok(false);
+                    }
+                    let messages = (reply.start_message(py)?, reply.body_message(py)?);
+                    send.call_method1(pyo3::intern!(py, "whole"), messages)?.is_truthy()
+                })?;
+                if taken {
+                    return Ok(());
+                }
+                asgi.send(baton, Python::attach(|py| reply.start_message(py).map(Bound::unbind))).await?;
+                asgi.send(baton, Python::attach(|py| reply.body_message(py).map(Bound::unbind))).await
             }
         }
     }
@@ -230,7 +270,8 @@ impl Wire {
                         send
                     }
                 };
-                Ok((asgi.receive.bind(py).clone(), send.into_bound(py)))
+                let receive = asgi.replaying.get().unwrap_or(&asgi.receive);
+                Ok((receive.bind(py).clone(), send.into_bound(py)))
             }
         }
     }

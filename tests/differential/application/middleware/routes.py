@@ -10,6 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel
 
 from ..journal import add_journal, note
@@ -157,6 +158,39 @@ async def stream_with_session(session: Annotated[str, Depends(session)]) -> Stre
 @router.get("/file")
 async def file() -> FileResponse:
     return FileResponse(Path(__file__).with_name("__init__.py"), media_type="text/plain", headers={"etag": "x"})
+
+
+@router.get("/image")
+async def image(filename: str | None = None) -> FileResponse:
+    return FileResponse(
+        Path(__file__), media_type="image/png", filename=filename, headers={"etag": "x", "vary": "Accept"}
+    )
+
+
+@router.get("/lines")
+async def lines(response: Response) -> AsyncIterator[Item]:
+    response.headers["vary"] = "Accept"
+    for size in range(3):
+        yield Item(name="n" * 300, size=size)
+
+
+@router.get("/events", response_class=EventSourceResponse)
+async def events(response: Response) -> AsyncIterator[Item]:
+    response.headers["access-control-allow-origin"] = "https://own.test"
+    for size in range(3):
+        yield Item(name="n" * 300, size=size)
+
+
+@router.get("/event-stream")
+async def event_stream(upper: bool = False) -> StreamingResponse:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        yield b"x" * 2000
+
+    response = StreamingResponse(body(), media_type="text/event-stream", headers={"vary": "Origin"})
+    if upper:
+        response.raw_headers.append((b"X-Upper", b"1"))
+    return response
 
 
 @router.post("/item")

@@ -9,10 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use overdrive_http::{FileEnd, FilePart, ResponseBody};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
 use super::{Exchange, Stage};
-use crate::asgi::message::too_late;
 use crate::host::awaitable::{Operation, awaitable};
 use crate::host::loop_bound::LoopBound;
 
@@ -32,11 +30,7 @@ impl Exchange {
             self.file_end.set(Some(FileEnd::Left));
             return Ok(());
         }
-        if self.stage.get() != Stage::Start {
-            return Python::attach(|py| {
-                Err(too_late(&PyString::new(py, "http.response.start"), "response already started"))
-            });
-        }
+        self.check_unstarted()?;
         // Room for those that the server adds.
         let mut headers = HeaderMap::with_capacity(given.len() + 3);
         for (name, value) in given {
@@ -65,11 +59,12 @@ impl Exchange {
 
     fn poll_file(&self) -> Poll<PyResult<Option<Py<PyAny>>>> {
         let end = match self.file_end.get() {
-            _ if self.disconnected.get() => return Poll::Ready(Ok(None)),
-            None => return Poll::Pending,
+            // Breaking it off has ended the connection as well.
             Some(end) => end,
+            None if self.disconnected.get() => return Poll::Ready(Ok(None)),
+            None => return Poll::Pending,
         };
-        if self.stage.get() != Stage::Complete {
+        if self.stage.get() != Stage::Complete && !self.disconnected.get() {
             match end {
                 FileEnd::Sent => self.finish(None),
                 _ => self.abort(),

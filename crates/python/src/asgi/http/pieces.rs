@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::{Drain, Exchange, HIGH_WATER, Stage};
+use super::sending::{Drain, HIGH_WATER};
+use super::{Exchange, Stage};
 use crate::asgi::message::too_late;
 use crate::host::awaitable::{Operation, awaitable};
 use crate::host::loop_bound::LoopBound;
@@ -23,11 +24,7 @@ impl Exchange {
         if self.disconnected.get() {
             return Ok(());
         }
-        if self.stage.get() != Stage::Start {
-            return Python::attach(|py| {
-                Err(too_late(&PyString::new(py, "http.response.start"), "response already started"))
-            });
-        }
+        self.check_unstarted()?;
         // Room for those that the server adds.
         let mut headers = HeaderMap::with_capacity(given.len() + 4);
         for (name, value) in given {

@@ -40,10 +40,11 @@ impl Gzip {
     /// Compresses an answer, if it is one to be compressed.
     pub(super) fn behind(&self, py: Python<'_>, request: &HeaderMap, reply: &mut Reply) -> PyResult<()> {
         let has_encoding = reply.headers.iter().any(|(name, _)| name == CONTENT_ENCODING);
+        let given = reply.headers.iter().find(|(name, _)| name == CONTENT_TYPE);
         if has_encoding
             || reply.status == StatusCode::PARTIAL_CONTENT
             || reply.body.len() < self.minimum_size
-            || self.excludes(py, reply)?
+            || self.excludes(py, given.map(|(_, value)| value))?
         {
             return Ok(());
         }
@@ -59,10 +60,10 @@ impl Gzip {
         Ok(())
     }
 
-    fn excludes(&self, py: Python<'_>, reply: &Reply) -> PyResult<bool> {
-        let given = reply.headers.iter().find(|(name, _)| name == CONTENT_TYPE);
-        let text = match given {
-            Some((_, value)) => latin1(py, value).to_string(),
+    /// Whether answers of a type stay as they are.
+    pub(super) fn excludes(&self, py: Python<'_>, content_type: Option<&HeaderValue>) -> PyResult<bool> {
+        let text = match content_type {
+            Some(value) => latin1(py, value).to_string(),
             None => String::new(),
         };
         let kind = text.split(';').next().unwrap_or_default().trim().to_lowercase();

@@ -7,6 +7,7 @@
 mod cors;
 mod gzip;
 mod hosts;
+mod sessions;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::exceptions::PyValueError;
@@ -17,6 +18,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use self::cors::Cors;
 use self::gzip::Gzip;
 use self::hosts::Hosts;
+use self::sessions::Sessions;
 use super::reply::{Reply, status_code};
 use crate::asgi::settings::header;
 
@@ -33,6 +35,7 @@ enum Kind {
     Hosts(Hosts),
     /// Redirects to HTTPS.
     Https,
+    Sessions(Sessions),
 }
 
 /// A request before it is anybody's.
@@ -44,12 +47,20 @@ pub(crate) trait Incoming {
     fn scope<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>>;
 }
 
+/// A scope that code of the user's may have seen, and the headers that it came with.
+pub(crate) struct Seen<'py> {
+    pub(crate) scope: Bound<'py, PyDict>,
+    pub(crate) headers: Bound<'py, PyAny>,
+}
+
 /// What a layer says to a request.
 enum Verdict {
     Pass,
     Answer(Reply),
     /// Its own code has to say.
     Ask,
+    /// The request is one for the layers' own code.
+    Stock,
 }
 
 /// See `overdrive.compiler.middleware.Layer`.
@@ -70,6 +81,7 @@ impl Layers {
                 "gzip" => Kind::Gzip(Gzip::new(options)?),
                 "hosts" => Kind::Hosts(options.as_any().extract()?),
                 "https" => Kind::Https,
+                "sessions" => Kind::Sessions(options.as_any().extract()?),
                 other => return Err(PyValueError::new_err(format!("unknown kind of layer: {other}"))),
             };
             layers.push((kind, spec.middleware));
@@ -98,15 +110,17 @@ impl Layers {
                     Some("https") => Verdict::Pass,
                     _ => Verdict::Ask,
                 },
+                Kind::Sessions(sessions) => sessions.ahead(py, middleware, request)?,
             };
             let answer = match verdict {
+                Verdict::Stock => return Err(None),
                 Verdict::Pass => None,
                 Verdict::Answer(reply) => Some(reply),
                 Verdict::Ask => self.ask(py, middleware, request)?,
             };
             if let Some(mut reply) = answer {
                 let outside = &self.layers[..index];
-                return match apply(py, outside, request.headers(), &mut reply)? {
+                return match apply(py, outside, request.headers(), None, &mut reply)? {
                     true => Ok(Some(reply)),
                     false => Err(None),
                 };
@@ -125,8 +139,53 @@ impl Layers {
     }
 
     /// Lets an answer pass outwards. False, with the answer as it was, if it takes the middleware's own code.
-    pub(crate) fn behind(&self, py: Python<'_>, request: &HeaderMap, reply: &mut Reply) -> PyResult<bool> {
-        apply(py, &self.layers, request, reply)
+    ///
+    /// `seen`: the scope, and the headers that it came with, where somebody has seen it.
+    pub(crate) fn behind(
+        &self,
+        py: Python<'_>,
+        request: &HeaderMap,
+        seen: Option<&Seen<'_>>,
+        reply: &mut Reply,
+    ) -> PyResult<bool> {
+        apply(py, &self.layers, request, seen, reply)
+    }
+
+    /// Adds to a new scope what the layers put there.
+    pub(crate) fn enter(&self, py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<()> {
+        for (kind, middleware) in &self.layers {
+            if let Kind::Sessions(sessions) = kind {
+                sessions.enter(py, middleware, scope)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the layers do nothing to an answer of this type that comes in pieces, but to its head.
+    pub(crate) fn leaves_pieces(&self, py: Python<'_>, content_type: Option<&HeaderValue>) -> PyResult<bool> {
+        for (kind, _) in &self.layers {
+            if let Kind::Gzip(gzip) = kind
+                && !gzip.excludes(py, content_type)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Lets the head of such an answer pass outwards.
+    pub(crate) fn on_head(
+        &self,
+        py: Python<'_>,
+        request: &HeaderMap,
+        seen: Option<&Seen<'_>>,
+        headers: &mut Headers,
+    ) -> PyResult<()> {
+        self.layers.iter().rev().try_for_each(|(kind, middleware)| match kind {
+            Kind::Cors(cors) => cors.behind(py, request, headers),
+            Kind::Sessions(sessions) => seen.map_or(Ok(()), |seen| sessions.behind(py, middleware, seen, headers)),
+            Kind::Gzip(_) | Kind::Hosts(_) | Kind::Https => Ok(()),
+        })
     }
 
     /// For the garbage collector.
@@ -135,28 +194,40 @@ impl Layers {
             visit.call(middleware)?;
             match kind {
                 Kind::Cors(cors) => cors.traverse(visit),
+                Kind::Sessions(sessions) => sessions.traverse(visit),
                 _ => Ok(()),
             }
         })
     }
 }
 
-fn apply(py: Python<'_>, layers: &[(Kind, Py<PyAny>)], request: &HeaderMap, reply: &mut Reply) -> PyResult<bool> {
+fn apply(
+    py: Python<'_>,
+    layers: &[(Kind, Py<PyAny>)],
+    request: &HeaderMap,
+    seen: Option<&Seen<'_>>,
+    reply: &mut Reply,
+) -> PyResult<bool> {
     let takes_thread = |(kind, _): &(Kind, _)| matches!(kind, Kind::Gzip(gzip) if gzip.takes_thread(reply.body.len()));
     if layers.iter().any(takes_thread) {
         return Ok(false);
     }
-    for (kind, _) in layers.iter().rev() {
+    for (kind, middleware) in layers.iter().rev() {
         match kind {
             Kind::Cors(cors) => cors.behind(py, request, &mut reply.headers)?,
             Kind::Gzip(gzip) => gzip.behind(py, request, reply)?,
+            Kind::Sessions(sessions) => {
+                if let Some(seen) = seen {
+                    sessions.behind(py, middleware, seen, &mut reply.headers)?;
+                }
+            }
             Kind::Hosts(_) | Kind::Https => {}
         }
     }
     Ok(true)
 }
 
-type Headers = Vec<(HeaderName, HeaderValue)>;
+pub(crate) type Headers = Vec<(HeaderName, HeaderValue)>;
 
 /// Sets a header in its first place, or at the end; there is one of it then (Starlette's `MutableHeaders.__setitem__`).
 fn set(headers: &mut Headers, name: &HeaderName, value: HeaderValue) {

@@ -1,0 +1,148 @@
+//! FastAPI's own telemetry: what it is told while a plan runs, at the moments at which FastAPI's code would tell it.
+//!
+//! It is asked for once, when a request comes in through ASGI: without any, nothing of this costs anything.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyAny, PyDict, PyList, PyString, PyTuple};
+
+use super::arguments::Solved;
+use super::call::Call;
+use super::node::Kind;
+use crate::host::ffi;
+
+impl Call {
+    /// Looks for the telemetry of this request, and tells it the route. In the context of whoever calls the application.
+    pub(super) fn observe(&self, py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<()> {
+        let runtime = &self.plans().runtime;
+        let Some(request_telemetry) = &runtime.request_telemetry else { return Ok(()) };
+        let found = request_telemetry.bind(py).call0()?;
+        if !found.is_none() {
+            let _ = self.telemetry.set(found.unbind());
+        }
+        if scope.get_item(pyo3::intern!(py, "fastapi.telemetry"))?.is_some_and(|telemetry| !telemetry.is_none()) {
+            let names = PyTuple::new(py, [pyo3::intern!(py, "scope"), pyo3::intern!(py, "path")])?;
+            let path = self.plan().template.bind(py).as_any();
+            ffi::call_with_names(runtime.route_selected.bind(py), [scope.as_any(), path], &names)?;
+        }
+        Ok(())
+    }
+
+    /// Shows the request, or the WebSocket, to telemetry.
+    pub(super) fn tell_request(&self) -> PyResult<()> {
+        self.tell(|py, data| {
+            let name =
+                if self.wire.is_websocket() { pyo3::intern!(py, "websocket") } else { pyo3::intern!(py, "request") };
+            data.setattr(name, self.request(py)?)
+        })
+    }
+
+    /// Shows the body that was read.
+    pub(super) fn tell_body(&self) -> PyResult<()> {
+        self.tell(|py, data| data.setattr(pyo3::intern!(py, "body"), self.body().object(py, &self.plans().runtime)?))
+    }
+
+    /// Shows the endpoint's arguments, and what is wrong with others.
+    fn tell_values(&self, solved: &Solved) -> PyResult<()> {
+        self.tell(|py, data| {
+            data.setattr(pyo3::intern!(py, "values"), self.found_values(py, &solved.arguments)?)?;
+            match &solved.errors {
+                Some(errors) => data.setattr(pyo3::intern!(py, "errors"), errors),
+                None => data.setattr(pyo3::intern!(py, "errors"), PyList::empty(py)),
+            }
+        })
+    }
+
+    /// Tells of an error that the request's own code is about to raise.
+    pub(super) fn tell_invalid(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.telemetry.get().is_some() {
+            self.plans().runtime.validation_failed.bind(py).call1((error,))?;
+        }
+        Ok(())
+    }
+
+    /// Fills in what telemetry lets processors see of the request, if there is any.
+    fn tell(&self, fill: impl FnOnce(Python<'_>, &Bound<'_, PyAny>) -> PyResult<()>) -> PyResult<()> {
+        let Some(telemetry) = self.telemetry.get() else { return Ok(()) };
+        Python::attach(|py| {
+            let data = telemetry.bind(py).getattr(pyo3::intern!(py, "data"))?;
+            if data.is_none() { Ok(()) } else { fill(py, &data) }
+        })
+    }
+
+    /// Runs the dependencies, as an operation that telemetry may trace.
+    pub(super) async fn solve_observed(&self) -> PyResult<Solved> {
+        let work = async {
+            let solved = self.solve().await?;
+            self.tell_values(&solved)?;
+            Ok(solved)
+        };
+        self.as_operation("dependencies", work).await
+    }
+
+    /// Runs the endpoint, likewise.
+    pub(super) async fn call_endpoint(&self, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
+        let (node, arguments) = self.endpoint(arguments);
+        if self.telemetry.get().is_none() {
+            return self.call(node, arguments).await;
+        }
+        if node.kind != Kind::Sync {
+            return self.as_operation("endpoint", self.call(node, arguments)).await;
+        }
+        // The operation is the thread's.
+        let awaitable = Python::attach(|py| {
+            let runtime = &self.plans().runtime;
+            let keywords = PyDict::new(py);
+            keywords.set_item(pyo3::intern!(py, "function"), &node.call)?;
+            let given = PyDict::new(py);
+            for (name, value) in node.names.bind(py).iter().zip(arguments) {
+                given.set_item(name, value.as_ref().expect("all arguments are there"))?;
+            }
+            keywords.set_item(pyo3::intern!(py, "arguments"), given)?;
+            PyResult::Ok(runtime.call_in_thread.bind(py).call1((&runtime.run_sync_endpoint, keywords))?.unbind())
+        })?;
+        self.baton().wait_for(awaitable).await
+    }
+
+    /// Does `work` as an operation that telemetry may trace.
+    pub(super) async fn as_operation<T>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = PyResult<T>>,
+    ) -> PyResult<T> {
+        if self.telemetry.get().is_none() {
+            return work.await;
+        }
+        let Some(operation) = Python::attach(|py| self.enter_operation(py, name))? else { return work.await };
+        let outcome = work.await;
+        Python::attach(|py| leave_operation(py, &operation, outcome))
+    }
+
+    fn enter_operation(&self, py: Python<'_>, name: &str) -> PyResult<Option<Py<PyAny>>> {
+        let runtime = &self.plans().runtime;
+        let names = PyTuple::new(py, [pyo3::intern!(py, "name"), pyo3::intern!(py, "function")])?;
+        let (node, _) = self.plan().nodes.split_last().expect("a plan has its endpoint as its last node");
+        let name = PyString::intern(py, name).into_any();
+        let operation = ffi::call_with_names(runtime.operation.bind(py), [&name, node.call.bind(py)], &names)?;
+        if operation.is(&runtime.no_operation) {
+            return Ok(None);
+        }
+        operation.call_method0(pyo3::intern!(py, "__enter__"))?;
+        Ok(Some(operation.unbind()))
+    }
+}
+
+/// As a `with` statement at its end.
+fn leave_operation<T>(py: Python<'_>, operation: &Py<PyAny>, outcome: PyResult<T>) -> PyResult<T> {
+    let exit = pyo3::intern!(py, "__exit__");
+    match outcome {
+        Ok(value) => {
+            operation.bind(py).call_method1(exit, (py.None(), py.None(), py.None()))?;
+            Ok(value)
+        }
+        Err(error) => {
+            let arguments = (error.get_type(py), error.value(py), error.traceback(py));
+            operation.bind(py).call_method1(exit, arguments)?;
+            Err(error)
+        }
+    }
+}

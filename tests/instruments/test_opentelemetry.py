@@ -1,0 +1,40 @@
+"""Opentelemetry: what it records of requests is what it records under uvicorn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.instruments.asked import ASKED, OTHERS, each
+from tests.instruments.recorded import Ask, Pair
+
+UNTIL = '"span_kind": "SERVER"'
+
+
+@pytest.fixture
+def both(pair_of: Callable[[str], Pair]) -> Pair:
+    return pair_of("with_opentelemetry")
+
+
+@each
+def test_records_the_same(both: Pair, ask: Ask) -> None:
+    assert both.same(ask, UNTIL)
+
+
+def test_websocket(both: Pair) -> None:
+    assert both.same_conversation("/socket/one?q=x", UNTIL)
+
+
+def test_plans_answer(both: Pair) -> None:
+    """The last: it ends the server."""
+    log = both.overdrive.served.log
+    compiled = re.search(r"Compiled (\d+) of (\d+) routes, observed by OpenTelemetry$", log, re.M)
+    assert compiled is not None
+    assert compiled[1] == compiled[2]
+    for ask in ASKED.values():
+        both.overdrive.answer(ask)
+    answered, handed_over = both.plans_answered()
+    assert answered >= len(ASKED) - sum(handed_over.values())
+    assert handed_over.keys() <= OTHERS
