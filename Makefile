@@ -11,7 +11,7 @@ help:  ## this list
 demo: .venvs/demo/installed  ## build, then serve the kitchen example and print its address
 	.venvs/demo/bin/overdrive kitchen.main:app --app-dir examples $(DEMO_OPTIONS)
 
-.venvs/demo/installed: pyproject.toml Cargo.lock $(shell find crates python -name '*.rs' -o -name '*.py' -o -name Cargo.toml)
+.venvs/demo/installed: pyproject.toml Cargo.lock $(shell find crates python -name '*.rs' -o -name '*.py' -o -path '*/page/*' -o -name Cargo.toml)
 	@echo "==> building overdrive with optimizations; the first time takes a few minutes"
 	$(PYTHON) -m venv .venvs/demo
 	.venvs/demo/bin/python -m pip install --disable-pip-version-check '.[standard]' -r examples/requirements.txt
