@@ -195,6 +195,12 @@ class Watch:
     def collections(self) -> tuple[int, float, float]:
         """How often the garbage collector ran, for how many seconds in all, and at the longest."""
 
+    def note_threads(self, limit: int, taken: int, wanted: int) -> None:
+        """What anyio's limiter has: calls that may run on threads at a time, those that do, those that wait."""
+
+    def totals(self) -> dict[str, Any]:
+        """What the loop as a whole has come to, whatever the route; times in seconds."""
+
     def note_fault(self, text: str, remedy: str) -> None:
         """Counts something that went wrong in silence, for the report."""
 

@@ -123,6 +123,8 @@ class Server:
         except StartupError:
             await self._unless_forced(self.lifespan.shutdown())
             raise
+        if self.watch is not None:
+            self.watch.measure()
         if self._shared is not None:
             self.engine.share(*self._shared.place)
         for sock in listener.sockets:

@@ -14,6 +14,7 @@ from overdrive.watch.pool import PoolWatch, Shortage
 from overdrive.watch.reporter import Reporter
 from overdrive.watch.stacks import libraries
 from overdrive.watch.stalls import Stalls
+from overdrive.watch.telemetry import measure
 from overdrive.watch.verdict import Verdict
 
 
@@ -46,6 +47,10 @@ class LoopWatch:
         if self._reporter is not None:
             self._reporter.stop()
             self._reporter = None
+
+    def measure(self) -> None:
+        """Has the application's OpenTelemetry, if it has one, read the numbers."""
+        measure(self.engine)
 
     @contextmanager
     def suspended(self) -> Iterator[None]:

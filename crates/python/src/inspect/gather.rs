@@ -173,8 +173,8 @@ impl Gatherer {
         // A loop that is silent has no lag yet, and a step that is under way no duration.
         let silent = if pulse.is_asked() { now.since(pulse.asked()) } else { 0 };
         let step = pulse.step().map_or(0, |step| now.since(step.began));
-        let (threads, awake, _) = totals.pool.get().map_or((0, 0, 0), |pool| pool.numbers());
-        let calls = totals.thread_calls.get();
+        let threads = totals.pool.get().map_or(0, |pool| pool.numbers().0);
+        let (threads_busy, threads_queued) = totals.threads();
         let at = self.wall(now);
         let current = Before {
             at,
@@ -195,9 +195,10 @@ impl Gatherer {
             connections: totals.connections.get(),
             requests: if span.is_finite() { after.requests.saturating_sub(before.requests) } else { 0 },
             busy: (seconds(after.stepped.saturating_sub(before.stepped)) / span).min(1.0),
+            threads_limit: totals.threads_limit.get(),
             threads: threads as u64,
-            threads_busy: calls.min(awake as u64),
-            threads_queued: calls.saturating_sub(awake as u64),
+            threads_busy,
+            threads_queued,
             memory: usage.memory,
             processor: ((after.processor - before.processor) / span).max(0.0),
             collections: after.collections.saturating_sub(before.collections),

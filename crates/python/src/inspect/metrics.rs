@@ -67,7 +67,7 @@ const BY_ROUTE: [ByRoute; 4] = [
 type Plain = (&'static str, &'static str, &'static str, fn(&Worker) -> f64);
 
 /// One number a process.
-const PLAIN: [Plain; 19] = [
+const PLAIN: [Plain; 20] = [
     ("overdrive_loop_stalls_total", "counter", "Silences of the event loop beyond the threshold.", |w| {
         w.last.totals.stalls as f64
     }),
@@ -79,10 +79,13 @@ const PLAIN: [Plain; 19] = [
     ("overdrive_connections", "gauge", "Open connections, WebSockets among them.", |w| {
         w.last.numbers.connections as f64
     }),
-    ("overdrive_threadpool_threads", "gauge", "Threads for `def` endpoints and dependencies.", |w| {
-        w.last.numbers.threads as f64
+    ("overdrive_threadpool_limit", "gauge", "Calls of `def` functions that may run at a time.", |w| {
+        w.last.numbers.threads_limit as f64
     }),
-    ("overdrive_threadpool_busy_threads", "gauge", "Those that run a call.", |w| w.last.numbers.threads_busy as f64),
+    ("overdrive_threadpool_threads", "gauge", "Threads of the plans' pool.", |w| w.last.numbers.threads as f64),
+    ("overdrive_threadpool_busy_threads", "gauge", "Calls of `def` functions that run.", |w| {
+        w.last.numbers.threads_busy as f64
+    }),
     ("overdrive_threadpool_queued_calls", "gauge", "Calls that wait for a thread.", |w| {
         w.last.numbers.threads_queued as f64
     }),

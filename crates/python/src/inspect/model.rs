@@ -115,7 +115,8 @@ pub(super) struct Numbers {
     pub(super) requests: u64,
     /// The part of the time in which the loop ran steps of requests.
     pub(super) busy: f64,
-    /// Threads of the pool, those of them that run something, and calls that wait for one.
+    /// Calls that may run on threads at a time; threads of the pool; calls that run, and that wait for one.
+    pub(super) threads_limit: u64,
     pub(super) threads: u64,
     pub(super) threads_busy: u64,
     pub(super) threads_queued: u64,

@@ -22,7 +22,7 @@ use super::verdict::{Verdict, verdicts};
 use super::{Shared, Watch};
 
 /// See `_overdrive.pyi`.
-#[pyclass(frozen, name = "Watch", module = "overdrive._overdrive")]
+#[pyclass(frozen, weakref, name = "Watch", module = "overdrive._overdrive")]
 pub(crate) struct PyWatch {
     shared: Arc<Shared>,
     describe: Py<PyAny>,
@@ -69,6 +69,36 @@ impl PyWatch {
     fn collections(&self) -> (u64, f64, f64) {
         let collector = &self.shared.collector;
         (collector.runs.get(), seconds(collector.total.get()), seconds(collector.longest.get()))
+    }
+
+    /// What anyio's limiter has: calls that may run on threads at a time, those that do, those that wait.
+    fn note_threads(&self, limit: u64, taken: u64, wanted: u64) {
+        let totals = &self.shared.totals;
+        totals.threads_limit.set(limit);
+        totals.threads_taken.set(taken);
+        totals.threads_wanted.set(wanted);
+    }
+
+    /// What the loop as a whole has come to.
+    fn totals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let totals = &self.shared.totals;
+        let (threads_busy, threads_queued) = totals.threads();
+        let dict = PyDict::new(py);
+        for (name, number) in [
+            ("in_flight", totals.in_flight()),
+            ("connections", totals.connections.get()),
+            ("stalls", totals.stalls.get()),
+            ("threads_limit", totals.threads_limit.get()),
+            ("threads_busy", threads_busy),
+            ("threads_queued", threads_queued),
+            ("collections", self.shared.collector.runs.get()),
+        ] {
+            dict.set_item(name, number)?;
+        }
+        dict.set_item("stalled", seconds(totals.stalled.get()))?;
+        dict.set_item("stepped", seconds(totals.stepped.get()))?;
+        dict.set_item("collecting", seconds(self.shared.collector.total.get()))?;
+        Ok(dict)
     }
 
     /// Counts something that went wrong in silence.

@@ -75,8 +75,8 @@ function showSummary() {
     const name = place.dataset.number;
     const chart = CHARTS.find((chart) => chart.name === name);
     if (name === "threads") {
-      const [busy, all, queued] = ["threads_busy", "threads", "threads_queued"].map((part) => last(part, sum) ?? 0);
-      place.textContent = `${busy}/${all}${queued > 0 ? ` +${queued} queued` : ""}`;
+      const [busy, limit, queued] = ["threads_busy", "threads_limit", "threads_queued"].map((part) => last(part, sum) ?? 0);
+      place.textContent = `${busy}${limit > 0 ? `/${limit}` : ""}${queued > 0 ? ` +${queued} queued` : ""}`;
     } else {
       const value = last(name, chart.more);
       place.textContent = value === undefined ? "–" : chart.text(value);
