@@ -430,7 +430,7 @@ fn plan_within(
                 return Ok(Chosen::Application);
             };
             exchange.answered_by_plan();
-            exchange.found(py, &plan);
+            exchange.found(py, &plan, within.as_deref());
             return Ok(Chosen::Plan(handle.clone_ref(py), plan, parameters, within));
         }
         Destination::Mount(mount, values) => match mount.enter(py, handle, within.as_deref(), at, values) {

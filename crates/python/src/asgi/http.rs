@@ -33,6 +33,7 @@ use super::side_channel::Record;
 use crate::host::Waiters;
 use crate::host::loop_bound::LoopBound;
 use crate::host::pool::Pool;
+use crate::plan::mount::Within;
 use crate::plan::runtime::Runtime;
 use crate::plan::table::{Plan, Plans};
 use crate::watch::RequestClock;
@@ -214,9 +215,9 @@ impl Exchange {
     }
 
     /// The plan is found that is to answer.
-    pub(super) fn found(&self, py: Python<'_>, plan: &Plan) {
+    pub(super) fn found(&self, py: Python<'_>, plan: &Plan, within: Option<&Within>) {
         if let Some(clock) = &self.clock {
-            clock.found(plan.place(py, clock.watch(), self.line.method.as_str()));
+            clock.found(plan.place(py, clock.watch(), self.line.method.as_str(), within.map_or("", Within::mounted)));
         }
     }
 

@@ -142,13 +142,13 @@ impl Plan {
         }
     }
 
-    /// The place of its route in a watch.
-    pub(crate) fn place(&self, py: Python<'_>, watch: &Watch, method: &str) -> usize {
-        watch.cached_place(&self.watched, method, || {
+    /// The place of its route in a watch. `below`: where the application is mounted.
+    pub(crate) fn place(&self, py: Python<'_>, watch: &Watch, method: &str, below: &str) -> usize {
+        watch.cached_place(&self.watched, method, below, py, || {
             let path =
                 self.route.bind(py).getattr("path").and_then(|path| path.extract::<String>()).unwrap_or_default();
             let endpoint = self.scope.bind(py).get_item("endpoint").ok().flatten();
-            watch.place(py, method, &path, endpoint.as_ref())
+            (path, endpoint)
         })
     }
 

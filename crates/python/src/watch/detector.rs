@@ -12,7 +12,7 @@ use std::time::Duration;
 use overdrive_reactor::Pinger;
 use pyo3::prelude::*;
 
-use super::machine::Schedule;
+use super::machine::{Pressure, Schedule};
 use super::moment::{Moment, nanoseconds};
 use super::pulse::Silence;
 use super::stall::{Culprit, Sample, Stall};
@@ -56,6 +56,7 @@ impl Detector {
             shared,
             pinger,
             schedule: Schedule::of_this_thread(),
+            pressure: Pressure::of_the_machine(),
             ident: crate::host::ffi::thread_ident(),
             current_tasks: py.import("asyncio.tasks")?.getattr_opt("_current_tasks")?.map(Bound::unbind),
             event_loop: event_loop.clone().unbind(),
@@ -86,6 +87,7 @@ struct Watched {
     shared: Arc<Shared>,
     pinger: Pinger,
     schedule: Schedule,
+    pressure: Pressure,
     /// By which Python knows the loop's thread.
     ident: u64,
     event_loop: Py<PyAny>,
@@ -124,7 +126,7 @@ impl Watched {
             pause = match self.shared.pulse.silence() {
                 None => {
                     (looks, silent_since) = (0, Moment::NONE);
-                    self.shared.begin_silence(self.schedule.delayed());
+                    self.shared.begin_silence(self.schedule.delayed(), self.pressure.waited());
                     self.shared.pulse.ask(now);
                     self.pinger.ping();
                     tick
@@ -132,7 +134,7 @@ impl Watched {
                 Some(silence) => {
                     if silence.since != silent_since {
                         (looks, silent_since) = (0, silence.since);
-                        self.shared.begin_silence(self.schedule.delayed());
+                        self.shared.begin_silence(self.schedule.delayed(), self.pressure.waited());
                     } else {
                         self.shared.lost.store(lost, Ordering::Relaxed);
                     }

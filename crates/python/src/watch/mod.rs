@@ -38,7 +38,7 @@ use blame::Libraries;
 pub(crate) use clock::RequestClock;
 use collector::Collector;
 use events::{Events, Sampler};
-use machine::Schedule;
+use machine::{Pressure, Schedule};
 use moment::Moment;
 use places::{Fault, Place, Places, merge};
 use pulse::Pulse;
@@ -63,6 +63,8 @@ pub(crate) struct Shared {
     delayed_before: AtomicU64,
     /// For how long the watcher itself was kept from running since then.
     lost: AtomicU64,
+    /// For how long anything on the machine had waited for a processor, when the watcher first saw the present silence.
+    pressed_before: AtomicU64,
     /// How often the watcher itself was kept from running.
     slow_machine: AtomicU64,
     /// What happens to requests, while somebody looks.
@@ -90,6 +92,7 @@ impl Shared {
             under_way: UnderWay::default(),
             delayed_before: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            pressed_before: AtomicU64::new(0),
             slow_machine: AtomicU64::new(0),
             events: Events::default(),
             late_stalls: Mutex::default(),
@@ -140,7 +143,8 @@ impl Shared {
         }
     }
 
-    fn begin_silence(&self, delayed: u64) {
+    fn begin_silence(&self, delayed: u64, pressed: u64) {
+        self.pressed_before.store(pressed, Ordering::Relaxed);
         self.delayed_before.store(delayed, Ordering::Relaxed);
         self.lost.store(0, Ordering::Relaxed);
     }
@@ -164,6 +168,7 @@ pub(crate) struct Watch {
     serial: Cell<u64>,
     sampler: Sampler,
     schedule: Schedule,
+    pressure: Pressure,
     /// The stall that has just ended, while those who had to wait for it are counted.
     aftermath: RefCell<Option<Aftermath>>,
     /// Names this watch among those of the process; never 0.
@@ -186,7 +191,12 @@ pub(crate) struct Watch {
 
 /// Where a plan keeps the place of its route: in that watch which asked for it last.
 #[derive(Debug, Default)]
-pub(crate) struct PlaceCache(AtomicU64);
+pub(crate) struct PlaceCache {
+    /// The watch, and the place.
+    place: AtomicU64,
+    /// Of the path, without what it is mounted below.
+    own_length: AtomicUsize,
+}
 
 struct Aftermath {
     stall: Stall,
@@ -202,6 +212,7 @@ impl Watch {
             serial: Cell::new(0),
             sampler: Sampler::new(),
             schedule: Schedule::of_this_thread(),
+            pressure: Pressure::of_the_machine(),
             aftermath: RefCell::default(),
             id: NEXT_WATCH.fetch_add(1, Ordering::Relaxed),
             stalls: Cell::new(0),
@@ -282,14 +293,30 @@ impl Watch {
     }
 
     /// As [`Watch::place`], for the price of a look at the cache once it is known.
-    pub(crate) fn cached_place(&self, cache: &PlaceCache, method: &str, find: impl FnOnce() -> usize) -> usize {
-        let cached = cache.0.load(Ordering::Relaxed);
+    ///
+    /// `below`: what the path begins with; `find` gives the rest of it, which is always the same, and the endpoint.
+    pub(crate) fn cached_place<'py>(
+        &self,
+        cache: &PlaceCache,
+        method: &str,
+        below: &str,
+        py: Python<'py>,
+        find: impl FnOnce() -> (String, Option<Bound<'py, PyAny>>),
+    ) -> usize {
+        let cached = cache.place.load(Ordering::Relaxed);
         let (watch, place) = ((cached >> 32) as u32, (cached & 0xffff_ffff) as usize);
-        if watch == self.id && self.index.borrow().get(place).name.method == method {
-            return place;
+        if watch == self.id {
+            let index = self.index.borrow();
+            let name = &index.get(place).name;
+            let length = below.len() + cache.own_length.load(Ordering::Relaxed);
+            if name.method == method && name.path.len() == length && name.path.starts_with(below) {
+                return place;
+            }
         }
-        let place = find();
-        cache.0.store(u64::from(self.id) << 32 | place as u64, Ordering::Relaxed);
+        let (own, endpoint) = find();
+        let place = self.place(py, method, &format!("{below}{own}"), endpoint.as_ref());
+        cache.own_length.store(own.len(), Ordering::Relaxed);
+        cache.place.store(u64::from(self.id) << 32 | place as u64, Ordering::Relaxed);
         place
     }
 
@@ -360,6 +387,13 @@ impl Watch {
         let was_seen = seen.is_some();
         let mut stall = seen.unwrap_or_else(|| Stall::new(Culprit::Elsewhere(None), began));
         stall.ended = now;
+        if stall.is_of_nobody() {
+            // Somebody else had the GIL, and may not have been let run with it.
+            let pressed = self.pressure.waited().saturating_sub(self.shared.pressed_before.load(Ordering::Relaxed));
+            if stall.duration().saturating_sub(pressed) < self.threshold() {
+                return None;
+            }
+        }
         stall.collected = self.shared.collector.within(began, now);
         if !was_seen {
             // The watcher did not get to it; what it keeps in mind is kept in mind here, too.

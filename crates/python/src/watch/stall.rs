@@ -53,6 +53,11 @@ impl Stall {
         self.ended.since(self.began)
     }
 
+    /// Nothing that the loop ran was seen: it was kept from running, or ran a function in C.
+    pub(crate) fn is_of_nobody(&self) -> bool {
+        self.culprit == Culprit::Elsewhere(None) && self.samples.iter().all(|sample| sample.stack.is_empty())
+    }
+
     /// Adds a look; of a long stall fewer and fewer are kept, spread evenly.
     pub(crate) fn add(&mut self, sample: Sample) {
         if self.samples.len() >= MOST_SAMPLES {
