@@ -105,14 +105,14 @@ def test_requests_are_drawn_with_what_they_did(page: Page, scene: Scene) -> None
 
 
 def test_a_request_that_had_to_wait_says_for_whom(page: Page, scene: Scene) -> None:
-    waiting = scene.begin("/waits?seconds=0.3")
+    waiting = scene.begin("/waits?seconds=2")
     until(page, f"{LATEST_WAIT}?.ended === null")
-    scene.begin("/blocks?seconds=1").join()
+    scene.begin("/blocks?seconds=2.5").join()
     waiting.join()
     until(page, f"{LATEST_WAIT}.ended !== null")
     until(page, "model.stalls.at(-1).over")
     held = page.evaluate(HELD_UP)
-    assert [who for _, who in held] == ["GET /blocks?seconds=1"]
+    assert [who for _, who in held] == ["GET /blocks?seconds=2.5"]
     assert held[0][0] > 0.5
 
 
