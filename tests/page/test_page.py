@@ -197,7 +197,7 @@ def test_it_stays_smooth_with_many_requests_and_says_what_it_leaves_out(serve: S
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_pictures_for_the_docs(browser: Browser, scene: Scene, theme: str, screenshots: Path | None) -> None:
-    page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme=theme, device_scale_factor=1.5)
+    page = browser.new_page(viewport={"width": 1280, "height": 960}, color_scheme=theme, device_scale_factor=1.5)
     page.goto(scene.address)
     for _ in range(3):
         scene.begin("/waits?seconds=0.12", 25)
@@ -212,6 +212,7 @@ def test_pictures_for_the_docs(browser: Browser, scene: Scene, theme: str, scree
     shown = page.locator("main > section").first.screenshot()
     assert len(shown) > 10_000
     if screenshots is not None:
+        page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=screenshots / f"inspect-{theme}.png")
     blocked.join()
     page.get_by_role("button", name="Close").click()

@@ -124,10 +124,15 @@ impl Host {
         request: Box<dyn Request>,
         context: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        let context = match (context, request.clock()) {
+            (Some(context), _) => Ok(context),
+            (None, Some(clock)) => clock.marked_context(py, || self.fresh_context(py)),
+            (None, None) => self.fresh_context(py),
+        };
         let host = LoopBound::new(self.clone(), &self.graveyard);
         let coroutine = Bound::new(py, RequestCoroutine::new(request, host))?;
         self.running.set(self.running.get() + 1);
-        match self.make_task(py, coroutine.as_any(), context) {
+        match context.and_then(|context| self.make_task(py, coroutine.as_any(), context)) {
             Ok(task) if coroutine.get().has_ended() => drop(task),
             Ok(task) => coroutine.get().set_key(self.tasks.borrow_mut().insert(task.unbind())),
             Err(error) if coroutine.get().has_ended() => return Err(error),
@@ -141,9 +146,8 @@ impl Host {
         &self,
         py: Python<'py>,
         coroutine: &Bound<'py, PyAny>,
-        context: Option<Bound<'py, PyAny>>,
+        context: Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let context = context.map_or_else(|| self.fresh_context(py), Ok)?;
         let event_loop = self.event_loop.bind(py);
         match self.task_maker.get() {
             TaskMaker::Eager => {

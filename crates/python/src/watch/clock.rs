@@ -36,6 +36,8 @@ pub(crate) struct RequestClock {
     ended: Cell<bool>,
     /// Its events are written for those who look.
     traced: Cell<bool>,
+    /// Its context says whose it is.
+    marked: Cell<bool>,
     /// The last stall that this request had to wait for.
     pub(super) held_up_by: Cell<u64>,
     /// What stalls of others have cost it.
@@ -65,6 +67,7 @@ impl RequestClock {
             status: Cell::new(0),
             ended: Cell::new(false),
             traced: Cell::new(false),
+            marked: Cell::new(false),
             held_up_by: Cell::new(0),
             delayed: Cell::new(0),
             stalls: Cell::new(0),
@@ -102,15 +105,24 @@ impl RequestClock {
         }
     }
 
-    /// Notes in the running context whose it is: tasks that are made from here on inherit that. `line` names the request
-    /// whose route is not known yet.
+    /// A context for the request that says whose it is, if its route is known by now; else a `fresh` one.
+    pub(crate) fn marked_context<'py>(
+        &self,
+        py: Python<'py>,
+        fresh: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let Some(place) = self.route.get() else { return fresh() };
+        self.marked.set(true);
+        self.watch.context_of(py, place, fresh)
+    }
+
+    /// Notes in the running context whose it is, unless it says so already: tasks that are made from here on inherit that.
+    /// `line` names the request.
     pub(crate) fn mark_context(&self, py: Python<'_>, line: impl FnOnce() -> String) {
-        let value = match self.route.get() {
-            Some(place) => place.into_pyobject(py).map(Bound::into_any),
-            None => Ok(PyString::new(py, &line()).into_any()),
-        };
-        let Ok(value) = value;
-        if let Err(error) = ffi::set_context_variable(self.watch.origin.bind(py), &value) {
+        if self.marked.replace(true) {
+            return;
+        }
+        if let Err(error) = ffi::set_context_variable(self.watch.origin.bind(py), PyString::new(py, &line()).as_any()) {
             error.write_unraisable(py, None);
         }
     }

@@ -48,6 +48,8 @@ use stall::{Culprit, Stall, UnderWay};
 use tally::Tally;
 use totals::Totals;
 
+use crate::host::ffi;
+
 /// What the loop's thread, the watcher's and those who ask share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -183,6 +185,8 @@ pub(crate) struct Watch {
     on_stall: Py<PyAny>,
     /// The context variable that says whose a context is: the place of a route, or the line of a request.
     origin: Py<PyAny>,
+    /// For each route a context that says so, to be copied, as that costs less than to set the variable.
+    contexts: RefCell<Vec<Option<Py<PyAny>>>>,
     /// Has the loop call [`Watch::settle`] soon.
     schedule_settling: RefCell<Option<Rc<dyn Fn()>>>,
     /// The place of what has no route.
@@ -220,6 +224,7 @@ impl Watch {
             describe,
             on_stall,
             origin,
+            contexts: RefCell::default(),
             schedule_settling: RefCell::default(),
             unrouted: Cell::new(None),
         })
@@ -318,6 +323,29 @@ impl Watch {
         cache.own_length.store(own.len(), Ordering::Relaxed);
         cache.place.store(u64::from(self.id) << 32 | place as u64, Ordering::Relaxed);
         place
+    }
+
+    /// A context for a request of this route; `fresh` makes one that knows of no route.
+    fn context_of<'py>(
+        &self,
+        py: Python<'py>,
+        place: usize,
+        fresh: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let known = self.contexts.borrow().get(place).and_then(|known| known.as_ref().map(|known| known.clone_ref(py)));
+        if let Some(known) = known {
+            return ffi::copy_context(known.bind(py));
+        }
+        let context = fresh()?;
+        let set = self.origin.bind(py).getattr(pyo3::intern!(py, "set"))?;
+        context.call_method1(pyo3::intern!(py, "run"), (set, place))?;
+        let copy = ffi::copy_context(&context)?;
+        let mut contexts = self.contexts.borrow_mut();
+        if contexts.len() <= place {
+            contexts.resize_with(place + 1, || None);
+        }
+        contexts[place] = Some(context.unbind());
+        Ok(copy)
     }
 
     fn pulse(&self) -> &Pulse {
