@@ -60,6 +60,8 @@ function drawTimeline() {
   drawAxis(x, from, to, height);
   context.fillStyle = c.faint;
   context.fillRect(0, AXIS, width, LOOP - 6);
+  context.fillStyle = c.muted;
+  context.fillText("loop", 4, AXIS + 14);
   const lanes = Math.floor((height - AXIS - LOOP) / LANE);
   const visible = [];
   let hidden = 0;
@@ -72,9 +74,6 @@ function drawTimeline() {
   for (const stall of model.stalls) if (stall.began <= to && endOf(stall) >= from) drawBand(stall, x, height, to);
   for (const request of visible) drawRequest(request, x, from, to);
   for (const stall of model.stalls) if (stall.began <= to && endOf(stall) >= from) drawStall(stall, x, to);
-  context.fillStyle = c.muted;
-  context.font = "11px system-ui, sans-serif";
-  context.fillText("loop", 4, AXIS + 14);
   tellSample(hidden);
 }
 
