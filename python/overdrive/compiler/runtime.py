@@ -13,6 +13,7 @@ import json
 import sys
 import threading
 import types
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, _AsyncGeneratorContextManager
 from copy import deepcopy
@@ -274,6 +275,15 @@ STREAMING = (
 )
 
 
+def _bare_stack() -> tuple[Any, Any] | None:
+    """How to make an `AsyncExitStack` piece by piece: one without anything, and the class of what it holds."""
+    held = vars(AsyncExitStack())
+    callbacks = held.get("_exit_callbacks")
+    if len(held) != 1 or type(callbacks) is not deque or callbacks or AsyncExitStack.__new__ is not object.__new__:
+        return None
+    return object.__new__, deque
+
+
 class Runtime:
     """See the module. Looked up when plans are made, so that what an application replaces before is what they use.
 
@@ -317,6 +327,7 @@ class Runtime:
         self.background_tasks = BackgroundTasks
         self.security_scopes = lambda dependant: SecurityScopes(scopes=models._get_oauth_scopes(dependant=dependant))
         self.exit_stack = AsyncExitStack
+        self.bare_stack = _bare_stack()
         self.sender = Sender
         self.namespace = types.SimpleNamespace
         self.leave_generators = _leave_generators
@@ -339,6 +350,7 @@ class Runtime:
         self.around_calling = instruments.around("fastapi.routing:run_endpoint_function")
         self.solved = _solved
         self.request_telemetry = telemetry.function("_get_request_telemetry")
+        self.telemetry_context = telemetry.context_variable()
         self.route_selected = telemetry.function("_route_selected")
         self.operation = telemetry.function("_operation")
         self.no_operation = telemetry.NO_OPERATION

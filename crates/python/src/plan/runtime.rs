@@ -72,6 +72,8 @@ pub(crate) struct Runtime {
     pub(crate) security_scopes: Py<PyAny>,
     /// `contextlib.AsyncExitStack`
     pub(crate) exit_stack: Py<PyAny>,
+    /// `object.__new__` and the class of a stack's `_exit_callbacks`, if that is all that is in a new stack
+    pub(crate) bare_stack: Option<(Py<PyAny>, Py<PyAny>)>,
     /// What dispatching middleware gives its application as `send`: a class with `whole(start, body) -> bool`
     pub(crate) sender: Py<PyAny>,
     /// `async (stack, error)`: leaves a stack with an exception; returns if it was swallowed
@@ -108,6 +110,8 @@ pub(crate) struct Runtime {
     pub(crate) solved: Py<PyAny>,
     /// `() -> telemetry | None`: FastAPI's own of this request; this and the following are `None` in releases without it
     pub(crate) request_telemetry: Option<Py<PyAny>>,
+    /// The variable with OpenTelemetry's context, without which, or with an empty one of which, there is none
+    pub(crate) telemetry_context: Option<Py<PyAny>>,
     /// `(scope=, path=)`: tells it the route
     pub(crate) route_selected: Py<PyAny>,
     /// `(name=, function=)`: a context manager around a part of what FastAPI does
@@ -177,4 +181,27 @@ pub(crate) struct Runtime {
     pub(crate) request_validation_error_class: Py<PyAny>,
     /// `("from_attributes",)`
     pub(crate) from_attributes: Py<PyTuple>,
+}
+
+impl Runtime {
+    /// `AsyncExitStack()`, without the calls in Python that this takes, three for each request.
+    pub(super) fn new_exit_stack(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let Some((new, callbacks)) = &self.bare_stack else { return self.exit_stack.call0(py) };
+        let stack = new.bind(py).call1((&self.exit_stack,))?;
+        stack.setattr(pyo3::intern!(py, "_exit_callbacks"), callbacks.call0(py)?)?;
+        Ok(stack.unbind())
+    }
+
+    /// FastAPI's telemetry of the request whose context this is.
+    pub(super) fn telemetry(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let Some(telemetry) = &self.request_telemetry else { return Ok(None) };
+        if let Some(variable) = &self.telemetry_context {
+            let context = variable.call_method0(py, pyo3::intern!(py, "get"))?;
+            if context.bind(py).cast::<PyDict>().is_ok_and(|context| context.is_empty()) {
+                return Ok(None);
+            }
+        }
+        let found = telemetry.call0(py)?;
+        Ok((!found.is_none(py)).then_some(found))
+    }
 }
