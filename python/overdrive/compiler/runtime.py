@@ -13,7 +13,6 @@ import json
 import sys
 import threading
 import types
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, _AsyncGeneratorContextManager
 from copy import deepcopy
@@ -55,6 +54,7 @@ from overdrive.compiler.limits import MAX_BODY_SIZE_SCOPE_KEY, limit_exceeded
 from overdrive.compiler.mounts import raising_below
 from overdrive.compiler.spec import Route
 from overdrive.compiler.stack import raise_innermost, without_first
+from overdrive.compiler.websocket import OpenWebSocket
 
 
 def _render_json(content: Any) -> bytes:
@@ -275,24 +275,16 @@ STREAMING = (
 )
 
 
-def _bare_stack() -> tuple[Any, Any] | None:
-    """How to make an `AsyncExitStack` piece by piece: one without anything, and the class of what it holds."""
-    held = vars(AsyncExitStack())
-    callbacks = held.get("_exit_callbacks")
-    if len(held) != 1 or type(callbacks) is not deque or callbacks or AsyncExitStack.__new__ is not object.__new__:
-        return None
-    return object.__new__, deque
-
-
 class Runtime:
     """See the module. Looked up when plans are made, so that what an application replaces before is what they use.
 
     own_threads: whether our threads can stand in for anyio's.
     own_streams: whether the engine can iterate in the place of a `StreamingResponse`.
     own_files: whether the engine can send in the place of a `FileResponse`.
+    own_messages: whether WebSockets of ours can receive and send in the place of Starlette's.
     """
 
-    def __init__(self, *, own_threads: bool, own_streams: bool, own_files: bool) -> None:
+    def __init__(self, *, own_threads: bool, own_streams: bool, own_files: bool, own_messages: bool) -> None:
         self.json_loads = json.loads
         self.scan_json = json._default_decoder.scan_once  # type: ignore[attr-defined]
         self.json_decode_error = json.JSONDecodeError
@@ -320,14 +312,13 @@ class Runtime:
         self.enter_generator = _enter_unshielded if unshielded else _enter_generator
         self.call_limited = _call_limited
         self.request = Request
-        self.websocket = WebSocket
+        self.websocket = OpenWebSocket if own_messages else WebSocket
         self.response = Response
         self.response_call = Response.__call__
         self.injected_response = _injected_response
         self.background_tasks = BackgroundTasks
         self.security_scopes = lambda dependant: SecurityScopes(scopes=models._get_oauth_scopes(dependant=dependant))
         self.exit_stack = AsyncExitStack
-        self.bare_stack = _bare_stack()
         self.sender = Sender
         self.namespace = types.SimpleNamespace
         self.leave_generators = _leave_generators

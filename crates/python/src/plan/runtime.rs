@@ -72,8 +72,6 @@ pub(crate) struct Runtime {
     pub(crate) security_scopes: Py<PyAny>,
     /// `contextlib.AsyncExitStack`
     pub(crate) exit_stack: Py<PyAny>,
-    /// `object.__new__` and the class of a stack's `_exit_callbacks`, if that is all that is in a new stack
-    pub(crate) bare_stack: Option<(Py<PyAny>, Py<PyAny>)>,
     /// What dispatching middleware gives its application as `send`: a class with `whole(start, body) -> bool`
     pub(crate) sender: Py<PyAny>,
     /// `async (stack, error)`: leaves a stack with an exception; returns if it was swallowed
@@ -184,14 +182,6 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// `AsyncExitStack()`, without the calls in Python that this takes, three for each request.
-    pub(super) fn new_exit_stack(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let Some((new, callbacks)) = &self.bare_stack else { return self.exit_stack.call0(py) };
-        let stack = new.bind(py).call1((&self.exit_stack,))?;
-        stack.setattr(pyo3::intern!(py, "_exit_callbacks"), callbacks.call0(py)?)?;
-        Ok(stack.unbind())
-    }
-
     /// FastAPI's telemetry of the request whose context this is.
     pub(super) fn telemetry(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let Some(telemetry) = &self.request_telemetry else { return Ok(None) };
