@@ -74,6 +74,8 @@ TALKS: dict[str, Talk] = {
     "guarded-wrong-kind": Talk("/guarded", "accepted", ("text",), (("authorization", "t"),)),
     "changed": Talk("/changed/name", "changed added"),
     "odd": Talk("/odd", "[5,null]"),
+    "kinds": Talk("/kinds", "4999", ("a", b"b", b"c"), leaves=True, until=("gone",)),
+    "own": Talk("/own", "received", ("a",), until=("has sent",)),
     "of-request": Talk("/of-request", "500"),
     "def": Talk("/def", "500", until=("def",)),
     "nowhere": Talk("/nowhere", "403"),
@@ -168,4 +170,4 @@ def test_a_handler_of_validation_errors_learns_where_they_are(sockets: Pair) -> 
 
 
 def test_websockets_are_served_by_plans(sockets: Pair) -> None:
-    assert "Compiled 19 of 21 routes" in sockets.overdrive.served.log
+    assert "Compiled 21 of 23 routes" in sockets.overdrive.served.log

@@ -243,7 +243,10 @@ def compile_in_steps(
     by_class = stack.handlers[0] if "default handlers" not in off else {}
     plans = Plans(
         runtime=Runtime(
-            own_threads="threads" not in off, own_streams="streams" not in off, own_files="files" not in off
+            own_threads="threads" not in off,
+            own_streams="streams" not in off,
+            own_files="files" not in off,
+            own_messages=known.unknown("websocket messages") is None,
         ),
         entries=entries,
         application=app,

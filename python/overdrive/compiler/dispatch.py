@@ -5,7 +5,8 @@ its own, in a copy of the context that `call_next` is called in, within a cancel
 a time, so a stream goes no faster than it is read. What it does after its answer waits until the answer is out. If the
 dispatch function raises, or is cancelled, the application is cancelled and waited for.
 
-What differs is what that costs: the task begins at once, and what is known as a whole is handed over as a whole.
+What differs is what that costs: the task begins at once, what is known as a whole is handed over as a whole, and the
+cancel scope is made when the application first waits: until then nobody could cancel it.
 """
 
 from __future__ import annotations
@@ -37,11 +38,18 @@ TASK = "starlette.middleware.base.BaseHTTPMiddleware.__call__.<locals>.call_next
 EAGER = sys.version_info >= (3, 12)
 # For mypy, which checks for Python 3.11.
 _EagerTask: Any = asyncio.Task
+_swap_current_task: Any = getattr(asyncio.tasks, "_swap_current_task", None)
 
 
 STOCK_CALL = BaseHTTPMiddleware.__call__
-# The cancel scope that an application runs in, of ours.
-_own_scope: contextvars.ContextVar[CancelScope | None] = contextvars.ContextVar("overdrive.scope", default=None)
+# Empty for most applications; then no task is in a scope.
+_states: dict[Any, Any] = vars(_task_states)["data"]
+
+
+class _OwnScope(CancelScope):
+    """A cancel scope of ours, which an application runs in."""
+
+    __slots__ = ()
 
 
 def make_native(middleware: Any) -> None:
@@ -93,9 +101,11 @@ def _is_confined() -> bool:
     """Whether we run within a cancel scope that an application would have to be in, too, or on no loop of asyncio's."""
     if asyncio._get_running_loop() is None:
         return True
+    if not _states:
+        return False
     task = asyncio.current_task()
     state = _task_states.get(task) if task is not None else None
-    return state is not None and state.cancel_scope is not None and state.cancel_scope is not _own_scope.get()
+    return state is not None and state.cancel_scope is not None and type(state.cancel_scope) is not _OwnScope
 
 
 _natives: dict[type, type] = {}
@@ -128,6 +138,7 @@ class Passage:
         "_outer_send",
         "_reader",
         "_request",
+        "_scope",
         "_scopes",
         "_sent",
         "_stream",
@@ -154,6 +165,8 @@ class Passage:
         self._sent = False
         self._waiting_for_sent: list[asyncio.Future[None]] = []
         self._stream: AsyncGenerator[Any, None] | None = None
+        # Of the application that the first call runs; None while it has not waited.
+        self._scope: CancelScope | None = None
         self._scopes: list[CancelScope] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.error: Exception | None = None
@@ -181,7 +194,13 @@ class Passage:
                 break
         assert message["type"] == "http.response.start"
         self._stream = self._body()
-        response = _StreamingResponse(status_code=message["status"], content=self._stream, info=info)
+        response = _StreamingResponse.__new__(_StreamingResponse)
+        # As its `__init__`, but for the headers, which would be made to be replaced.
+        response.info = info
+        response.body_iterator = self._stream
+        response.status_code = message["status"]
+        response.media_type = None
+        response.background = None
         response.raw_headers = message.get("headers", [])
         return response
 
@@ -241,6 +260,8 @@ class Passage:
 
     def close(self) -> None:
         """Nothing goes through any more."""
+        # It refers to us, as we to it: together we would be garbage.
+        self._stream = None
         self._ended = True
         self._close_reading()
 
@@ -251,7 +272,16 @@ class Passage:
         """
         first, self._begun = not self._begun, True
         self._expected = first
-        task = _begin(self._run(), TASK) if first else asyncio.get_running_loop().create_task(self._run(), name=TASK)
+        loop = asyncio.get_running_loop()
+        if not first:
+            task = loop.create_task(self._run_in_scope(), name=TASK)
+        elif EAGER and loop.get_task_factory() is None:
+            task = _begin(self._run(), TASK)
+            if not task.done():
+                self._scope = _scope_around(task, loop)
+                self._scopes.append(self._scope)
+        else:
+            task = _begin(self._run_in_scope(), TASK)
         if task.done():
             if not task.cancelled():
                 task.result()
@@ -260,20 +290,33 @@ class Passage:
         task.add_done_callback(self.tasks.remove)
         return first
 
-    async def _run(self) -> None:
-        with CancelScope() as scope:
+    async def _run_in_scope(self) -> None:
+        with _OwnScope() as scope:
             self._scopes.append(scope)
             if self._abandoned:
                 scope.cancel()
-            _own_scope.set(scope)
-            try:
-                await self._app(self._request.scope, self._receive, Sender(self, _is_direct(self._app)))
-            except Exception as error:
-                self.error = error
-            finally:
-                # Starlette's application waits for its answer to be out, and others may send until then.
-                if not self._has_whole:
-                    self._end_sending()
+            await self._run_app()
+
+    async def _run(self) -> None:
+        """The same, within `_scope` as soon as there is one."""
+        try:
+            await self._run_app()
+        except BaseException as error:
+            if self._scope is None or not self._scope.__exit__(type(error), error, error.__traceback__):
+                raise
+        else:
+            if self._scope is not None:
+                self._scope.__exit__(None, None, None)
+
+    async def _run_app(self) -> None:
+        try:
+            await self._app(self._request.scope, self._receive, Sender(self, _is_direct(self._app)))
+        except Exception as error:
+            self.error = error
+        finally:
+            # Starlette's application waits for its answer to be out, and others may send until then.
+            if not self._has_whole:
+                self._end_sending()
 
     async def _receive(self) -> Message:
         if self._sent:
@@ -428,6 +471,31 @@ class Sender:
     def whole(self, start: Message, body: Message) -> bool:
         """Takes an answer as a whole, where nothing is left to be done after it. False if it has to be sent."""
         return self.is_direct and self.passage.whole(start, body)
+
+
+def _scope_around(task: asyncio.Task[None], loop: asyncio.AbstractEventLoop) -> CancelScope:
+    """A scope that a task, which has begun and waits, is in from now on, around those that it is in already."""
+    state = _task_states.pop(task, None)
+    scope = _OwnScope()
+    running = _swap_current_task(loop, task)
+    try:
+        scope.__enter__()
+    finally:
+        _swap_current_task(loop, running)
+    if state is None:
+        return scope
+    _task_states[task] = state
+    outermost = state.cancel_scope
+    if outermost is None:
+        state.cancel_scope = scope
+        return scope
+    while outermost._parent_scope is not None:
+        outermost = outermost._parent_scope
+    # As if it had been entered within ours.
+    outermost._parent_scope = scope
+    scope._child_scopes.add(outermost)
+    scope._tasks.discard(task)
+    return scope
 
 
 def _begin(run: Coroutine[Any, Any, Result], name: str) -> asyncio.Task[Result]:

@@ -362,6 +362,18 @@ INSTRUMENTS = (
 
 
 # What `behaves` has found: a release does not change while it is loaded.
+# As FEATURES, of what goes on as well, if slower, where it is off: nobody need be told.
+SHORTCUTS: dict[str, tuple[str, ...]] = {
+    "websocket messages": (
+        "starlette.websockets:WebSocket.receive",
+        "starlette.websockets:WebSocket.send",
+        "starlette.websockets:WebSocket._raise_on_disconnect",
+        "starlette.websockets:WebSocket.receive_text",
+        "starlette.websockets:WebSocket.receive_bytes",
+        "starlette.websockets:WebSocket.send_text",
+        "starlette.websockets:WebSocket.send_bytes",
+    ),
+}
 _behaviours: dict[str, str] = {}
 # Take known instruments away from what they stand around.
 _seen_through: list[Callable[[Any], Any]] = []
@@ -379,7 +391,7 @@ def unknown(feature: str) -> str | None:
 
 def unknowns(feature: str) -> Iterator[str]:
     """All of them."""
-    return (name for name in FEATURES[feature] if dialect(name) in (None, NOT_MIRRORED))
+    return (name for name in (FEATURES | SHORTCUTS)[feature] if dialect(name) in (None, NOT_MIRRORED))
 
 
 def dialect(name: str) -> str | None:
@@ -525,6 +537,7 @@ def main() -> int:
     if options.json:
         print(json.dumps(installed, indent=1))
         return 0
+    installed |= {name: fingerprint(name) for names in SHORTCUTS.values() for name in names}
     with_instruments = {name: fingerprint(name) for name in INSTRUMENTS}
     installed.update((name, text) for name, text in with_instruments.items() if text is None or ABSENT not in text)
     missing = [name for name in installed if dialect(name) is None]

@@ -54,6 +54,7 @@ from overdrive.compiler.limits import MAX_BODY_SIZE_SCOPE_KEY, limit_exceeded
 from overdrive.compiler.mounts import raising_below
 from overdrive.compiler.spec import Route
 from overdrive.compiler.stack import raise_innermost, without_first
+from overdrive.compiler.websocket import OpenWebSocket
 
 
 def _render_json(content: Any) -> bytes:
@@ -280,9 +281,10 @@ class Runtime:
     own_threads: whether our threads can stand in for anyio's.
     own_streams: whether the engine can iterate in the place of a `StreamingResponse`.
     own_files: whether the engine can send in the place of a `FileResponse`.
+    own_messages: whether WebSockets of ours can receive and send in the place of Starlette's.
     """
 
-    def __init__(self, *, own_threads: bool, own_streams: bool, own_files: bool) -> None:
+    def __init__(self, *, own_threads: bool, own_streams: bool, own_files: bool, own_messages: bool) -> None:
         self.json_loads = json.loads
         self.scan_json = json._default_decoder.scan_once  # type: ignore[attr-defined]
         self.json_decode_error = json.JSONDecodeError
@@ -310,7 +312,7 @@ class Runtime:
         self.enter_generator = _enter_unshielded if unshielded else _enter_generator
         self.call_limited = _call_limited
         self.request = Request
-        self.websocket = WebSocket
+        self.websocket = OpenWebSocket if own_messages else WebSocket
         self.response = Response
         self.response_call = Response.__call__
         self.injected_response = _injected_response
@@ -339,6 +341,7 @@ class Runtime:
         self.around_calling = instruments.around("fastapi.routing:run_endpoint_function")
         self.solved = _solved
         self.request_telemetry = telemetry.function("_get_request_telemetry")
+        self.telemetry_context = telemetry.context_variable()
         self.route_selected = telemetry.function("_route_selected")
         self.operation = telemetry.function("_operation")
         self.no_operation = telemetry.NO_OPERATION

@@ -52,5 +52,16 @@ def function(name: str) -> Callable[..., Any] | None:
     return found
 
 
+def context_variable() -> Any:
+    """The variable that OpenTelemetry keeps its context in; None if it keeps it in another way."""
+    if _api is None:
+        return None
+    from opentelemetry import context
+    from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
+
+    kept = getattr(context, "_RUNTIME_CONTEXT", None)
+    return kept._current_context if type(kept) is ContextVarsRuntimeContext else None
+
+
 # The context of an operation that nobody traces.
 NO_OPERATION: Any = getattr(_api, "_NO_OPERATION", None)

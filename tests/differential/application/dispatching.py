@@ -101,6 +101,30 @@ async def slow(session: Session) -> str:
     return session
 
 
+async def waiting() -> None:
+    try:
+        await anyio.sleep(0.3)
+    except asyncio.CancelledError:
+        note("child is cancelled")
+        raise
+    note("child ends")
+
+
+@app.get("/scoped")
+async def scoped(session: Session) -> str:
+    """Waits within scopes of its own, the first of which it has entered before it ever waits."""
+    with anyio.CancelScope(shield=True), anyio.CancelScope():
+        await anyio.sleep(0.2)
+        note("the shielded part ends")
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(waiting)
+            await anyio.sleep(0.01)
+    finally:
+        note("scoped ends")
+    return session
+
+
 @app.post("/body")
 async def body(request: Request) -> dict[str, str]:
     return {"body": (await request.body()).decode()}

@@ -278,6 +278,49 @@ async def of_request(request: Request) -> str:
     return request.url.path
 
 
+@app.websocket("/kinds")
+async def kinds(websocket: WebSocket) -> None:
+    """Asks for another kind of message than comes, and for one when none will come any more."""
+    await websocket.accept()
+    for receive in (websocket.receive_bytes, websocket.receive_text):
+        try:
+            await websocket.send_text(f"received {await receive()!r}")
+        except KeyError as error:
+            await websocket.send_text(f"no {error}")
+    await websocket.send_bytes(await websocket.receive_bytes())
+    for _ in range(2):
+        try:
+            await websocket.receive_text()
+        except (WebSocketDisconnect, RuntimeError) as error:
+            note(f"{error!r} {websocket.client_state} {websocket.application_state}")
+    for send in (websocket.send_text("late"), websocket.send_bytes(b"late")):
+        try:
+            await send
+        except (WebSocketDisconnect, RuntimeError) as error:
+            note(f"{error!r} {websocket.application_state}")
+    note("gone")
+
+
+@app.websocket("/own")
+async def own(websocket: WebSocket) -> None:
+    """Puts functions of its own into the object, which Starlette's methods then call."""
+    await websocket.accept()
+    receive, send = websocket.receive, websocket.send
+
+    async def received() -> Any:
+        return {**await receive(), "text": "received"}
+
+    async def sent(message: Any) -> None:
+        note(f"sends {message}")
+        await send(message)
+
+    websocket.receive = received
+    websocket.send = sent
+    await websocket.send_text(await websocket.receive_text())
+    await websocket.send_bytes(b"sent")
+    note("has sent")
+
+
 @app.websocket("/of-request")
 async def with_request(websocket: WebSocket, path: Annotated[str, Depends(of_request)]) -> None:
     await websocket.accept()

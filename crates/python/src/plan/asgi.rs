@@ -9,7 +9,7 @@ use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::iterator::PySendResult;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use super::call::{Call, steps};
 use super::input::Input;
@@ -38,17 +38,18 @@ pub(crate) fn begin(
     if let Err(reason) = table.hold(py) {
         return Ok(Err(reason.to_owned()));
     }
-    let text = |name: &str| -> PyResult<String> {
+    let text = |name: &Bound<'_, PyString>| -> PyResult<String> {
         Ok(match scope.get_item(name)? {
             Some(value) => value.extract()?,
             None => String::new(),
         })
     };
-    let (method, path, root_path) = (text("method")?, text("path")?, text("root_path")?);
-    if scope.get_item("path_params")?.is_some_and(|given| given.is_truthy().unwrap_or(true)) {
+    let method = text(pyo3::intern!(py, "method"))?;
+    let (path, root_path) = (text(pyo3::intern!(py, "path"))?, text(pyo3::intern!(py, "root_path"))?);
+    if scope.get_item(pyo3::intern!(py, "path_params"))?.is_some_and(|given| given.is_truthy().unwrap_or(true)) {
         return Ok(Err("path parameters of a mount around the application".into()));
     }
-    let query = match scope.get_item("query_string")? {
+    let query = match scope.get_item(pyo3::intern!(py, "query_string"))? {
         Some(query) => String::from_utf8(query.cast::<PyBytes>()?.as_bytes().to_vec()).ok(),
         None => Some(String::new()),
     };
@@ -83,13 +84,30 @@ pub(crate) fn begin(
 /// The headers of a scope; `None` if one of them is none that the engine would let through.
 pub(super) fn headers(scope: &Bound<'_, PyDict>) -> PyResult<Option<HeaderMap>> {
     let mut map = HeaderMap::new();
-    let Some(given) = scope.get_item("headers")? else { return Ok(Some(map)) };
-    for pair in given.try_iter()? {
-        let (name, value) = pair?.extract::<(PyBackedBytes, PyBackedBytes)>()?;
-        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(&name), HeaderValue::from_bytes(&value)) else {
-            return Ok(None);
+    let Some(given) = scope.get_item(pyo3::intern!(scope.py(), "headers"))? else { return Ok(Some(map)) };
+    let mut add = |name: &[u8], value: &[u8]| {
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) else {
+            return false;
         };
         map.append(name, value);
+        true
+    };
+    for pair in given.try_iter()? {
+        let pair = pair?;
+        // A tuple of bytes is what everybody has there.
+        let is_let_through = if let Ok(pair) = pair.cast::<PyTuple>()
+            && pair.len() == 2
+            && let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?)
+            && let (Ok(name), Ok(value)) = (name.cast::<PyBytes>(), value.cast::<PyBytes>())
+        {
+            add(name.as_bytes(), value.as_bytes())
+        } else {
+            let (name, value) = pair.extract::<(PyBackedBytes, PyBackedBytes)>()?;
+            add(&name, &value)
+        };
+        if !is_let_through {
+            return Ok(None);
+        }
     }
     Ok(Some(map))
 }

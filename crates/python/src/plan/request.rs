@@ -83,7 +83,7 @@ impl Call {
 
     pub(super) fn stacks(&self, py: Python<'_>) -> PyResult<&Stacks> {
         get_or_try_init(&self.stacks, || {
-            let new = || PyResult::Ok(self.plans().runtime.exit_stack.bind(py).call0()?.unbind());
+            let new = || self.plans().runtime.exit_stack.call0(py);
             let stacks = Stacks { file: new()?, request: new()?, function: new()? };
             if self.wire.place() != Place::Router
                 && let Some(form) = self.form.get().filter(|form| form.is_own())

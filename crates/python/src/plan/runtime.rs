@@ -108,6 +108,8 @@ pub(crate) struct Runtime {
     pub(crate) solved: Py<PyAny>,
     /// `() -> telemetry | None`: FastAPI's own of this request; this and the following are `None` in releases without it
     pub(crate) request_telemetry: Option<Py<PyAny>>,
+    /// The variable with OpenTelemetry's context, without which, or with an empty one of which, there is none
+    pub(crate) telemetry_context: Option<Py<PyAny>>,
     /// `(scope=, path=)`: tells it the route
     pub(crate) route_selected: Py<PyAny>,
     /// `(name=, function=)`: a context manager around a part of what FastAPI does
@@ -177,4 +179,19 @@ pub(crate) struct Runtime {
     pub(crate) request_validation_error_class: Py<PyAny>,
     /// `("from_attributes",)`
     pub(crate) from_attributes: Py<PyTuple>,
+}
+
+impl Runtime {
+    /// FastAPI's telemetry of the request whose context this is.
+    pub(super) fn telemetry(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let Some(telemetry) = &self.request_telemetry else { return Ok(None) };
+        if let Some(variable) = &self.telemetry_context {
+            let context = variable.call_method0(py, pyo3::intern!(py, "get"))?;
+            if context.bind(py).cast::<PyDict>().is_ok_and(|context| context.is_empty()) {
+                return Ok(None);
+            }
+        }
+        let found = telemetry.call0(py)?;
+        Ok((!found.is_none(py)).then_some(found))
+    }
 }

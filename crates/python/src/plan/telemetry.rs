@@ -14,10 +14,11 @@ impl Call {
     /// Looks for the telemetry of this request, and tells it the route. In the context of whoever calls the application.
     pub(super) fn observe(&self, py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<()> {
         let runtime = &self.plans().runtime;
-        let Some(request_telemetry) = &runtime.request_telemetry else { return Ok(()) };
-        let found = request_telemetry.bind(py).call0()?;
-        if !found.is_none() {
-            let _ = self.telemetry.set(found.unbind());
+        if runtime.request_telemetry.is_none() {
+            return Ok(());
+        }
+        if let Some(found) = runtime.telemetry(py)? {
+            let _ = self.telemetry.set(found);
         }
         if scope.get_item(pyo3::intern!(py, "fastapi.telemetry"))?.is_some_and(|telemetry| !telemetry.is_none()) {
             let names = PyTuple::new(py, [pyo3::intern!(py, "scope"), pyo3::intern!(py, "path")])?;
