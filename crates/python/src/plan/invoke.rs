@@ -16,9 +16,7 @@ impl Call {
             Kind::Sync if !node.limited && self.wire.engine().is_some() => {
                 return self.call_in_thread(node, arguments).await;
             }
-            Kind::AsyncGenerator
-                if self.own_exits() && Python::attach(|py| self.is_empty(py, node.exits()))? =>
-            {
+            Kind::AsyncGenerator if self.own_exits() && Python::attach(|py| self.is_empty(py, node.exits()))? => {
                 return self.enter(node, arguments).await;
             }
             _ => {}

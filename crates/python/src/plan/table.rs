@@ -101,8 +101,7 @@ impl Plan {
                 (node.kind == Kind::AsyncGenerator && !node.request_scoped)
                     || node.specials.iter().any(|(special, _)| *special == Special::BackgroundTasks)
             });
-        let own_exits = !with_stacks
-            && !nodes.iter().any(|node| node.kind == Kind::Generator || node.limited);
+        let own_exits = !with_stacks && !nodes.iter().any(|node| node.kind == Kind::Generator || node.limited);
         Ok(Plan {
             own_exits,
             route: spec.route,
