@@ -11,7 +11,8 @@ import click
 
 from overdrive import interface, loops
 from overdrive._overdrive import __version__
-from overdrive.config import COMPILE_MODES, ELSEWHERE, LIFESPANS
+from overdrive.config import COMPILE_MODES, ELSEWHERE, LIFESPANS, WATCH_MODES
+from overdrive.errors import STALLED
 from overdrive.logging import LEVELS
 from overdrive.main import run
 
@@ -122,7 +123,7 @@ def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
         ctx.exit()
 
 
-WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
+WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, WATCH, LOG = (
     "Where to listen",
     "The application",
     "Processes",
@@ -130,6 +131,7 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
     "HTTP",
     "Limits and timeouts",
     "WebSocket",
+    "The watch on the event loop",
     "Logging",
 )
 
@@ -345,6 +347,24 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
     help="Seconds a pong may take before the connection is closed; 0 for ever.",
 )
 @option(WEBSOCKET, "--ws-per-message-deflate", type=bool, default=True, help="Compress messages if the client can.")
+@option(
+    WATCH,
+    "--watch",
+    type=click.Choice(WATCH_MODES),
+    default="on",
+    help="Log who blocks the event loop, with endpoint, file and line. strict: that is an error, and the server "
+    f"ends with code {STALLED}; and it is told where a coroutine was made that nobody awaited.",
+)
+@option(
+    WATCH,
+    "--watch-threshold",
+    type=float,
+    default=0.1,
+    help="Seconds from which on a silence of the loop is a stall.",
+)
+@option(
+    WATCH, "--report", is_flag=True, help="At the end, print a verdict on each endpoint. SIGUSR1 prints it any time."
+)
 @option(
     LOG,
     "--log-level",

@@ -22,6 +22,7 @@ from overdrive.importer import import_from_string, summary, user_traceback
 from overdrive.listener import Listener
 
 COMPILE_MODES = ("auto", "off", "strict")
+WATCH_MODES = ("on", "strict", "off")
 LIFESPANS = ("auto", "on", "off")
 
 _TLS = "TLS is not served; put a proxy in front that does"
@@ -71,6 +72,7 @@ _TIMES = {
     "ws_ping_interval": True,
     "ws_ping_timeout": True,
     "reload_delay": True,
+    "watch_threshold": False,
 }
 
 logger = _logging.getLogger("overdrive.error")
@@ -134,6 +136,9 @@ class Config:
     ws_ping_interval: float | None = 20.0
     ws_ping_timeout: float | None = 20.0
     ws_per_message_deflate: bool = True
+    watch: str = "on"
+    watch_threshold: float = 0.1
+    report: bool = False
 
     loaded: bool = field(default=False, init=False, repr=False)
     loaded_app: Any = field(default=None, init=False, repr=False)
@@ -257,6 +262,7 @@ class Config:
             ("lifespan", LIFESPANS),
             ("interface", _interface.INTERFACES),
             ("compile", COMPILE_MODES),
+            ("watch", WATCH_MODES),
         ):
             if getattr(self, name) not in choices:
                 raise self._wrong(name, f"one of {', '.join(choices)}")

@@ -4,6 +4,7 @@ mod asgi;
 mod engine;
 mod host;
 mod plan;
+mod watch;
 
 use pyo3::prelude::*;
 
@@ -16,6 +17,7 @@ fn _overdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<plan::table::Plans>()?;
+    module.add_class::<watch::python::PyWatch>()?;
     module.add_class::<asgi::http::HttpChannel>()?;
     module.add_class::<asgi::settings::EngineSettings>()
 }

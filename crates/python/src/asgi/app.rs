@@ -34,6 +34,8 @@ use crate::plan::runtime::Runtime;
 use crate::plan::table::{Destination, Plan, Plans, Sent, TOO_LARGE};
 use crate::plan::wire::{Peer, Wire};
 use crate::plan::{Converted, Reply, UNCONVERTIBLE, convert_path, redirect, route_path};
+use crate::watch::RequestClock;
+use crate::watch::moment::Moment;
 
 /// What all requests of an engine share.
 pub(crate) struct Bridge {
@@ -229,7 +231,7 @@ impl Bridge {
         let amended = record.as_ref().map_or(Ok(()), |record| record.amend(py, &mut parts));
         let line = RequestLine { method: parts.method, uri: parts.uri, version: parts.version, client: peer.text };
         let has_body = !body.is_ended();
-        let exchange = Exchange::new(self.clone(), line, body, record);
+        let exchange = Exchange::new(self.clone(), line, body, record, self.new_clock());
         if self.is_over_limit() {
             self.log(py, "warning", "Exceeded concurrency limit.", None);
             exchange.answer_now(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
@@ -271,6 +273,11 @@ impl Bridge {
         exchange
     }
 
+    /// The clock of a request that was received just now.
+    fn new_clock(&self) -> Option<RequestClock> {
+        self.host.watch.as_ref().map(|watch| watch.received(Moment::of(self.reactor.now())))
+    }
+
     fn planned(&self, call: Rc<Call>) -> Box<dyn coroutine::Request> {
         Box::new(PlannedRequest(LoopBound::new(call, &self.host.graveyard)))
     }
@@ -307,7 +314,7 @@ impl Bridge {
             record.as_ref().map_or(Ok(()), |record| record.fill(py, &scope))?;
             Ok(scope)
         });
-        let session = Session::new(self.clone(), request_line(&request, peer.text), upgrade, record);
+        let session = Session::new(self.clone(), request_line(&request, peer.text), upgrade, record, self.new_clock());
         if self.is_over_limit() {
             self.log(py, "warning", "Exceeded concurrency limit.", None);
             session.refuse(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
@@ -414,6 +421,7 @@ fn plan_within(
                 return Ok(Chosen::Application);
             };
             exchange.answered_by_plan();
+            exchange.found(py, &plan, within.as_deref());
             return Ok(Chosen::Plan(handle.clone_ref(py), plan, parameters, within));
         }
         Destination::Mount(mount, values) => match mount.enter(py, handle, within.as_deref(), at, values) {
@@ -489,6 +497,9 @@ fn answer(py: Python<'_>, counting: &Plans, exchange: &Exchange, reply: Reply) -
     exchange.answered_by_plan();
     if let Some(record) = exchange.record() {
         record.ended(py, Ok(()));
+    }
+    if let Some(clock) = exchange.clock() {
+        clock.end();
     }
     Ok(Chosen::Answered)
 }

@@ -119,7 +119,14 @@ impl Call {
         })?;
         let future = Python::attach(|py| slot.future.clone_ref(py));
         match self.baton().wait_for(future).await {
-            Ok(_) => slot.take(),
+            Ok(_) => {
+                if let Some(clock) = self.wire.engine().and_then(|exchange| exchange.clock())
+                    && let Some((began, ended)) = slot.times()
+                {
+                    clock.ran_in_thread(wanted, began, ended);
+                }
+                slot.take()
+            }
             Err(error) => {
                 slot.cancel();
                 Err(error)

@@ -1,0 +1,216 @@
+//! `Watch`: the watch's Python face, see `_overdrive.pyi`. Everything here copies; nothing is held while Python runs.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+
+use super::collector::CollectorCallback;
+use super::moment::{Moment, seconds};
+use super::number::BOUNDS;
+use super::route::{Pattern, Route, RouteIndex};
+use super::stack::Frame;
+use super::stall::{Culprit, Stall};
+use super::{Shared, Watch};
+
+/// See `_overdrive.pyi`.
+#[pyclass(frozen, name = "Watch", module = "overdrive._overdrive")]
+pub(crate) struct PyWatch {
+    shared: Arc<Shared>,
+    describe: Py<PyAny>,
+    on_stall: Py<PyAny>,
+    origin: Py<PyAny>,
+}
+
+#[pymethods]
+impl PyWatch {
+    #[new]
+    #[pyo3(signature = (*, threshold, describe, on_stall, origin))]
+    fn new(threshold: f64, describe: Py<PyAny>, on_stall: Py<PyAny>, origin: Py<PyAny>) -> PyResult<PyWatch> {
+        if !(threshold.is_finite() && threshold >= 0.001) {
+            return Err(PyValueError::new_err(format!("threshold: 0.001 seconds at the least, not {threshold}")));
+        }
+        Ok(PyWatch { shared: Arc::new(Shared::new((threshold * 1e9) as u64)), describe, on_stall, origin })
+    }
+
+    /// One dict a route.
+    fn routes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let routes = self.shared.routes.snapshot();
+        PyList::new(py, routes.iter().map(|one| route(py, one)).collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// What a route is called, by its place.
+    fn route_name<'py>(&self, py: Python<'py>, place: usize) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        self.shared.routes.get(place).map(|route| name(py, &route)).transpose()
+    }
+
+    /// What `gc.callbacks` is to call, so that pauses are known.
+    fn collector(&self) -> CollectorCallback {
+        CollectorCallback::new(self.shared.clone())
+    }
+
+    /// How often the garbage collector ran, for how many seconds in all, and at the longest.
+    fn collections(&self) -> (u64, f64, f64) {
+        let collector = &self.shared.collector;
+        (collector.runs.get(), seconds(collector.total.get()), seconds(collector.longest.get()))
+    }
+
+    /// Waits for about so many seconds, without the GIL; and for as long as the detector waits for it, to see what keeps
+    /// the loop.
+    fn pause(&self, py: Python<'_>, seconds: f64) {
+        let ends = Instant::now() + Duration::from_secs_f64(seconds);
+        py.detach(|| {
+            while Instant::now() < ends || self.shared.is_stall_unseen() {
+                std::thread::sleep(ends.saturating_duration_since(Instant::now()).clamp(MOMENT, PATIENCE));
+            }
+        });
+    }
+
+    /// The stall that is under way.
+    fn under_way<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let stall = self.shared.under_way.lock().clone();
+        let route = match stall.as_ref().map(|stall| &stall.culprit) {
+            Some(Culprit::Request { route: Some(place), .. }) => self.shared.routes.get(*place),
+            _ => None,
+        };
+        stall.map(|stall| describe_stall(py, &stall, route.as_deref())).transpose()
+    }
+
+    /// The server itself is about to keep the loop's thread, which is nobody's fault.
+    fn suspend(&self) {
+        self.shared.suspended.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on the loop is expected to answer again.
+    fn resume(&self) {
+        self.shared.pulse.answer(Moment::now());
+        self.shared.suspended.store(false, Ordering::Relaxed);
+    }
+
+    /// How often the machine, rather than the loop, was slow.
+    #[getter]
+    fn slow_machine(&self) -> u64 {
+        self.shared.slow_machine.load(Ordering::Relaxed)
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.describe)?;
+        visit.call(&self.origin)?;
+        visit.call(&self.on_stall)
+    }
+}
+
+impl PyWatch {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The watch of the calling thread's loop.
+    pub(crate) fn on_loop(&self, py: Python<'_>) -> std::rc::Rc<Watch> {
+        Watch::new(
+            self.shared.clone(),
+            self.describe.clone_ref(py),
+            self.on_stall.clone_ref(py),
+            self.origin.clone_ref(py),
+        )
+    }
+}
+
+/// A stall that is over, with its route.
+pub(super) fn stall<'py>(py: Python<'py>, stall: &Stall, routes: &RouteIndex) -> PyResult<Bound<'py, PyDict>> {
+    let route = match &stall.culprit {
+        Culprit::Request { route: Some(place), .. } => Some(routes.get(*place).clone()),
+        _ => None,
+    };
+    describe_stall(py, stall, route.as_deref())
+}
+
+fn describe_stall<'py>(py: Python<'py>, stall: &Stall, route: Option<&Route>) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let (serial, line) = match &stall.culprit {
+        Culprit::Request { serial, line, .. } => (Some(*serial), line.as_str()),
+        Culprit::Elsewhere(_) => (None, ""),
+    };
+    let task = match &stall.culprit {
+        Culprit::Elsewhere(task) => task.as_deref(),
+        Culprit::Request { .. } => None,
+    };
+    dict.set_item("request", serial)?;
+    dict.set_item("line", line)?;
+    dict.set_item("task", task)?;
+    dict.set_item("route", route.map(|route| name(py, route)).transpose()?)?;
+    let ended = if stall.ended.is_none() { Moment::now() } else { stall.ended };
+    dict.set_item("seconds", seconds(ended.since(stall.began)))?;
+    dict.set_item("is_over", !stall.ended.is_none())?;
+    dict.set_item("waited", stall.waited)?;
+    dict.set_item("delayed", seconds(stall.delayed))?;
+    dict.set_item("collected", seconds(stall.collected))?;
+    let samples = stall.samples.iter().map(|sample| {
+        let stack =
+            PyTuple::new(py, sample.stack.iter().map(|frame| frame_tuple(py, frame)).collect::<PyResult<Vec<_>>>()?)?;
+        PyTuple::new(py, [seconds(sample.at.since(stall.began)).into_pyobject(py)?.into_any(), stack.into_any()])
+    });
+    dict.set_item("samples", PyList::new(py, samples.collect::<PyResult<Vec<_>>>()?)?)?;
+    Ok(dict)
+}
+
+fn frame_tuple<'py>(py: Python<'py>, frame: &Frame) -> PyResult<Bound<'py, PyTuple>> {
+    (&frame.file, frame.line, &frame.function).into_pyobject(py)
+}
+
+fn name<'py>(py: Python<'py>, route: &Route) -> PyResult<Bound<'py, PyTuple>> {
+    (&route.name.method, &route.name.path, &route.name.endpoint).into_pyobject(py)
+}
+
+fn route<'py>(py: Python<'py>, route: &Route) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("method", &route.name.method)?;
+    dict.set_item("path", &route.name.path)?;
+    dict.set_item("endpoint", &route.name.endpoint)?;
+    let pattern = match route.pattern {
+        Pattern::Async => "async",
+        Pattern::Def => "def",
+        Pattern::Unknown => "",
+    };
+    dict.set_item("pattern", pattern)?;
+    dict.set_item("file", &route.place.0)?;
+    dict.set_item("lineno", route.place.1)?;
+    for (name, number) in [
+        ("requests", &route.requests),
+        ("in_flight", &route.in_flight),
+        ("most_in_flight", &route.most_in_flight),
+        ("steps", &route.steps),
+        ("waits", &route.waits),
+        ("thread_calls", &route.thread_calls),
+        ("stalls", &route.stalls),
+    ] {
+        dict.set_item(name, number.get())?;
+    }
+    for (name, number) in [
+        ("loop_time", &route.loop_time),
+        ("longest_step", &route.longest_step),
+        ("waited", &route.waited),
+        ("thread_queued", &route.thread_queued),
+        ("longest_thread_queue", &route.longest_thread_queue),
+        ("thread_ran", &route.thread_ran),
+        ("afterwards", &route.afterwards),
+        ("stalled", &route.stalled),
+        ("delayed_others", &route.delayed_others),
+        ("delayed", &route.delayed),
+    ] {
+        dict.set_item(name, seconds(number.get()))?;
+    }
+    dict.set_item("statuses", route.statuses.iter().map(|number| number.get()).collect::<Vec<_>>())?;
+    let buckets = BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]).zip(route.latency.counts());
+    dict.set_item("latency", PyList::new(py, buckets)?)?;
+    dict.set_item("latency_sum", seconds(route.latency.sum()))?;
+    dict.set_item("longest_latency", seconds(route.latency.longest()))?;
+    Ok(dict)
+}
+
+const MOMENT: Duration = Duration::from_millis(5);
+/// [`PyWatch::pause`] looks up so often.
+const PATIENCE: Duration = Duration::from_millis(50);
