@@ -6,7 +6,7 @@
 
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyDict, PyList};
 
 use super::call::Call;
 use super::node::Node;
@@ -71,6 +71,10 @@ impl Call {
     pub(super) async fn enter(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
         let (generator, first) = Python::attach(|py| {
             let generator = ffi::call_keywords(node.call.bind(py), arguments, node.names.bind(py))?;
+            self.entered.set(true);
+            if let Some(scope) = self.scope.get() {
+                self.tell_entered(py, scope.bind(py))?;
+            }
             let first = generator.call_method0(pyo3::intern!(py, "__anext__"))?;
             PyResult::Ok((generator.unbind(), first.unbind()))
         })?;
@@ -84,6 +88,15 @@ impl Call {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Puts into the scope where FastAPI keeps a cancel scope for each stack: none, as there is none around to shield from.
+    pub(super) fn tell_entered(&self, py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<()> {
+        let name = pyo3::intern!(py, "fastapi_async_cleanup_scopes");
+        if self.entered.get() && self.plans().runtime.shields_exits && !scope.contains(name)? {
+            scope.set_item(name, PyDict::new(py))?;
+        }
+        Ok(())
     }
 
     pub(super) fn exits(&self, which: Which) -> std::cell::RefMut<'_, Vec<Py<PyAny>>> {
