@@ -13,6 +13,7 @@ from overdrive import interface, loops
 from overdrive._overdrive import __version__
 from overdrive.config import COMPILE_MODES, ELSEWHERE, LIFESPANS, WATCH_MODES
 from overdrive.errors import STALLED
+from overdrive.inspection import DEFAULT_ADDRESS, is_address
 from overdrive.logging import LEVELS
 from overdrive.main import run
 
@@ -68,6 +69,14 @@ class Commands(click.Command):
 
             return routes.main(arguments[1:], prog_name=f"{prog_name or 'overdrive'} routes", **extra)
         return super().main(args, prog_name, **extra)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Takes what follows `--inspect` for its value only if it is an address: in "--inspect main:app" it is not."""
+        arguments = list(args)
+        for place, argument in enumerate(arguments):
+            if argument == "--inspect" and not is_address("".join(arguments[place + 1 : place + 2])):
+                arguments[place] = f"--inspect={DEFAULT_ADDRESS}"
+        return super().parse_args(ctx, arguments)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -364,6 +373,23 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, WATCH, LOG = (
 )
 @option(
     WATCH, "--report", is_flag=True, help="At the end, print a verdict on each endpoint. SIGUSR1 prints it any time."
+)
+@option(
+    WATCH,
+    "--inspect",
+    is_flag=False,
+    flag_value=DEFAULT_ADDRESS,
+    metavar="[HOST:PORT]",
+    help="Serve a live page of what the event loop does, with /metrics and /report, on "
+    f"{DEFAULT_ADDRESS} or the address given. It stays alive while the loop is blocked. The log says where, with the "
+    "token that it asks for.",
+)
+@option(
+    WATCH,
+    "--inspect-token",
+    metavar="TEXT",
+    help="That token, instead of a random one. Better set in the environment (OVERDRIVE_INSPECT_TOKEN), where no list "
+    "of processes shows it.",
 )
 @option(
     LOG,

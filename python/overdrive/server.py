@@ -15,9 +15,10 @@ import threading
 from collections.abc import Awaitable, Iterator, Sequence
 from types import FrameType
 
-from overdrive._overdrive import Engine
+from overdrive._overdrive import Engine, InspectorFeed
 from overdrive.config import Config
 from overdrive.errors import STALLED, STARTUP_FAILURE, StartupError
+from overdrive.inspection import Inspection
 from overdrive.lifespan import Lifespan
 from overdrive.listener import Listener
 from overdrive.plans import CompiledRoutes
@@ -46,6 +47,7 @@ class Server:
         self.routes: CompiledRoutes | None = None
         self.watch: LoopWatch | None = None
         self._shared = shared
+        self._inspection: Inspection | InspectorFeed | None = None
         self._listener: Listener | None = None
         self._request_limit: int | None = None
         self._should_exit = False
@@ -121,6 +123,8 @@ class Server:
         except StartupError:
             await self._unless_forced(self.lifespan.shutdown())
             raise
+        if self.watch is not None:
+            self.watch.measure()
         if self._shared is not None:
             self.engine.share(*self._shared.place)
         for sock in listener.sockets:
@@ -149,7 +153,12 @@ class Server:
         engine.attach()
         if self.watch is not None:
             self.watch.start(asyncio.get_running_loop())
+            self._inspection = self._inspect(self.watch)
         return engine
+
+    def _inspect(self, watch: LoopWatch) -> Inspection | InspectorFeed | None:
+        """What shows the watch to those who look; a worker's supervisor has the page."""
+        return Inspection.open(self.config, watch) if self.config.inspect_address is not None else None
 
     async def main_loop(self) -> None:
         """Waits until the server is told to stop."""
@@ -237,6 +246,8 @@ class Server:
                 self.routes.stop()
             if self.engine is not None:
                 self.engine.close()
+            if self._inspection is not None:
+                self._inspection.close()
             if self.watch is not None:
                 self.watch.stop()
             if self.lifespan is not None:

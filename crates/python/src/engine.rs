@@ -213,7 +213,7 @@ impl Engine {
         let core = self.core.get()?;
         core.reactor.harvest()?;
         if let Some(watch) = &core.host.watch {
-            watch.answer(py);
+            watch.answer(py, core.server.connections());
         }
         Ok(())
     }
@@ -355,7 +355,7 @@ fn report(py: Python<'_>, result: PyResult<()>) {
     }
 }
 
-fn duplicate(fd: RawFd) -> PyResult<OwnedFd> {
+pub(crate) fn duplicate(fd: RawFd) -> PyResult<OwnedFd> {
     if fd < 0 {
         return Err(PyValueError::new_err(format!("not a file descriptor: {fd}")));
     }

@@ -3,6 +3,7 @@
 mod asgi;
 mod engine;
 mod host;
+mod inspect;
 mod plan;
 mod watch;
 
@@ -18,6 +19,8 @@ fn _overdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<plan::table::Plans>()?;
     module.add_class::<watch::python::PyWatch>()?;
+    module.add_class::<inspect::Inspector>()?;
+    module.add_class::<inspect::InspectorFeed>()?;
     module.add_class::<asgi::http::HttpChannel>()?;
     module.add_class::<asgi::settings::EngineSettings>()
 }

@@ -11,10 +11,11 @@ from overdrive.watch.endpoints import describe
 from overdrive.watch.faults import Faults
 from overdrive.watch.origin import ORIGIN
 from overdrive.watch.pool import PoolWatch, Shortage
-from overdrive.watch.report import table
 from overdrive.watch.reporter import Reporter
+from overdrive.watch.stacks import libraries
 from overdrive.watch.stalls import Stalls
-from overdrive.watch.verdict import Verdict, verdicts
+from overdrive.watch.telemetry import measure
+from overdrive.watch.verdict import Verdict
 
 
 class LoopWatch:
@@ -28,7 +29,9 @@ class LoopWatch:
         self.threshold = threshold
         self.strict = strict
         self.stalls = Stalls(strict=strict)
-        self.engine = Watch(threshold=threshold, describe=describe, on_stall=self.stalls.add, origin=ORIGIN)
+        self.engine = Watch(
+            threshold=threshold, describe=describe, on_stall=self.stalls.add, origin=ORIGIN, libraries=libraries()
+        )
         self.faults = Faults(self.engine, traces_origins=strict)
         self._reporter: Reporter | None = None
 
@@ -45,6 +48,10 @@ class LoopWatch:
             self._reporter.stop()
             self._reporter = None
 
+    def measure(self) -> None:
+        """Has the application's OpenTelemetry, if it has one, read the numbers."""
+        measure(self.engine)
+
     @contextmanager
     def suspended(self) -> Iterator[None]:
         """Lets the server itself keep the loop meanwhile."""
@@ -56,11 +63,11 @@ class LoopWatch:
 
     def verdicts(self) -> list[Verdict]:
         """The verdict on each endpoint so far."""
-        return verdicts(self.engine.routes(), self.stalls.snapshot(), self.threshold)
+        return [Verdict(**verdict) for verdict in self.engine.verdicts()]
 
     def report(self, *, colors: bool = False) -> str:
         """The verdicts as a table."""
-        return table(self.verdicts(), self.faults.snapshot(), colors=colors)
+        return self.engine.report(colors=colors)
 
     def _note_shortage(self, shortage: Shortage) -> None:
         where = shortage.holders[0] if shortage.holders else None

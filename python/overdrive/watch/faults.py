@@ -9,27 +9,17 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 from overdrive._overdrive import Watch
 from overdrive.watch import origin
 from overdrive.watch.stacks import Frame, blame, short
-from overdrive.watch.telling import MOST_THINGS, Telling, again
+from overdrive.watch.telling import Telling, again
 
 # As deep as a coroutine's origin is traced in strict mode: to a line of the user's, through the helpers of libraries.
 ORIGIN_DEPTH = 12
 
 logger = logging.getLogger("overdrive.watch")
-
-
-@dataclass
-class Fault:
-    """Something that goes wrong in silence. `text` says what and where; `remedy` what to do."""
-
-    text: str
-    remedy: str
-    count: int = 0
 
 
 class Faults:
@@ -38,7 +28,6 @@ class Faults:
     def __init__(self, watch: Watch, *, traces_origins: bool = False) -> None:
         self._watch = watch
         self._traces_origins = traces_origins
-        self._faults: dict[str, Fault] = {}
         self._lock = threading.Lock()
         self._telling = Telling()
         self._restore: list[Callable[[], object]] = []
@@ -62,16 +51,9 @@ class Faults:
         while self._restore:
             self._restore.pop()()
 
-    def snapshot(self) -> list[Fault]:
-        """The faults so far, each a copy."""
-        with self._lock:
-            return [replace(fault) for fault in self._faults.values()]
-
     def note(self, text: str, remedy: str) -> None:
         """Counts a fault."""
-        with self._lock:
-            if text in self._faults or len(self._faults) < MOST_THINGS:
-                self._faults.setdefault(text, Fault(text, remedy)).count += 1
+        self._watch.note_fault(text, remedy)
 
     def add(self, text: str, remedy: str) -> None:
         """Counts a fault, and logs it unless it was told of just now."""

@@ -80,7 +80,7 @@ class PoolWatch:
         """The shortage there is, if it has lasted for `FULL`."""
         now = time.monotonic()
         limiter = self._find()
-        waiting = _waiting(limiter) if limiter is not None else 0
+        waiting = self._waiting(limiter) if limiter is not None else 0
         if not waiting:
             self._full_since = None
             return None
@@ -103,6 +103,17 @@ class PoolWatch:
             holders=holders(),
             requests=tuple(requests.most_common()),
         )
+
+    def _waiting(self, limiter: Any) -> int:
+        try:
+            found = limiter.statistics()
+        except RuntimeError:
+            # The loop's thread has changed it meanwhile: the next look will tell.
+            return 0
+        # It may be infinite.
+        limit = int(min(found.total_tokens, sys.maxsize))
+        self._watch.note_threads(limit, found.borrowed_tokens, found.tasks_waiting)
+        return int(found.tasks_waiting)
 
     def _find(self) -> Any:
         # The limiter belongs to the loop, which alone can say which it is; nobody has a thread before anyio is there.
@@ -130,14 +141,6 @@ def holders() -> tuple[Holder, ...]:
             groups.setdefault((str(found), found.outermost[2]), []).append(stack)
     counted = [Holder(line, function, len(stacks), stacks[0]) for (line, function), stacks in groups.items()]
     return tuple(sorted(counted, key=lambda holder: -holder.threads))
-
-
-def _waiting(limiter: Any) -> int:
-    try:
-        return int(limiter.statistics().tasks_waiting)
-    except RuntimeError:
-        # The loop's thread has changed it meanwhile: the next look will tell.
-        return 0
 
 
 def _s(number: int) -> str:

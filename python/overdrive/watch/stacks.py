@@ -100,6 +100,13 @@ def _package(file: str, folder: str) -> str:
 
 
 @cache
+def libraries() -> tuple[list[str], list[str], list[str]]:
+    """Where overdrive is, where Python's library, and where installed packages."""
+    own = str(Path(__file__).parent.parent)
+    return [own], sorted(_python_folders()), sorted(_package_folders())
+
+
+@cache
 def _library_folders() -> frozenset[str]:
     own = str(Path(__file__).parent.parent)
     return frozenset({own, *_python_folders(), *_package_folders()})

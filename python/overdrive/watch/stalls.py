@@ -1,4 +1,4 @@
-"""Stalls, gathered by the place that caused them, and told in the log."""
+"""Stalls, told in the log."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from overdrive.watch.origin import route_text
-from overdrive.watch.stacks import Blame, Frame, blame
+from overdrive.watch.stacks import Frame, blame
 from overdrive.watch.telling import Telling, again
-
-# Places that are kept apart; whatever comes later is counted only.
-MOST_PLACES = 1000
 
 # What a stall is put down to that the garbage collector made.
 COLLECTOR = "the garbage collector"
@@ -22,40 +18,16 @@ COLLECTOR = "the garbage collector"
 logger = logging.getLogger("overdrive.watch")
 
 
-@dataclass
-class Place:
-    """A place that has stalled the loop. Times are in seconds.
-
-    where: the endpoint's route, or the task; `blame`: None where nobody could look, as C code kept the GIL.
-    waited: requests that had to wait, at the most so many; delayed: for how long, together.
-    """
-
-    where: str
-    blame: Blame | None
-    stack: Sequence[Frame]
-    count: int = 0
-    total: float = 0.0
-    longest: float = 0.0
-    waited: int = 0
-    delayed: float = 0.0
-
-
 class Stalls:
     """All stalls since the start. Called on the loop's thread, read on any."""
 
     def __init__(self, *, strict: bool = False) -> None:
         self._level = logging.ERROR if strict else logging.WARNING
-        self.places: dict[Any, Place] = {}
         self.count = 0
         # Called with each stall, as the engine tells of it.
         self.listeners: list[Callable[[dict[str, Any]], object]] = []
         self._lock = threading.Lock()
         self._telling = Telling()
-
-    def snapshot(self) -> list[Place]:
-        """The places so far, each a copy."""
-        with self._lock:
-            return [replace(place) for place in self.places.values()]
 
     def add(self, stall: dict[str, Any]) -> None:
         """Counts a stall that the engine tells of, and logs it unless the place was told of just now."""
@@ -78,16 +50,6 @@ class Stalls:
         key = (where, found.frame[:2] if found else None)
         with self._lock:
             self.count += 1
-            place = self.places.get(key)
-            if place is None:
-                if len(self.places) >= MOST_PLACES:
-                    return
-                place = self.places[key] = Place(where, found, stack)
-            place.count += 1
-            place.total += stall["seconds"]
-            place.longest = max(place.longest, stall["seconds"])
-            place.waited += stall["waited"]
-            place.delayed += stall["delayed"]
             untold = self._telling.due(key)
         if untold is not None:
             logger.log(self._level, "%s", line(stall, untold))

@@ -4,7 +4,7 @@ The comment at the end of a line is what a test looks it up by: the line that is
 """
 
 # It is there for its faults.
-# ruff: noqa: ASYNC210, ASYNC251, RUF006
+# ruff: noqa: ASYNC210, RUF006
 
 import asyncio
 import contextlib

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, LOCATION};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use overdrive_http::{Address, Application, ConnectionCount, Report, RequestBody, Upgrade};
 use overdrive_reactor::{Deferred, Handle};
 use pyo3::exceptions::asyncio::CancelledError;
@@ -118,7 +118,12 @@ impl Bridge {
     pub(crate) fn pool(&self, py: Python<'_>, runtime: &Runtime) -> &Rc<Pool> {
         self.pool.get_or_init(|| {
             let variable = runtime.library_variable.as_ref().map(|variable| variable.clone_ref(py));
-            Pool::new(self.host.clone(), self.reactor.clone(), runtime.start_thread.clone_ref(py), variable)
+            let start = runtime.start_thread.clone_ref(py);
+            let pool = Pool::new(self.host.clone(), self.reactor.clone(), start, variable);
+            if let Some(watch) = &self.host.watch {
+                watch.has_pool(pool.gauge());
+            }
+            pool
         })
     }
 
@@ -231,7 +236,8 @@ impl Bridge {
         let amended = record.as_ref().map_or(Ok(()), |record| record.amend(py, &mut parts));
         let line = RequestLine { method: parts.method, uri: parts.uri, version: parts.version, client: peer.text };
         let has_body = !body.is_ended();
-        let exchange = Exchange::new(self.clone(), line, body, record, self.new_clock());
+        let clock = self.new_clock(line.method.as_str(), &line.uri);
+        let exchange = Exchange::new(self.clone(), line, body, record, clock);
         if self.is_over_limit() {
             self.log(py, "warning", "Exceeded concurrency limit.", None);
             exchange.answer_now(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
@@ -274,8 +280,10 @@ impl Bridge {
     }
 
     /// The clock of a request that was received just now.
-    fn new_clock(&self) -> Option<RequestClock> {
-        self.host.watch.as_ref().map(|watch| watch.received(Moment::of(self.reactor.now())))
+    fn new_clock(&self, method: &str, uri: &Uri) -> Option<RequestClock> {
+        let watch = self.host.watch.as_ref()?;
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        Some(watch.received(Moment::of(self.reactor.now()), method, target))
     }
 
     fn planned(&self, call: Rc<Call>) -> Box<dyn coroutine::Request> {
@@ -314,7 +322,8 @@ impl Bridge {
             record.as_ref().map_or(Ok(()), |record| record.fill(py, &scope))?;
             Ok(scope)
         });
-        let session = Session::new(self.clone(), request_line(&request, peer.text), upgrade, record, self.new_clock());
+        let clock = self.new_clock("WS", request.uri());
+        let session = Session::new(self.clone(), request_line(&request, peer.text), upgrade, record, clock);
         if self.is_over_limit() {
             self.log(py, "warning", "Exceeded concurrency limit.", None);
             session.refuse(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");

@@ -51,6 +51,23 @@ impl Waits {
     }
 }
 
+/// The pool's numbers, for any thread.
+pub(crate) struct Gauge(Arc<Shared>);
+
+impl std::fmt::Debug for Gauge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Gauge").finish_non_exhaustive()
+    }
+}
+
+impl Gauge {
+    /// Threads, those of them that are not asleep, and jobs that wait for one.
+    pub(crate) fn numbers(&self) -> (usize, usize, usize) {
+        let state = self.0.lock();
+        (state.threads, state.threads.saturating_sub(state.idle), state.jobs.len())
+    }
+}
+
 /// The pool, as the loop's thread sees it.
 pub(crate) struct Pool {
     host: Rc<Host>,
@@ -162,6 +179,10 @@ impl Pool {
             self.shared.lock().threads -= 1;
         }
         started.map(drop)
+    }
+
+    pub(crate) fn gauge(&self) -> Gauge {
+        Gauge(self.shared.clone())
     }
 
     pub(crate) fn waits(&self) -> Waits {

@@ -62,6 +62,8 @@ impl Call {
     ) -> PyResult<Py<PyAny>> {
         let runtime = &self.plans().runtime;
         let wanted = Instant::now();
+        let clock = self.wire.engine().and_then(|exchange| exchange.clock());
+        let _call = clock.map(|clock| clock.wants_thread(wanted));
         let begun = Python::attach(|py| {
             let task = runtime.current_task.bind(py).call0()?;
             let scoped = match &runtime.task_states {

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::Watch;
+use super::events::Written;
 use super::moment::{Moment, nanoseconds};
 use super::pulse::Step;
 use super::route::Route;
@@ -33,6 +34,8 @@ pub(crate) struct RequestClock {
     answered: Cell<Moment>,
     status: Cell<u16>,
     ended: Cell<bool>,
+    /// Its events are written for those who look.
+    traced: Cell<bool>,
     /// Its context says whose it is.
     marked: Cell<bool>,
     /// The last stall that this request had to wait for.
@@ -63,6 +66,7 @@ impl RequestClock {
             answered: Cell::new(Moment::NONE),
             status: Cell::new(0),
             ended: Cell::new(false),
+            traced: Cell::new(false),
             marked: Cell::new(false),
             held_up_by: Cell::new(0),
             delayed: Cell::new(0),
@@ -75,8 +79,27 @@ impl RequestClock {
         &self.watch
     }
 
+    /// Writes the events of this request from now on, the first of them being that it was received.
+    pub(super) fn trace(&self, method: &str, target: &str) {
+        self.traced.set(true);
+        self.note(self.received, &Written::Received(method, target));
+    }
+
+    fn note(&self, at: Moment, what: &Written<'_>) {
+        if self.traced.get() {
+            self.watch.shared.events.write(at, self.serial, what);
+        }
+    }
+
+    fn note_now(&self, what: &Written<'_>) {
+        if self.traced.get() {
+            self.note(Moment::now(), what);
+        }
+    }
+
     /// The route is known from now on.
     pub(crate) fn found(&self, route: usize) {
+        self.note_now(&Written::Found(route));
         if self.route.replace(Some(route)).is_none() && !self.ended.get() {
             self.watch.with_route(route, Route::entered);
         }
@@ -117,6 +140,7 @@ impl RequestClock {
             self.waited.set(self.waited.get() + now.since(paused));
         }
         self.watch.resumed(self, now);
+        self.note(now, &Written::StepBegan);
         Running { began: now, outer: self.watch.pulse().begin(now, self.serial, self.route.get()) }
     }
 
@@ -125,18 +149,35 @@ impl RequestClock {
         let now = Moment::now();
         self.watch.pulse().end(now, running.outer);
         self.paused.set(now);
+        self.note(now, &Written::StepEnded);
         let took = now.since(running.began);
+        self.watch.shared.totals.stepped.add(took);
         self.steps.set(self.steps.get() + 1);
         self.loop_time.set(self.loop_time.get() + took);
         self.longest_step.set(self.longest_step.get().max(took));
         if took >= self.watch.threshold() || self.watch.pulse().is_stalled() {
-            self.watch.took_long(self, running.began, now, line);
+            let line = line();
+            if self.watch.shared.events.is_open() && !self.traced.get() {
+                // Those who look want to see it, whatever the sample is.
+                let (method, target) = line.split_once(' ').unwrap_or(("", &line));
+                self.trace(method, target);
+                self.note(running.began, &Written::StepBegan);
+                self.note(now, &Written::StepEnded);
+            }
+            self.watch.took_long(self, running.began, now, || line);
         }
+    }
+
+    /// A call on a thread is wanted, until what this gives is dropped.
+    pub(crate) fn wants_thread(&self, wanted: Instant) -> ThreadCall {
+        self.note(Moment::of(wanted), &Written::ThreadWanted);
+        ThreadCall::new(self.watch.clone())
     }
 
     /// A call on a thread has come back.
     pub(crate) fn ran_in_thread(&self, wanted: Instant, began: Instant, ended: Instant) {
         let queued = nanoseconds(began.saturating_duration_since(wanted));
+        self.note_now(&Written::ThreadRan(Moment::of(began), Moment::of(ended)));
         self.thread_calls.set(self.thread_calls.get() + 1);
         self.thread_queued.set(self.thread_queued.get() + queued);
         self.longest_thread_queue.set(self.longest_thread_queue.get().max(queued));
@@ -146,12 +187,15 @@ impl RequestClock {
     /// The response has its status.
     pub(crate) fn answers(&self, status: u16) {
         self.status.set(status);
+        self.note_now(&Written::Answers(status));
     }
 
     /// The application has said the last of its response.
     pub(crate) fn answered(&self) {
         if self.answered.get().is_none() {
-            self.answered.set(Moment::now());
+            let now = Moment::now();
+            self.answered.set(now);
+            self.note(now, &Written::Answered);
         }
     }
 
@@ -161,6 +205,8 @@ impl RequestClock {
             return;
         }
         let was_found = self.has_route();
+        self.note_now(&Written::Ended);
+        self.watch.shared.totals.ended.add(1);
         let place = self.route.get().unwrap_or_else(|| self.watch.unrouted());
         self.watch.with_route(place, |route| self.add_to(route, was_found));
     }
@@ -178,8 +224,7 @@ impl RequestClock {
             answered => answered,
         };
         route.requests.add(1);
-        route.statuses[usize::from(self.status.get() / 100).min(5)].add(1);
-        route.latency.add(answered.since(self.received));
+        route.latencies[usize::from(self.status.get() / 100).min(5)].add(answered.since(self.received));
         route.afterwards.add(last.since(answered));
         route.steps.add(self.steps.get());
         route.loop_time.add(self.loop_time.get());
@@ -205,6 +250,23 @@ impl RequestClock {
 impl Drop for RequestClock {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// A call on a thread that somebody waits for.
+#[must_use = "it counts for as long as it lives"]
+pub(crate) struct ThreadCall(Rc<Watch>);
+
+impl ThreadCall {
+    fn new(watch: Rc<Watch>) -> ThreadCall {
+        watch.shared.totals.thread_calls.add(1);
+        ThreadCall(watch)
+    }
+}
+
+impl Drop for ThreadCall {
+    fn drop(&mut self) {
+        self.0.shared.totals.thread_calls.subtract(1);
     }
 }
 

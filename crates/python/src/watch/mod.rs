@@ -5,31 +5,48 @@
 //! that one thread writes, and locks that are taken when there is a stall or a new route.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use pyo3::prelude::*;
 
+use crate::host::pool::Gauge;
+
+pub(crate) mod blame;
 mod clock;
 mod collector;
 pub(crate) mod detector;
+pub(crate) mod events;
 mod machine;
 pub(crate) mod moment;
-mod number;
+pub(crate) mod number;
+pub(crate) mod places;
 mod pulse;
 pub(crate) mod python;
-mod route;
-mod stack;
-mod stall;
+pub(crate) mod report;
+pub(crate) mod route;
+pub(crate) mod source;
+pub(crate) mod stack;
+pub(crate) mod stall;
+pub(crate) mod tally;
+mod totals;
+pub(crate) mod verdict;
 
+use blame::Libraries;
 pub(crate) use clock::RequestClock;
 use collector::Collector;
+use events::{Events, Sampler};
 use machine::{Pressure, Schedule};
 use moment::Moment;
+use places::{Fault, Place, Places, merge};
 use pulse::Pulse;
 use route::{Pattern, Route, RouteIndex, RouteName, Routes};
+use source::Sources;
 use stall::{Culprit, Stall, UnderWay};
+use tally::Tally;
+use totals::Totals;
 
 use crate::host::ffi;
 
@@ -37,10 +54,13 @@ use crate::host::ffi;
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// In nanoseconds: from here on a silence is a stall.
-    threshold: u64,
-    pulse: Pulse,
-    routes: Routes,
-    under_way: UnderWay,
+    pub(crate) threshold: u64,
+    pub(crate) libraries: Libraries,
+    pub(crate) pulse: Pulse,
+    pub(crate) routes: Routes,
+    pub(crate) under_way: UnderWay,
+    pub(crate) totals: Totals,
+    places: Mutex<Places>,
     /// For how long the loop's thread had been kept from running in all, when the watcher first saw the present silence.
     delayed_before: AtomicU64,
     /// For how long the watcher itself was kept from running since then.
@@ -49,7 +69,11 @@ pub(crate) struct Shared {
     pressed_before: AtomicU64,
     /// How often the watcher itself was kept from running.
     slow_machine: AtomicU64,
-    collector: Collector,
+    /// What happens to requests, while somebody looks.
+    pub(crate) events: Events,
+    /// The stalls of late, while somebody looks.
+    late_stalls: Mutex<VecDeque<Stall>>,
+    pub(crate) collector: Collector,
     /// Nobody is to be blamed at the moment: the server itself has the loop.
     suspended: AtomicBool,
     /// The frames below those of whatever the loop runs: the loop's own, and of those who run it. [`UNKNOWN`] until then.
@@ -59,9 +83,12 @@ pub(crate) struct Shared {
 const UNKNOWN: usize = usize::MAX;
 
 impl Shared {
-    pub(crate) fn new(threshold: u64) -> Shared {
+    pub(crate) fn new(threshold: u64, libraries: Libraries) -> Shared {
         Shared {
             threshold,
+            libraries,
+            totals: Totals::default(),
+            places: Mutex::default(),
             pulse: Pulse::default(),
             routes: Routes::default(),
             under_way: UnderWay::default(),
@@ -69,6 +96,8 @@ impl Shared {
             lost: AtomicU64::new(0),
             pressed_before: AtomicU64::new(0),
             slow_machine: AtomicU64::new(0),
+            events: Events::default(),
+            late_stalls: Mutex::default(),
             collector: Collector::default(),
             suspended: AtomicBool::new(false),
             loop_depth: AtomicUsize::new(UNKNOWN),
@@ -77,6 +106,45 @@ impl Shared {
 }
 
 impl Shared {
+    /// Stalls by their places, and other faults. Locked where there is one, and where somebody asks.
+    pub(crate) fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().expect("no code panics while holding it")
+    }
+
+    /// Copies of the stalls by their places, that under way among them, and of the other faults.
+    pub(crate) fn places_so_far(&self) -> (Vec<Place>, Vec<Fault>) {
+        let under_way = self.under_way.lock().clone();
+        let mut places = self.places();
+        let mut stalls = places.stalls.clone();
+        if let Some(mut stall) = under_way {
+            stall.ended = Moment::now();
+            let routes = self.routes.snapshot();
+            let route = match &stall.culprit {
+                Culprit::Request { route: Some(place), .. } => routes.get(*place),
+                _ => None,
+            };
+            merge(&mut stalls, &places.place_of(&stall, route.map(|route| &**route), &self.libraries));
+        }
+        (stalls, places.faults.clone())
+    }
+
+    /// What each route has come to.
+    pub(crate) fn tallies(&self, sources: &Sources) -> Vec<Tally> {
+        self.routes.snapshot().iter().map(|route| Tally::of(route, sources)).collect()
+    }
+
+    /// The stalls that have ended since this was asked last. There is one who asks.
+    pub(crate) fn take_late_stalls(&self) -> VecDeque<Stall> {
+        std::mem::take(&mut *self.late_stalls.lock().expect("no code panics while holding it"))
+    }
+
+    fn keep(&self, stall: &Stall) {
+        let mut late = self.late_stalls.lock().expect("no code panics while holding it");
+        if late.len() < MOST_LATE_STALLS {
+            late.push_back(stall.clone());
+        }
+    }
+
     fn begin_silence(&self, delayed: u64, pressed: u64) {
         self.pressed_before.store(pressed, Ordering::Relaxed);
         self.delayed_before.store(delayed, Ordering::Relaxed);
@@ -100,6 +168,7 @@ pub(crate) struct Watch {
     shared: Arc<Shared>,
     index: RefCell<RouteIndex>,
     serial: Cell<u64>,
+    sampler: Sampler,
     schedule: Schedule,
     pressure: Pressure,
     /// The stall that has just ended, while those who had to wait for it are counted.
@@ -145,6 +214,7 @@ impl Watch {
             shared,
             index: RefCell::default(),
             serial: Cell::new(0),
+            sampler: Sampler::new(),
             schedule: Schedule::of_this_thread(),
             pressure: Pressure::of_the_machine(),
             aftermath: RefCell::default(),
@@ -160,29 +230,43 @@ impl Watch {
         })
     }
 
+    /// The threads whose numbers those who look may see.
+    pub(crate) fn has_pool(&self, gauge: Gauge) {
+        // Another pool of the same loop is not looked at.
+        let _ = self.shared.totals.pool.set(gauge);
+    }
+
     pub(crate) fn set_schedule_settling(&self, schedule: Rc<dyn Fn()>) {
         *self.schedule_settling.borrow_mut() = Some(schedule);
     }
 
     /// The clock of a request whose head was received at `received`.
-    pub(crate) fn received(self: &Rc<Self>, received: Moment) -> RequestClock {
+    pub(crate) fn received(self: &Rc<Self>, received: Moment, method: &str, target: &str) -> RequestClock {
         let serial = self.serial.get() + 1;
         self.serial.set(serial);
-        RequestClock::new(self.clone(), serial, received)
+        self.shared.totals.received.add(1);
+        let clock = RequestClock::new(self.clone(), serial, received);
+        let events = &self.shared.events;
+        if events.is_open() && self.sampler.takes(events, received, serial) {
+            clock.trace(method, target);
+        }
+        clock
     }
 
     /// The loop has come to the watcher's question. To be called straight from the loop.
-    pub(crate) fn answer(&self, py: Python<'_>) {
+    pub(crate) fn answer(&self, py: Python<'_>, connections: usize) {
         let pulse = self.pulse();
         if !pulse.is_asked() {
             return;
         }
+        self.shared.totals.connections.set(connections as u64);
         if self.shared.loop_depth.load(Ordering::Relaxed) == UNKNOWN
             && let Ok(depth) = stack::depth_here(py)
         {
             self.shared.loop_depth.store(depth, Ordering::Relaxed);
         }
         let now = Moment::now();
+        self.shared.totals.answered(pulse.asked(), now);
         let silent_since = pulse.asked().max(pulse.alive());
         pulse.answer(now);
         if now.since(silent_since) >= self.threshold() || pulse.is_stalled() {
@@ -349,6 +433,9 @@ impl Watch {
         self.last.set(began);
         name(&mut stall.culprit);
         let duration = stall.duration();
+        self.shared.totals.stalls.add(1);
+        self.shared.totals.stalled.add(duration);
+        self.shared.totals.answered(began, now);
         self.stalls.set(self.stalls.get() + 1);
         let earlier = self.aftermath.borrow_mut().replace(Aftermath { stall, turns: SETTLING_TURNS });
         if let Some(earlier) = earlier {
@@ -389,6 +476,17 @@ impl Watch {
         if let Culprit::Request { route: Some(place), .. } = &stall.culprit {
             self.with_route(*place, |route| route.delayed_others.add(stall.delayed));
         }
+        {
+            let index = self.index.borrow();
+            let route = match &stall.culprit {
+                Culprit::Request { route: Some(place), .. } => Some(&**index.get(*place)),
+                _ => None,
+            };
+            self.shared.places().add(stall, route, &self.shared.libraries);
+        }
+        if self.shared.events.is_open() {
+            self.shared.keep(stall);
+        }
         let told = python::stall(py, stall, &self.index.borrow())
             .and_then(|stall| self.on_stall.bind(py).call1((stall,)).map(drop));
         if let Err(error) = told {
@@ -400,5 +498,7 @@ impl Watch {
 /// Requests that had to wait make their next step within so many turns of the loop: in the first one it hears of what has
 /// happened meanwhile, in the second futures are done and new requests read, in the third their tasks run.
 const SETTLING_TURNS: u32 = 4;
+/// Until somebody takes them, several times a second.
+const MOST_LATE_STALLS: usize = 100;
 
 static NEXT_WATCH: AtomicU32 = AtomicU32::new(1);

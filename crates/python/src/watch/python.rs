@@ -8,16 +8,21 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
+use super::blame::Libraries;
 use super::collector::CollectorCallback;
 use super::moment::{Moment, seconds};
 use super::number::BOUNDS;
+use super::places::Fault;
+use super::report::table;
 use super::route::{Pattern, Route, RouteIndex};
+use super::source::Sources;
 use super::stack::Frame;
 use super::stall::{Culprit, Stall};
+use super::verdict::{Verdict, verdicts};
 use super::{Shared, Watch};
 
 /// See `_overdrive.pyi`.
-#[pyclass(frozen, name = "Watch", module = "overdrive._overdrive")]
+#[pyclass(frozen, weakref, name = "Watch", module = "overdrive._overdrive")]
 pub(crate) struct PyWatch {
     shared: Arc<Shared>,
     describe: Py<PyAny>,
@@ -28,12 +33,20 @@ pub(crate) struct PyWatch {
 #[pymethods]
 impl PyWatch {
     #[new]
-    #[pyo3(signature = (*, threshold, describe, on_stall, origin))]
-    fn new(threshold: f64, describe: Py<PyAny>, on_stall: Py<PyAny>, origin: Py<PyAny>) -> PyResult<PyWatch> {
+    #[pyo3(signature = (*, threshold, describe, on_stall, origin, libraries))]
+    fn new(
+        threshold: f64,
+        describe: Py<PyAny>,
+        on_stall: Py<PyAny>,
+        origin: Py<PyAny>,
+        libraries: (Vec<String>, Vec<String>, Vec<String>),
+    ) -> PyResult<PyWatch> {
         if !(threshold.is_finite() && threshold >= 0.001) {
             return Err(PyValueError::new_err(format!("threshold: 0.001 seconds at the least, not {threshold}")));
         }
-        Ok(PyWatch { shared: Arc::new(Shared::new((threshold * 1e9) as u64)), describe, on_stall, origin })
+        let (own, python, packages) = libraries;
+        let libraries = Libraries { own, python, packages };
+        Ok(PyWatch { shared: Arc::new(Shared::new((threshold * 1e9) as u64, libraries)), describe, on_stall, origin })
     }
 
     /// One dict a route.
@@ -56,6 +69,59 @@ impl PyWatch {
     fn collections(&self) -> (u64, f64, f64) {
         let collector = &self.shared.collector;
         (collector.runs.get(), seconds(collector.total.get()), seconds(collector.longest.get()))
+    }
+
+    /// What anyio's limiter has: calls that may run on threads at a time, those that do, those that wait.
+    fn note_threads(&self, limit: u64, taken: u64, wanted: u64) {
+        let totals = &self.shared.totals;
+        totals.threads_limit.set(limit);
+        totals.threads_taken.set(taken);
+        totals.threads_wanted.set(wanted);
+    }
+
+    /// What the loop as a whole has come to.
+    fn totals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let totals = &self.shared.totals;
+        let (threads_busy, threads_queued) = totals.threads();
+        let dict = PyDict::new(py);
+        for (name, number) in [
+            ("in_flight", totals.in_flight()),
+            ("connections", totals.connections.get()),
+            ("stalls", totals.stalls.get()),
+            ("threads_limit", totals.threads_limit.get()),
+            ("threads_busy", threads_busy),
+            ("threads_queued", threads_queued),
+            ("collections", self.shared.collector.runs.get()),
+        ] {
+            dict.set_item(name, number)?;
+        }
+        dict.set_item("stalled", seconds(totals.stalled.get()))?;
+        dict.set_item("stepped", seconds(totals.stepped.get()))?;
+        dict.set_item("collecting", seconds(self.shared.collector.total.get()))?;
+        Ok(dict)
+    }
+
+    /// Counts something that went wrong in silence.
+    fn note_fault(&self, text: &str, remedy: &str) {
+        self.shared.places().note(text, remedy);
+    }
+
+    /// Text, remedy and count of each.
+    fn faults(&self) -> Vec<(String, String, u64)> {
+        let places = self.shared.places();
+        places.faults.iter().map(|fault| (fault.text.clone(), fault.remedy.clone(), fault.count)).collect()
+    }
+
+    /// One dict an endpoint.
+    fn verdicts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let verdicts = self.judge().0;
+        PyList::new(py, verdicts.iter().map(|one| verdict(py, one)).collect::<PyResult<Vec<_>>>()?)
+    }
+
+    #[pyo3(signature = (*, colors = false))]
+    fn report(&self, colors: bool) -> String {
+        let (verdicts, faults) = self.judge();
+        table(&verdicts, &faults, colors)
     }
 
     /// Waits for about so many seconds, without the GIL; and for as long as the detector waits for it, to see what keeps
@@ -104,6 +170,12 @@ impl PyWatch {
 }
 
 impl PyWatch {
+    fn judge(&self) -> (Vec<Verdict>, Vec<Fault>) {
+        let tallies = self.shared.tallies(&Sources::new());
+        let (places, faults) = self.shared.places_so_far();
+        (verdicts(&tallies, &places, seconds(self.shared.threshold)), faults)
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -117,6 +189,21 @@ impl PyWatch {
             self.origin.clone_ref(py),
         )
     }
+}
+
+fn verdict<'py>(py: Python<'py>, verdict: &Verdict) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("endpoint", &verdict.endpoint)?;
+    dict.set_item("pattern", &verdict.pattern)?;
+    dict.set_item("requests", verdict.requests)?;
+    dict.set_item("concurrency", verdict.concurrency)?;
+    dict.set_item("longest", verdict.longest)?;
+    dict.set_item("total", verdict.total)?;
+    dict.set_item("delay", verdict.delay)?;
+    dict.set_item("word", verdict.word.text())?;
+    dict.set_item("line", &verdict.line)?;
+    dict.set_item("remedy", &verdict.remedy)?;
+    Ok(dict)
 }
 
 /// A stall that is over, with its route.
@@ -203,11 +290,12 @@ fn route<'py>(py: Python<'py>, route: &Route) -> PyResult<Bound<'py, PyDict>> {
     ] {
         dict.set_item(name, seconds(number.get()))?;
     }
-    dict.set_item("statuses", route.statuses.iter().map(|number| number.get()).collect::<Vec<_>>())?;
-    let buckets = BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]).zip(route.latency.counts());
+    dict.set_item("statuses", route.statuses())?;
+    let (counts, sum) = route.latency();
+    let buckets = BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]).zip(counts);
     dict.set_item("latency", PyList::new(py, buckets)?)?;
-    dict.set_item("latency_sum", seconds(route.latency.sum()))?;
-    dict.set_item("longest_latency", seconds(route.latency.longest()))?;
+    dict.set_item("latency_sum", seconds(sum))?;
+    dict.set_item("longest_latency", seconds(route.longest_latency()))?;
     Ok(dict)
 }
 

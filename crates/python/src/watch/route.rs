@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use super::number::{Histogram, Number};
+use super::number::{BOUNDS, Histogram, Number};
 
 /// How an endpoint is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +36,8 @@ pub(crate) struct Route {
     pub(crate) in_flight: Number,
     /// The most that were in flight at the same time.
     pub(crate) most_in_flight: Number,
-    /// Answers by the first digit of their status; [0]: none was given.
-    pub(crate) statuses: [Number; 6],
-    /// From the request's head to the end of the response.
-    pub(crate) latency: Histogram,
+    /// From the request's head to the end of the response, by the first digit of its status; [0]: none was given.
+    pub(crate) latencies: [Histogram; 6],
     /// On the loop.
     pub(crate) loop_time: Number,
     pub(crate) longest_step: Number,
@@ -71,8 +69,7 @@ impl Route {
             requests: Number::default(),
             in_flight: Number::default(),
             most_in_flight: Number::default(),
-            statuses: Default::default(),
-            latency: Histogram::default(),
+            latencies: Default::default(),
             loop_time: Number::default(),
             longest_step: Number::default(),
             steps: Number::default(),
@@ -88,6 +85,22 @@ impl Route {
             delayed_others: Number::default(),
             delayed: Number::default(),
         }
+    }
+
+    /// Latencies whatever the status, and their sum.
+    pub(crate) fn latency(&self) -> ([u64; BOUNDS.len() + 1], u64) {
+        let counts = self.latencies.each_ref().map(Histogram::counts);
+        let sum = self.latencies.iter().map(Histogram::sum).sum();
+        (std::array::from_fn(|place| counts.iter().map(|counts| counts[place]).sum()), sum)
+    }
+
+    pub(crate) fn longest_latency(&self) -> u64 {
+        self.latencies.iter().map(Histogram::longest).max().unwrap_or(0)
+    }
+
+    /// Answers by the first digit of their status; [0]: none was given.
+    pub(crate) fn statuses(&self) -> [u64; 6] {
+        self.latencies.each_ref().map(|latency| latency.counts().iter().sum())
     }
 
     pub(crate) fn entered(&self) {
@@ -109,6 +122,10 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn snapshot(&self) -> Vec<Arc<Route>> {
         self.all.read().expect("no code panics while holding it").clone()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.read().expect("no code panics while holding it").len()
     }
 
     pub(crate) fn get(&self, place: usize) -> Option<Arc<Route>> {
