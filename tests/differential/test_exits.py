@@ -100,6 +100,16 @@ EXITS: dict[str, Case] = {
     "cached": case(get("/exits/cached"), 200, "enter unit", OPEN),
     "uncached": case(get("/exits/uncached"), 200, "enter session", "exit outer"),
     "callable-instances": case(get("/exits/callable-instances"), 200, "enter opener", "exit opener"),
+    "found-stacks": case(get("/exits/found-stacks/no"), 200, "exit pushed to fastapi_inner_astack", "exit outer"),
+    "found-stacks-in-a-failure": case(
+        get("/exits/found-stacks/http"), 418, "fastapi_function_astack, sees HTTPException", OPEN
+    ),
+    "found-stacks-that-swallow": case(
+        get("/exits/found-stacks/value?swallowed=fastapi_function_astack"), 500, "sees ValueError", OPEN
+    ),
+    "found-stacks-that-swallow-at-the-end": case(
+        get("/exits/found-stacks/value?swallowed=fastapi_inner_astack"), 500, "sees ValueError", "exit outer"
+    ),
     "headers-set-after-yield-are-late": case(get("/exits/late-headers"), 200, "x-entered"),
     "headers-set-after-yield-in-function-scope": case(get("/exits/late-headers-in-function"), 200, "x-entered"),
     "task-added-after-yield-in-function-scope": case(

@@ -174,8 +174,10 @@ def test_nothing_grows(serve: Serve, postgres: Daemon, redis: Daemon) -> None:
     assert soak.broken == []
     assert {200, 201, 202, 402, 403, 404, 405, 409, 418, 422, 500} <= soak.answers
     settled = soak.samples[len(soak.samples) // 3 :]
-    # Python takes its memory a mebibyte at a time. Fifty bytes kept for each request would show.
+    # Python takes its memory a mebibyte at a time.
     assert growth(settled, "resident") < 4 * MEBIBYTE
+    # What malloc has given out hardly moves: ten bytes kept for each request would show.
+    assert growth(settled, "allocated") < 64 * 1024
     # A thread more, of those that come and go, is fifty objects.
     assert growth(settled, "blocks") < 1500
     assert growth(settled, "objects") < 500

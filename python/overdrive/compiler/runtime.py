@@ -310,6 +310,7 @@ class Runtime:
         self.keeps_tracebacks = starlettes == "keeps-tracebacks"
         unshielded = known.behaves("fastapi.dependencies.utils:_solve_generator") == "unshielded"
         self.enter_generator = _enter_unshielded if unshielded else _enter_generator
+        self.shields_exits = not unshielded
         self.call_limited = _call_limited
         self.request = Request
         self.websocket = OpenWebSocket if own_messages else WebSocket

@@ -77,6 +77,17 @@ async def brief() -> AsyncIterator[str]:
         note("exit brief")
 
 
+async def pushes(request: Request, swallowed: str = "") -> None:
+    """Puts something of its own into both stacks, to be left between those that were entered before and after."""
+
+    def leave(name: str, error: BaseException | None) -> bool:
+        note(f"exit pushed to {name}, sees {type(error).__name__}")
+        return name == swallowed
+
+    for name in ("fastapi_inner_astack", "fastapi_function_astack"):
+        request.scope[name].push(lambda kind, error, traceback, name=name: leave(name, error))
+
+
 def sync_brief() -> Iterator[str]:
     """The same in threads."""
     note(f"enter sync brief {where()}")
@@ -458,6 +469,21 @@ opener = Opener()
 @router.get("/callable-instances")
 async def callable_instances(a: Annotated[str, Depends(opener)], b: Annotated[str, Depends(opener.method)]):
     return [a, b]
+
+
+# What is put into the stacks that the scope holds.
+
+
+@router.get("/found-stacks/{how}", dependencies=[Depends(outer)])
+async def found_stacks(
+    how: str,
+    first: Session,
+    found: Annotated[None, Depends(pushes)],
+    second: Unit,
+    brief: Brief,
+):
+    fail(how)
+    return [first, second, brief]
 
 
 # What exits may still do.

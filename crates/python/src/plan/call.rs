@@ -58,6 +58,8 @@ pub(crate) struct Call {
     /// Asynchronous generators to be left, where the plan does it itself.
     pub(super) function_exits: RefCell<Vec<Py<PyAny>>>,
     pub(super) request_exits: RefCell<Vec<Py<PyAny>>>,
+    /// The plan has entered one of them, whether it is left already or not.
+    pub(super) entered: Cell<bool>,
     /// Code of the user's has seen the request object, and may have changed what it holds.
     pub(super) exposed: Cell<bool>,
     /// The answer that takes the place of whatever is raised next.
@@ -123,6 +125,7 @@ impl Call {
             background: OnceCell::new(),
             function_exits: RefCell::default(),
             request_exits: RefCell::default(),
+            entered: Cell::new(false),
             exposed: Cell::new(false),
             ready: RefCell::default(),
             telemetry: OnceCell::new(),

@@ -1,11 +1,12 @@
 //! What has to be left at the end of a request: dependencies with `yield`, and whatever stands in FastAPI's exit stacks.
 //!
-//! Where no code of the user's can see the stacks, asynchronous generators are left by the plan itself; otherwise the stacks
-//! are contextlib's own, and FastAPI's functions fill them.
+//! Asynchronous generators are left by the plan itself. The stacks are contextlib's own and as a rule empty; what they hold
+//! was entered by FastAPI's functions, or by code of the user's that found them in the scope. From then on generators are
+//! entered there, too, so that all is left in the reverse order: first the stack, then the plan's own generators.
 
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyDict, PyList};
 
 use super::call::Call;
 use super::node::Node;
@@ -17,6 +18,16 @@ pub(super) struct Stacks {
     pub(super) file: Py<PyAny>,
     pub(super) request: Py<PyAny>,
     pub(super) function: Py<PyAny>,
+}
+
+impl Stacks {
+    pub(super) fn get(&self, which: Which) -> &Py<PyAny> {
+        match which {
+            Which::File => &self.file,
+            Which::Request => &self.request,
+            Which::Function => &self.function,
+        }
+    }
 }
 
 /// One of them.
@@ -40,13 +51,7 @@ impl Call {
         if self.wire.place() != Place::Handlers || !self.request_exits.borrow().is_empty() {
             return Ok(false);
         }
-        let Some(stacks) = self.stacks.get() else { return Ok(true) };
-        for stack in [&stacks.request, &stacks.file] {
-            if stack.bind(py).getattr(pyo3::intern!(py, "_exit_callbacks"))?.len()? != 0 {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        Ok(self.is_empty(py, Which::Request)? && self.is_empty(py, Which::File)?)
     }
 
     /// Whether generators are left by the plan itself.
@@ -55,17 +60,27 @@ impl Call {
         self.plan().own_exits && self.wire.engine().is_some()
     }
 
+    /// Whether one of the stacks holds nothing.
+    pub(super) fn is_empty(&self, py: Python<'_>, which: Which) -> PyResult<bool> {
+        let Some(stacks) = self.stacks.get() else { return Ok(true) };
+        let callbacks = stacks.get(which).bind(py).getattr(pyo3::intern!(py, "_exit_callbacks"))?;
+        Ok(callbacks.len()? == 0)
+    }
+
     /// Enters an asynchronous generator, to be left with the request's or the function's stack.
     pub(super) async fn enter(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
         let (generator, first) = Python::attach(|py| {
             let generator = ffi::call_keywords(node.call.bind(py), arguments, node.names.bind(py))?;
+            self.entered.set(true);
+            if let Some(scope) = self.scope.get() {
+                self.tell_entered(py, scope.bind(py))?;
+            }
             let first = generator.call_method0(pyo3::intern!(py, "__anext__"))?;
             PyResult::Ok((generator.unbind(), first.unbind()))
         })?;
         match self.baton().wait_for(first).await {
             Ok(value) => {
-                let which = if node.request_scoped { Which::Request } else { Which::Function };
-                self.exits(which).push(generator);
+                self.exits(node.exits()).push(generator);
                 Ok(value)
             }
             Err(error) if Python::attach(|py| error.is_instance_of::<PyStopAsyncIteration>(py)) => {
@@ -73,6 +88,15 @@ impl Call {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Puts into the scope where FastAPI keeps a cancel scope for each stack: none, as there is none around to shield from.
+    pub(super) fn tell_entered(&self, py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<()> {
+        let name = pyo3::intern!(py, "fastapi_async_cleanup_scopes");
+        if self.entered.get() && self.plans().runtime.shields_exits && !scope.contains(name)? {
+            scope.set_item(name, PyDict::new(py))?;
+        }
+        Ok(())
     }
 
     pub(super) fn exits(&self, which: Which) -> std::cell::RefMut<'_, Vec<Py<PyAny>>> {
@@ -122,27 +146,27 @@ impl Call {
         }
     }
 
-    /// Leaves one of the exit stacks with the outcome so far. `None`: an exception was swallowed there.
+    /// Leaves what is to be left with the outcome so far. `None`: an exception was swallowed there.
     pub(super) async fn leave<T>(&self, which: Which, outcome: PyResult<T>) -> PyResult<Option<T>> {
-        if self.own_exits() && !matches!(which, Which::File) {
-            return self.leave_generators(which, outcome).await;
+        let outcome = self.leave_stack(which, outcome).await;
+        if matches!(which, Which::File) || self.exits(which).is_empty() {
+            return outcome;
         }
+        self.leave_generators(which, outcome).await.map(Option::flatten)
+    }
+
+    async fn leave_stack<T>(&self, which: Which, outcome: PyResult<T>) -> PyResult<Option<T>> {
         if matches!(which, Which::File) && self.stacks.get().is_none() && self.wire.place() != Place::Router {
             self.close_files().await?;
         }
         let left = Python::attach(|py| {
             let Some(stacks) = self.stacks.get() else { return PyResult::Ok(None) };
-            let stack = match which {
-                // Not ours to leave: the application's own middleware stands around us.
-                Which::File if self.wire.place() == Place::Router => return Ok(None),
-                Which::File => &stacks.file,
-                Which::Request => &stacks.request,
-                Which::Function => &stacks.function,
-            };
-            let stack = stack.bind(py);
-            if stack.getattr(pyo3::intern!(py, "_exit_callbacks"))?.len()? == 0 {
+            // Not ours to leave: the application's own middleware stands around us.
+            let is_foreign = matches!(which, Which::File) && self.wire.place() == Place::Router;
+            if is_foreign || self.is_empty(py, which)? {
                 return Ok(None);
             }
+            let stack = stacks.get(which).bind(py);
             let none = py.None();
             let awaitable = match &outcome {
                 Ok(_) => stack.call_method1(pyo3::intern!(py, "__aexit__"), (&none, &none, &none))?,

@@ -16,7 +16,9 @@ impl Call {
             Kind::Sync if !node.limited && self.wire.engine().is_some() => {
                 return self.call_in_thread(node, arguments).await;
             }
-            Kind::AsyncGenerator if self.own_exits() => return self.enter(node, arguments).await,
+            Kind::AsyncGenerator if self.own_exits() && Python::attach(|py| self.is_empty(py, node.exits()))? => {
+                return self.enter(node, arguments).await;
+            }
             _ => {}
         }
         let awaitable = Python::attach(|py| self.begin_call(py, node, arguments).map(Bound::unbind))?;
@@ -33,8 +35,7 @@ impl Call {
         let keywords = || keywords(py, &node.names, arguments);
         match node.kind {
             Kind::Generator | Kind::AsyncGenerator => {
-                let stacks = self.stacks(py)?;
-                let stack = if node.request_scoped { &stacks.request } else { &stacks.function };
+                let stack = self.stacks(py)?.get(node.exits());
                 let request = self.request(py)?;
                 runtime.enter_generator.bind(py).call1((&node.dependant, stack, keywords()?, request))
             }

@@ -6,6 +6,7 @@ use pyo3::types::{PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::body::BodyParameter;
+use super::exits::Which;
 use super::form::FormParameter;
 use super::input::{Parameter, Source};
 use super::spec::NodeSpec;
@@ -132,6 +133,11 @@ impl Node {
         self.parameters.iter().try_for_each(|parameter| parameter.traverse(visit))?;
         self.body.iter().try_for_each(|parameter| parameter.traverse(visit))?;
         self.form.iter().flatten().try_for_each(|parameter| parameter.traverse(visit))
+    }
+
+    /// With what a generator is left.
+    pub(super) fn exits(&self) -> Which {
+        if self.request_scoped { Which::Request } else { Which::Function }
     }
 
     pub(crate) fn places(&self) -> std::ops::Range<usize> {

@@ -68,6 +68,7 @@ impl Call {
             scope.set_item(pyo3::intern!(py, "path_params"), parameters)?;
             scope.set_item(pyo3::intern!(py, "fastapi_inner_astack"), &stacks.request)?;
             scope.set_item(pyo3::intern!(py, "fastapi_function_astack"), &stacks.function)?;
+            self.tell_entered(py, &scope)?;
             Ok(scope.unbind())
         })
     }

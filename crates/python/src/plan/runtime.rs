@@ -50,6 +50,8 @@ pub(crate) struct Runtime {
     pub(crate) keeps_tracebacks: bool,
     /// FastAPI's `_solve_generator`, by position: `(dependant, stack, values, request)`
     pub(crate) enter_generator: Py<PyAny>,
+    /// FastAPI keeps the cancel scopes of its generators' exits in the scope of a request
+    pub(crate) shields_exits: bool,
     /// `types.SimpleNamespace`
     pub(crate) namespace: Py<PyAny>,
     /// `async (generators, error)`: leaves asynchronous generators with an exception; returns if it was swallowed

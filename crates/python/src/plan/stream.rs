@@ -22,6 +22,7 @@ use pyo3::types::{PyBytes, PyDict, PyMemoryView};
 
 use super::asgi::PlanCoroutine;
 use super::call::Call;
+use super::exits::Which;
 use super::item::{Items, Stream, StreamKind};
 use super::node::Node;
 use super::reply::{bytes_of, raw_headers, status_code};
@@ -116,10 +117,7 @@ impl Call {
         if !self.function_exits.borrow().is_empty() {
             return Ok(true);
         }
-        Python::attach(|py| match self.stacks.get() {
-            Some(stacks) => Ok(stacks.function.bind(py).getattr(pyo3::intern!(py, "_exit_callbacks"))?.len()? > 0),
-            None => Ok(false),
-        })
+        Python::attach(|py| Ok(!self.is_empty(py, Which::Function)?))
     }
 
     fn items(&self, kind: StreamKind) -> Items {

@@ -68,7 +68,7 @@ pub(crate) struct Plan {
     pub(crate) embed: bool,
     /// The least of the limits around the route, in bytes: bodies that are known to keep to it are none of their concern.
     pub(crate) body_limit: Option<u64>,
-    /// Asynchronous generators are left by the plan itself: nobody sees the exit stacks.
+    /// Asynchronous generators are left by the plan itself.
     pub(crate) own_exits: bool,
     pub(crate) answer: Answer,
     /// `None`: nothing can override its dependencies.
@@ -104,12 +104,7 @@ impl Plan {
                 (node.kind == Kind::AsyncGenerator && !node.request_scoped)
                     || node.specials.iter().any(|(special, _)| *special == Special::BackgroundTasks)
             });
-        let own_exits = !with_stacks
-            && !nodes.iter().any(|node| {
-                node.kind == Kind::Generator
-                    || node.limited
-                    || node.specials.iter().any(|(special, _)| *special == Special::Request)
-            });
+        let own_exits = !with_stacks && !nodes.iter().any(|node| node.kind == Kind::Generator || node.limited);
         Ok(Plan {
             own_exits,
             route: spec.route,
