@@ -26,6 +26,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from overdrive._overdrive import HttpChannel
+from overdrive.compiler import known
 from overdrive.compiler.planned import Planned
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -39,6 +40,7 @@ EAGER = sys.version_info >= (3, 12)
 _EagerTask: Any = asyncio.Task
 
 
+CALL = "starlette.middleware.base:BaseHTTPMiddleware.__call__"
 STOCK_CALL = BaseHTTPMiddleware.__call__
 # The cancel scope that an application runs in, of ours.
 _own_scope: contextvars.ContextVar[CancelScope | None] = contextvars.ContextVar("overdrive.scope", default=None)
@@ -182,7 +184,9 @@ class Passage:
         assert message["type"] == "http.response.start"
         self._stream = self._body()
         response = _StreamingResponse(status_code=message["status"], content=self._stream, info=info)
-        response.raw_headers = message.get("headers", [])
+        # To Starlette 1.9 an answer must have them.
+        wants_headers = "headers" not in message and known.behaves(CALL) == "wants-headers"
+        response.raw_headers = message["headers"] if wants_headers else message.get("headers", [])
         return response
 
     async def send_whole(self, response: Any, send: Any) -> bool:
