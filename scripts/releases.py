@@ -2,6 +2,7 @@
 
     python3 scripts/releases.py                     is there a release with functions that we do not know?
     python3 scripts/releases.py --record            record those that tests/releases/variants.toml tells of
+    python3 scripts/releases.py --prune             and drop what no release has, if all is known
     python3 scripts/releases.py --package fastapi   one package alone
     python3 scripts/releases.py --sets              which releases of FastAPI are the same to us
 
@@ -59,22 +60,31 @@ def main() -> int:
     """What the module's docstring says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", action="store_true", help="add what is known to fingerprints.txt")
+    parser.add_argument("--prune", action="store_true", help="drop what no release has from fingerprints.txt")
     parser.add_argument("--sets", action="store_true", help="list releases of FastAPI by what they differ in")
     parser.add_argument("--package", choices=FIRST, action="append", help="look at this one; may be repeated")
     parser.add_argument("--python", type=Path, action="append", help="an interpreter; all that are found, unless told")
     options = parser.parse_args()
+    if options.prune and options.package:
+        parser.error("what no release has is known only of all packages")
     known = load(KNOWN)
     pythons = options.python or interpreters()
     unread: dict[str, list[str]] = {}
     sets: dict[str, list[str]] = {}
+    seen: dict[str, set[str]] = {}
     for package in options.package or FIRST:
         for release in releases(package):
             for python in pythons:
                 found = fingerprints(python, package, release)
+                for function, text in found.items():
+                    seen.setdefault(function, set()).add(text or "")
                 for function, text in sift(known, found, package, release, record=options.record):
                     unread.setdefault(f"{function} {text}", []).append(f"{package} {release}")
                 if package == "fastapi" and python is pythons[0]:
                     sets.setdefault(set_of(found), []).append(release)
+    if options.prune and not unread:
+        for line in prune(known, seen):
+            print(f"dropped: {line}")
     if options.sets:
         for name, members in sets.items():
             print(name, *members)
@@ -105,6 +115,23 @@ def sift(
     if new:
         known.record(new, dialects)
         print(f"{package} {release}: {len(new)} recorded")
+
+
+def prune(known: Any, seen: dict[str, set[str]]) -> Iterator[str]:
+    """Drops the fingerprints that no release has; gives their lines.
+
+    Those of instruments stay, which no environment here has, and those of Pythons that were not found.
+    """
+    minors = {text.partition(" ")[0] for texts in seen.values() for text in texts}
+    kept = []
+    for line in known.RECORDED.read_text().splitlines(keepends=True):
+        function, minor, digest, _ = line.split()
+        if function in known.INSTRUMENTS or minor not in minors or f"{minor} {digest}" in seen.get(function, ()):
+            kept.append(line)
+        else:
+            yield line.rstrip()
+    known.RECORDED.write_text("".join(kept))
+    known.recorded.cache_clear()
 
 
 def releases(package: str) -> list[str]:
@@ -178,7 +205,7 @@ def environment(python: Path) -> Path:
     place = HOME / f"py{minor}"
     if not place.exists():
         subprocess.run([python, "-m", "venv", place], check=True)
-    packages = ["fastapi", "python-multipart"]
+    packages = ["fastapi", "python-multipart", "itsdangerous"]
     subprocess.run([place / "bin" / "python", *PIP, "install", "--quiet", "--upgrade", *packages], check=True)
     return place
 

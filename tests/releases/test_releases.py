@@ -18,7 +18,7 @@ import overdrive
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOME = ROOT / ".venvs" / "releases"
 PYTHON = f"py{sys.version_info.major}.{sys.version_info.minor}"
-NEEDED = ("uvicorn[standard]", "python-multipart", "httpx", "click", "pytest")
+NEEDED = ("uvicorn[standard]", "python-multipart", "itsdangerous", "httpx", "click", "pytest")
 # The first has what was the newest on its day, the others what they resolve to now.
 RELEASES = {
     "oldest": ("fastapi==0.140.0", "starlette==1.3.1", "pydantic==2.13.4", "anyio==4.14.1"),
@@ -46,11 +46,12 @@ def python(request: pytest.FixtureRequest) -> Path:
     place = HOME / f"run-{'-'.join(wanted).replace('==', '-')}-{PYTHON}"
     python = place / "bin" / "python"
     installed = place / "installed"
-    if not installed.exists():
+    needed = "\n".join((*wanted, *NEEDED))
+    if not installed.exists() or installed.read_text() != needed:
         subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *wanted, *NEEDED], check=True)
-        installed.touch()
+        installed.write_text(needed)
     libraries = place / "lib" / f"python{PYTHON.removeprefix('py')}" / "site-packages"
     (libraries / "built-overdrive.pth").write_text(f"{Path(overdrive.__file__).parent.parent}\n")
     return python

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import os
 import sys
@@ -41,13 +40,8 @@ SHOWN = ("starlette", "pydantic", "anyio")
 
 @dataclass(frozen=True)
 class Distinct:
-    """Releases with the same fingerprints.
+    """Releases with the same fingerprints, in order."""
 
-    name: of what differs from the newest release.
-    releases: in order.
-    """
-
-    name: str
     releases: list[str]
 
     @property
@@ -76,10 +70,11 @@ def main() -> int:
     if options.release:
         wanted = [found for found in sets if set(options.release) & set(found.releases)]
     else:
-        wanted = [found for found in sets if found.name not in results]
+        # The newest first, which most have.
+        wanted = [found for found in reversed(sets) if recorded(found, results) is None]
     if options.list:
         for found in sets:
-            print(found.name, "recorded" if found.name in results else "missing ", *found.releases)
+            print("recorded" if recorded(found, results) else "missing ", *found.releases)
         return 0
     try:
         base = prepare(SUITES[0], options.python, pinned=True, apart="every-")
@@ -87,13 +82,13 @@ def main() -> int:
             say("building overdrive")
             base.build()
         for found in wanted:
-            results[found.name] = examine(found, base, options)
+            results[found.newest] = examine(found, base, options)
             keep(sets, results)
     except (SetupError, ValueError) as error:
         print(f"upstream-all: {error}", file=sys.stderr)
         return 2
     keep(sets, results)
-    return 1 if any(results[found.name]["different"] for found in sets if found.name in results) else 0
+    return 1 if any(result["different"] for result in results.values()) else 0
 
 
 def distinct(python: Path) -> list[Distinct]:
@@ -103,9 +98,14 @@ def distinct(python: Path) -> list[Distinct]:
     sets: dict[str, list[str]] = {}
     for release, found in prints.items():
         other = {name: text for name, text in found.items() if text != newest.get(name)}
-        name = hashlib.blake2b(json.dumps(other, sort_keys=True).encode(), digest_size=6).hexdigest()
-        sets.setdefault(name, []).append(release)
-    return [Distinct(name, members) for name, members in sets.items()]
+        sets.setdefault(json.dumps(other, sort_keys=True), []).append(release)
+    return [Distinct(members) for members in sets.values()]
+
+
+def recorded(found: Distinct, results: dict[str, Any]) -> dict[str, Any] | None:
+    """The last run of one of these releases; when more is mirrored, sets part, and what was run stands for its own."""
+    runs = [results[release] for release in found.releases if release in results]
+    return runs[-1] if runs else None
 
 
 def examine(found: Distinct, base: Environment, options: argparse.Namespace) -> dict[str, Any]:
@@ -146,7 +146,6 @@ def stock_of_failed(environment: Environment, engine: dict[str, str], processes:
 def as_json(found: Distinct, environment: Environment, result: Report, *, whole: bool) -> dict[str, Any]:
     """What is recorded of a run."""
     return {
-        "releases": found.releases,
         "run": found.newest,
         "python": environment.surroundings["python"],
         "packages": {name: environment.packages[name] for name in SHOWN},
@@ -161,7 +160,7 @@ def as_json(found: Distinct, environment: Environment, result: Report, *, whole:
 
 def keep(sets: list[Distinct], results: dict[str, Any]) -> None:
     """Writes the file of results, in the order of releases, and the table of the document."""
-    ordered = {found.name: results[found.name] for found in sets if found.name in results}
+    ordered = {release: results[release] for found in sets for release in found.releases if release in results}
     RESULTS.write_text(json.dumps(ordered, indent=1) + "\n")
     if DOCUMENT.exists():
         before, _, rest = DOCUMENT.read_text().partition(BEGIN)
@@ -176,7 +175,7 @@ def table(sets: list[Distinct], results: dict[str, Any]) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for found in sets:
-        result = results.get(found.name)
+        result = recorded(found, results)
         if result is None:
             lines.append(f"| {found.title} | not yet | | | | |")
             continue

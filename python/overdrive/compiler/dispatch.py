@@ -27,6 +27,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from overdrive._overdrive import HttpChannel
+from overdrive.compiler import known
 from overdrive.compiler.planned import Planned
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -41,6 +42,7 @@ _EagerTask: Any = asyncio.Task
 _swap_current_task: Any = getattr(asyncio.tasks, "_swap_current_task", None)
 
 
+CALL = "starlette.middleware.base:BaseHTTPMiddleware.__call__"
 STOCK_CALL = BaseHTTPMiddleware.__call__
 # Empty for most applications; then no task is in a scope.
 _states: dict[Any, Any] = vars(_task_states)["data"]
@@ -201,7 +203,9 @@ class Passage:
         response.status_code = message["status"]
         response.media_type = None
         response.background = None
-        response.raw_headers = message.get("headers", [])
+        # To Starlette 1.9 an answer must have them.
+        wants_headers = "headers" not in message and known.behaves(CALL) == "wants-headers"
+        response.raw_headers = message["headers"] if wants_headers else message.get("headers", [])
         return response
 
     async def send_whole(self, response: Any, send: Any) -> bool:
