@@ -22,7 +22,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, WebSocketRoute
 
 from overdrive._overdrive import Engine, Plans
-from overdrive.compiler import instruments, known, limits, routes, sentry, sockets, telemetry
+from overdrive.compiler import instruments, known, limits, opentelemetry, routes, sentry, sockets, telemetry
 from overdrive.compiler.mounts import WITHIN
 from overdrive.compiler.mounts import Mounts as Mounts
 from overdrive.compiler.mounts import entry as mount_entry
@@ -221,6 +221,9 @@ def compile_in_steps(
         if is_sentrys and not stack.limit:
             observer = sentry.Observer(app, stack.inside, stack.raise_outermost)
             stack = replace(stack, observer=observer, raise_outermost=sentry.reraise)
+        elif stack.outermost is not None:
+            # Below it, the plans are within the stack.
+            stack = replace(stack, observer=opentelemetry.observer(stack.outermost, routes.routers(router)))
         limit = limits.least(stack.limit, _examine_router(router))
     except NotCompiled as error:
         reason = str(error)

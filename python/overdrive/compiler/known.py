@@ -410,6 +410,32 @@ SENTRY = (
     "sentry_sdk.utils:has_data_collection_enabled",
 )
 
+# What `opentelemetry` does in the place of the instrumentation's middleware.
+OPENTELEMETRY = (
+    "opentelemetry.attributes:BoundedAttributes._set_items",
+    "opentelemetry.attributes:BoundedAttributes._setitem_locked",
+    "opentelemetry.baggage.propagation:W3CBaggagePropagator.extract",
+    "opentelemetry.instrumentation._semconv:_set_status",
+    "opentelemetry.instrumentation.asgi:ASGIGetter.get",
+    "opentelemetry.instrumentation.asgi:OpenTelemetryMiddleware.__call__",
+    "opentelemetry.instrumentation.asgi:OpenTelemetryMiddleware._get_otel_send",
+    "opentelemetry.instrumentation.asgi:OpenTelemetryMiddleware._set_send_span",
+    "opentelemetry.instrumentation.asgi:OpenTelemetryMiddleware._set_server_span",
+    "opentelemetry.instrumentation.asgi:collect_request_attributes",
+    "opentelemetry.instrumentation.asgi:get_host_port_url_tuple",
+    "opentelemetry.instrumentation.asgi:set_status_code",
+    "opentelemetry.instrumentation.fastapi:_get_default_span_details",
+    "opentelemetry.instrumentation.fastapi:_get_route_details",
+    "opentelemetry.instrumentation.utils:_start_internal_or_server_span",
+    "opentelemetry.instrumentation.utils:http_status_to_status_code",
+    "opentelemetry.propagate:extract",
+    "opentelemetry.propagators.composite:CompositePropagator.extract",
+    "opentelemetry.sdk.trace:Span.__init__",
+    "opentelemetry.sdk.trace:Tracer.start_span",
+    "opentelemetry.trace.propagation.tracecontext:TraceContextTextMapPropagator.extract",
+    "opentelemetry.util.http:redact_url",
+)
+
 
 # What `behaves` has found: a release does not change while it is loaded.
 _behaviours: dict[str, str] = {}
@@ -575,7 +601,7 @@ def main() -> int:
     if options.json:
         print(json.dumps(installed, indent=1))
         return 0
-    with_instruments = {name: fingerprint(name) for name in (*INSTRUMENTS, *SENTRY)}
+    with_instruments = {name: fingerprint(name) for name in (*INSTRUMENTS, *OPENTELEMETRY, *SENTRY)}
     installed.update((name, text) for name, text in with_instruments.items() if text is None or ABSENT not in text)
     missing = [name for name in installed if dialect(name) is None]
     for name in missing:
