@@ -58,3 +58,9 @@ def test_plans_answer(both: Pair) -> None:
     answered, handed_over = both.plans_answered()
     assert answered >= len(ASKED) - sum(handed_over.values())
     assert handed_over.keys() <= OTHERS
+
+
+@pytest.mark.parametrize("name", ["async", "body", "http-503", "fails", "handled", "nothing-there", "in-middleware"])
+def test_below_middleware_of_the_users(pair_of: Callable[[str], Pair], name: str) -> None:
+    ask = Ask("GET", "/?fail", 500) if name == "in-middleware" else ASKED[name]
+    assert pair_of("with_sentry_middleware").same(ask, UNTIL)

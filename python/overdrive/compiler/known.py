@@ -412,8 +412,10 @@ SENTRY = (
 
 # What `opentelemetry` does in the place of the instrumentation's middleware.
 OPENTELEMETRY = (
+    "opentelemetry.attributes:BoundedAttributes.__init__",
     "opentelemetry.attributes:BoundedAttributes._set_items",
     "opentelemetry.attributes:BoundedAttributes._setitem_locked",
+    "opentelemetry.attributes:_clean_attribute_value",
     "opentelemetry.baggage.propagation:W3CBaggagePropagator.extract",
     "opentelemetry.instrumentation._semconv:_set_status",
     "opentelemetry.instrumentation.asgi:ASGIGetter.get",
@@ -430,8 +432,20 @@ OPENTELEMETRY = (
     "opentelemetry.instrumentation.utils:http_status_to_status_code",
     "opentelemetry.propagate:extract",
     "opentelemetry.propagators.composite:CompositePropagator.extract",
+    "opentelemetry.sdk.trace:ReadableSpan.__init__",
     "opentelemetry.sdk.trace:Span.__init__",
+    "opentelemetry.sdk.trace:Span.__new__",
+    "opentelemetry.sdk.trace:Span._new_events",
+    "opentelemetry.sdk.trace:Span._new_links",
+    "opentelemetry.sdk.trace:Span.start",
+    "opentelemetry.sdk.trace:Tracer.start_as_current_span",
     "opentelemetry.sdk.trace:Tracer.start_span",
+    "opentelemetry.sdk.trace.sampling:ParentBased.should_sample",
+    "opentelemetry.sdk.trace.sampling:StaticSampler.should_sample",
+    "opentelemetry.sdk.trace.sampling:_get_parent_trace_state",
+    "opentelemetry.sdk.util:BoundedList.__init__",
+    "opentelemetry.trace:use_span",
+    "opentelemetry.trace.span:SpanContext.__new__",
     "opentelemetry.trace.propagation.tracecontext:TraceContextTextMapPropagator.extract",
     "opentelemetry.util.http:redact_url",
 )

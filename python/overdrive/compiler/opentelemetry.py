@@ -21,6 +21,7 @@ from fastapi.routing import APIRoute, APIRouter
 from starlette.routing import Mount, Route
 
 from overdrive.compiler import known
+from overdrive.compiler.spans import Spans
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -29,7 +30,9 @@ ASGI = "opentelemetry.instrumentation.asgi"
 FASTAPI = "opentelemetry.instrumentation.fastapi"
 # What a route's way to match looks at: nothing but type, method and path.
 PLAIN_ROUTES = (APIRoute, Route, Mount, getattr(sys.modules["fastapi.routing"], "_IncludedRouter", APIRoute))
+# How many are kept, and how long their paths may be, in characters.
 REQUEST_LINES = 4096
+LONGEST_PATH = 256
 # Statuses between these are no errors of a server's, nor odd.
 NO_ERRORS = range(100, 500)
 
@@ -81,6 +84,7 @@ class Observer:
         self.exclude_list = asgi.ExcludeList
         self.is_enabled = utils.is_http_instrumentation_enabled
         self.own_span = _Span
+        self.spans = Spans()
         self.sanitized = functools.lru_cache(64)(asgi.sanitize_method)
         self.synthetic = functools.lru_cache(256)(asgi.detect_synthetic_user_agent)
         self.global_textmap = propagate.get_global_textmap
@@ -117,9 +121,7 @@ class Observer:
         else:
             extracted = context.get_current()
             kind = trace.SpanKind.INTERNAL
-        span = middleware.tracer.start_span(
-            name=name, context=extracted, kind=kind, start_time=None, attributes=attributes
-        )
+        span = self.spans.start(middleware.tracer, name, extracted, kind, attributes)
         active = self.asgi._parse_active_request_count_attrs(attributes, middleware._sem_conv_opt_in_mode)
         middleware.active_requests_counter.add(1, active)
         try:
@@ -172,7 +174,7 @@ class Observer:
 
     def span_details(self, scope: Any) -> Any:
         """The name of a request's span, and the route as an attribute."""
-        if not self.is_plain:
+        if not self.is_plain or len(scope["path"]) > LONGEST_PATH:
             return self.middleware.default_span_details(scope)
         line = (scope["method"], scope["path"], scope.get("root_path"))
         found = self.details.get(line)
@@ -313,7 +315,7 @@ class Sending:
                 middleware.client_response_hook(span, self.scope, message)
                 self.fill(span, message, kind, status)
             return
-        span = middleware.tracer.start_span(self.name)
+        span = self.observer.spans.start(middleware.tracer, self.name)
         self.fill(span, message, kind, status)
         span.end()
 

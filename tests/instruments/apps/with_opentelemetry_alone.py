@@ -17,7 +17,17 @@ class Begun(SimpleSpanProcessor):
     """Records spans as they begin, too: what they have by then."""
 
     def on_start(self, span: Span, parent_context: Any = None) -> None:
-        record("begun", name=span.name, attributes=dict(span.attributes or {}), baggage=baggage.get_all(parent_context))
+        held = {name: type(value).__name__ for name, value in sorted(vars(span).items())}
+        flags = span.context and span.context.trace_flags
+        attributes = dict(span.attributes or {})
+        record(
+            "begun",
+            name=span.name,
+            held=held,
+            flags=flags,
+            attributes=attributes,
+            baggage=baggage.get_all(parent_context),
+        )
 
 
 provider = TracerProvider()
