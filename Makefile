@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON = $(shell python3 scripts/pythons.py --best)
 
-.PHONY: help demo test soak lint bench autobahn upstream upstream-all releases clean
+.PHONY: help demo test soak lint bench autobahn upstream upstream-all releases pictures clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -11,7 +11,7 @@ help:  ## this list
 demo: .venvs/demo/installed  ## build, then serve the kitchen example and print its address
 	.venvs/demo/bin/overdrive kitchen.main:app --app-dir examples $(DEMO_OPTIONS)
 
-.venvs/demo/installed: pyproject.toml Cargo.lock $(shell find crates python -name '*.rs' -o -name '*.py' -o -name Cargo.toml)
+.venvs/demo/installed: pyproject.toml Cargo.lock $(shell find crates python -name '*.rs' -o -name '*.py' -o -path '*/page/*' -o -name Cargo.toml)
 	@echo "==> building overdrive with optimizations; the first time takes a few minutes"
 	$(PYTHON) -m venv .venvs/demo
 	.venvs/demo/bin/python -m pip install --disable-pip-version-check '.[standard]' -r examples/requirements.txt
@@ -40,6 +40,9 @@ upstream-all:  ## the same for every release of FastAPI that differs to plans (h
 
 releases:  ## is there a release of FastAPI or what it stands on with functions that we do not know?
 	python3 scripts/releases.py $(RELEASES_OPTIONS)
+
+pictures:  ## the docs' pictures of the inspect page, taken in Chromium
+	scripts/test.sh page -k pictures --screenshots docs/images
 
 clean:  ## remove what was built
 	rm -rf target .venvs bench/.venv bench/.venvs autobahn-report python/overdrive/*.so

@@ -138,6 +138,17 @@ CASES = {
             group=GROUP,
         ),
         Case(
+            "fastapi-watch",
+            "The first row with the watch on, against off",
+            f"{APP}:app",
+            (Variant("overdrive-unwatched", "overdrive, unwatched"), Variant("overdrive")),
+            RATE,
+            (Target("rate", 0.97, "overdrive, unwatched"),),
+            verify(ROWS[0]),
+            requests(ROWS[0].request, ROWS[0].connections),
+            group=GROUP,
+        ),
+        Case(
             "compile-time",
             f"Compiling {ROUTES} routes in ten included routers",
             f"{APP}:many",

@@ -67,6 +67,11 @@ SERVERS = {
         # A driver that measures itself; this one only starts it.
         Server("driver", f"{{venv}}/uvicorn {_LIKE_UVICORN} --loop uvloop", quiet="--no-access-log"),
         Server("overdrive", f"{{venv}}/overdrive {_LIKE_UVICORN} --loop uvloop", quiet="--no-access-log"),
+        Server(
+            "overdrive-unwatched",
+            f"{{venv}}/overdrive {_LIKE_UVICORN} --loop uvloop --watch off",
+            quiet="--no-access-log",
+        ),
         Server("overdrive-asyncio", f"{{venv}}/overdrive {_LIKE_UVICORN} --loop asyncio", quiet="--no-access-log"),
     )
 }

@@ -7,6 +7,7 @@
 #   scripts/test.sh services [pytest …] those alone that need PostgreSQL and Redis, on the newest Python
 #   scripts/test.sh instruments […]     those alone of instruments (Sentry, OpenTelemetry and others), likewise
 #   scripts/test.sh applications [pytest …] those alone that serve other projects' applications (-k gradio: one of them)
+#   scripts/test.sh page [pytest …]     those alone that need a browser (Chromium, of the system), likewise
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,7 +32,7 @@ python_suite() { # INTERPRETER [pytest arguments]
         "$interpreter" -m venv "$venv"
     fi
     installed tests/requirements.txt "$venv"
-    for group in services applications instruments; do
+    for group in services applications instruments page; do
         case "$*" in *tests/$group*) installed tests/$group/requirements.txt "$venv" ;; esac
     done
     # A target folder for each interpreter, within the one folder, so that they do not rebuild each other's crates.
@@ -51,7 +52,7 @@ mapfile -t interpreters < <(python3 scripts/pythons.py)
 [ ${#interpreters[@]} -gt 0 ] || exit 1
 
 case ${1:-} in
-    services | applications | instruments | releases)
+    services | applications | instruments | page | releases)
         folder=tests/$1
         shift
         python_suite "${interpreters[0]}" "$folder" "$@"
@@ -76,5 +77,6 @@ done
 # On the newest alone: what they are about, drivers and other projects' applications, is the same on each.
 python_suite "${interpreters[0]}" tests/services tests/applications
 python_suite "${interpreters[0]}" tests/instruments
+python_suite "${interpreters[0]}" tests/page
 # What releases of FastAPI do otherwise they do on each. The oldest differs most; `test.sh releases` runs the others, too.
 python_suite "${interpreters[0]}" tests/releases -k "oldest and not newest"

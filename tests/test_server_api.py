@@ -328,6 +328,7 @@ def test_what_users_need_is_exported() -> None:
     assert set(overdrive.__all__) == {
         "Config",
         "ConfigError",
+        "EventLoopBlocked",
         "Server",
         "StartupError",
         "__version__",

@@ -14,9 +14,19 @@ Within a loop that runs already:
 
 from overdrive._overdrive import __version__
 from overdrive.config import Config
-from overdrive.errors import ConfigError, StartupError
+from overdrive.errors import ConfigError, EventLoopBlocked, StartupError
 from overdrive.main import run
 from overdrive.plans import compile, uncompiled
 from overdrive.server import Server
 
-__all__ = ["Config", "ConfigError", "Server", "StartupError", "__version__", "compile", "run", "uncompiled"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "EventLoopBlocked",
+    "Server",
+    "StartupError",
+    "__version__",
+    "compile",
+    "run",
+    "uncompiled",
+]

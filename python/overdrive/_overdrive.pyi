@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from contextvars import Context
+from contextvars import Context, ContextVar
 from typing import Any, Protocol, final
 
 __version__: str
@@ -104,6 +104,7 @@ class Engine:
         state: dict[str, Any] | None = None,
         on_request_limit: Callable[[], object] | None = None,
         side_channel: SideChannel | None = None,
+        watch: Watch | None = None,
     ) -> Engine:
         """
         app: an ASGI 3 callable.
@@ -162,6 +163,97 @@ class Engine:
         """Requests answered since the start."""
 
 @final
+class Watch:
+    """What an engine's loop does and who blocks it. All but making it may be done on any thread."""
+
+    def __new__(
+        cls,
+        *,
+        threshold: float,
+        describe: Callable[[Any], tuple[str, str, int, str]],
+        on_stall: Callable[[dict[str, Any]], object],
+        origin: ContextVar[int | str],
+        libraries: tuple[list[str], list[str], list[str]],
+    ) -> Watch:
+        """
+        threshold: seconds from which on a silence of the loop is a stall.
+        describe: gives name, file, line and pattern ("async", "def", "") of an endpoint.
+        on_stall: called on the loop's thread with each stall, some turns of the loop after its end.
+        origin: set in the context of each request: to the place of its route, or to its line where that is not known.
+        libraries: folders of overdrive, of Python's library, and of installed packages; all other code is the user's.
+        """
+
+    def routes(self) -> list[dict[str, Any]]:
+        """What each route's requests have cost so far; times in seconds."""
+
+    def route_name(self, place: int) -> tuple[str, str, str] | None:
+        """Method, path and endpoint of a route, by its place."""
+
+    def collector(self) -> Callable[[str, dict[str, int]], None]:
+        """What `gc.callbacks` is to call, so that pauses are known."""
+
+    def collections(self) -> tuple[int, float, float]:
+        """How often the garbage collector ran, for how many seconds in all, and at the longest."""
+
+    def note_threads(self, limit: int, taken: int, wanted: int) -> None:
+        """What anyio's limiter has: calls that may run on threads at a time, those that do, those that wait."""
+
+    def totals(self) -> dict[str, Any]:
+        """What the loop as a whole has come to, whatever the route; times in seconds."""
+
+    def note_fault(self, text: str, remedy: str) -> None:
+        """Counts something that went wrong in silence, for the report."""
+
+    def faults(self) -> list[tuple[str, str, int]]:
+        """Text, remedy and count of each."""
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """The verdict on each endpoint, the worst first; see `overdrive.watch.verdict.Verdict`."""
+
+    def report(self, *, colors: bool = False) -> str:
+        """The verdicts and the faults as a table, for a terminal."""
+
+    def pause(self, seconds: float) -> None:
+        """Waits without the GIL, and leaves it to those who look at a stall."""
+
+    def under_way(self) -> dict[str, Any] | None:
+        """The stall that is going on, as far as it is known."""
+
+    def suspend(self) -> None:
+        """Nobody is to be blamed from now on: the server itself keeps the loop."""
+
+    def resume(self) -> None:
+        """Ends what `suspend` began."""
+
+    @property
+    def slow_machine(self) -> int:
+        """How often the machine kept the watch from running, so that a silence of the loop meant nothing."""
+
+@final
+class Inspector:
+    """The inspect page and its data, from a thread of its own without the GIL. It serves from when it is made."""
+
+    def __new__(cls, sockets: Sequence[int], *, token: str, nonce: str, watch: Watch | None = None) -> Inspector:
+        """
+        sockets: descriptors that listen already; duplicates are kept.
+        token: nothing is answered without it. nonce: unguessable, for the page's content security policy.
+        watch: this process's own; None where workers have theirs.
+        """
+
+    def add_worker(self, fd: int, number: int) -> None:
+        """Hears a worker's news from one end of a pair of sockets, until it ends; `number` names it."""
+
+    def close(self) -> None:
+        """Stops serving, and waits for the thread's end."""
+
+@final
+class InspectorFeed:
+    """Tells the supervisor's `Inspector` what a worker's watch sees, from a thread of its own without the GIL."""
+
+    def __new__(cls, fd: int, watch: Watch) -> InspectorFeed: ...
+    def close(self) -> None:
+        """Tells nothing more, and waits for the thread's end."""
+
 @final
 class HttpChannel:
     """Whose methods are the `receive` and `send` of a request straight from the engine."""
@@ -172,6 +264,7 @@ class HttpChannel:
     def send(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         """Sends a message."""
 
+@final
 class Plans:
     """The compiled routes of one FastAPI application; see `overdrive.compiler`. Made once, never changed."""
 

@@ -11,7 +11,9 @@ import click
 
 from overdrive import interface, loops
 from overdrive._overdrive import __version__
-from overdrive.config import COMPILE_MODES, ELSEWHERE, LIFESPANS
+from overdrive.config import COMPILE_MODES, ELSEWHERE, LIFESPANS, WATCH_MODES
+from overdrive.errors import STALLED
+from overdrive.inspection import DEFAULT_ADDRESS, is_address
 from overdrive.logging import LEVELS
 from overdrive.main import run
 
@@ -68,6 +70,14 @@ class Commands(click.Command):
             return routes.main(arguments[1:], prog_name=f"{prog_name or 'overdrive'} routes", **extra)
         return super().main(args, prog_name, **extra)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Takes what follows `--inspect` for its value only if it is an address: in "--inspect main:app" it is not."""
+        arguments = list(args)
+        for place, argument in enumerate(arguments):
+            if argument == "--inspect" and not is_address("".join(arguments[place + 1 : place + 2])):
+                arguments[place] = f"--inspect={DEFAULT_ADDRESS}"
+        return super().parse_args(ctx, arguments)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
@@ -122,7 +132,7 @@ def print_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
         ctx.exit()
 
 
-WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
+WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, WATCH, LOG = (
     "Where to listen",
     "The application",
     "Processes",
@@ -130,6 +140,7 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
     "HTTP",
     "Limits and timeouts",
     "WebSocket",
+    "The watch on the event loop",
     "Logging",
 )
 
@@ -345,6 +356,41 @@ WHERE, APP, PROCESSES, RELOAD, HTTP, LIMITS, WEBSOCKET, LOG = (
     help="Seconds a pong may take before the connection is closed; 0 for ever.",
 )
 @option(WEBSOCKET, "--ws-per-message-deflate", type=bool, default=True, help="Compress messages if the client can.")
+@option(
+    WATCH,
+    "--watch",
+    type=click.Choice(WATCH_MODES),
+    default="on",
+    help="Log who blocks the event loop, with endpoint, file and line. strict: that is an error, and the server "
+    f"ends with code {STALLED}; and it is told where a coroutine was made that nobody awaited.",
+)
+@option(
+    WATCH,
+    "--watch-threshold",
+    type=float,
+    default=0.1,
+    help="Seconds from which on a silence of the loop is a stall.",
+)
+@option(
+    WATCH, "--report", is_flag=True, help="At the end, print a verdict on each endpoint. SIGUSR1 prints it any time."
+)
+@option(
+    WATCH,
+    "--inspect",
+    is_flag=False,
+    flag_value=DEFAULT_ADDRESS,
+    metavar="[HOST:PORT]",
+    help="Serve a live page of what the event loop does, with /metrics and /report, on "
+    f"{DEFAULT_ADDRESS} or the address given. It stays alive while the loop is blocked. The log says where, with the "
+    "token that it asks for.",
+)
+@option(
+    WATCH,
+    "--inspect-token",
+    metavar="TEXT",
+    help="That token, instead of a random one. Better set in the environment (OVERDRIVE_INSPECT_TOKEN), where no list "
+    "of processes shows it.",
+)
 @option(
     LOG,
     "--log-level",

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from overdrive import inspection, logging, loops
 from overdrive import interface as _interface
-from overdrive import logging, loops
 from overdrive._overdrive import EngineSettings
 from overdrive.errors import ConfigError, StartupError
 from overdrive.extras import require
@@ -22,6 +22,7 @@ from overdrive.importer import import_from_string, summary, user_traceback
 from overdrive.listener import Listener
 
 COMPILE_MODES = ("auto", "off", "strict")
+WATCH_MODES = ("on", "strict", "off")
 LIFESPANS = ("auto", "on", "off")
 
 _TLS = "TLS is not served; put a proxy in front that does"
@@ -71,6 +72,7 @@ _TIMES = {
     "ws_ping_interval": True,
     "ws_ping_timeout": True,
     "reload_delay": True,
+    "watch_threshold": False,
 }
 
 logger = _logging.getLogger("overdrive.error")
@@ -134,7 +136,13 @@ class Config:
     ws_ping_interval: float | None = 20.0
     ws_ping_timeout: float | None = 20.0
     ws_per_message_deflate: bool = True
+    watch: str = "on"
+    watch_threshold: float = 0.1
+    report: bool = False
+    inspect: str | bool | None = None
+    inspect_token: str | None = field(default=None, repr=False)
 
+    inspect_address: tuple[str, int] | None = field(default=None, init=False, repr=False)
     loaded: bool = field(default=False, init=False, repr=False)
     loaded_app: Any = field(default=None, init=False, repr=False)
 
@@ -163,6 +171,12 @@ class Config:
             self.forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
         if isinstance(self.forwarded_allow_ips, str):
             self.forwarded_allow_ips = [entry.strip() for entry in self.forwarded_allow_ips.split(",")]
+        self.inspect_address = inspection.address(self.inspect)
+        if self.inspect_address is not None:
+            if self.watch == "off":
+                raise ConfigError("--inspect shows what the watch sees: it needs --watch on or strict.")
+            # Made here, so that it stays the same over every reload.
+            self.inspect_token = inspection.token(self.inspect_token)
         # Made here, too, so that a wrong value is told before anything of the user's runs.
         self.engine_settings()
         if self.reload and self.workers > 1:
@@ -257,6 +271,7 @@ class Config:
             ("lifespan", LIFESPANS),
             ("interface", _interface.INTERFACES),
             ("compile", COMPILE_MODES),
+            ("watch", WATCH_MODES),
         ):
             if getattr(self, name) not in choices:
                 raise self._wrong(name, f"one of {', '.join(choices)}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-# Exit codes. The last is uvicorn's, for whatever goes wrong between the import and the first request.
+# Exit codes. 3 is uvicorn's, for whatever goes wrong between the import and the first request.
 IMPORT_FAILURE = 1
 USAGE_FAILURE = 2
 STARTUP_FAILURE = 3
+# With `watch="strict"` the loop was blocked.
+STALLED = 4
 
 
 class StartupError(Exception):
@@ -26,3 +28,14 @@ class ConfigError(StartupError, ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, exit_code=USAGE_FAILURE)
+
+
+class EventLoopBlocked(AssertionError):
+    """The event loop was blocked for longer than the threshold, while strictness was asked for.
+
+    Its traceback ends at the line that blocked. seconds: for how long.
+    """
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds

@@ -102,8 +102,10 @@ class Listener:
         return listener
 
     @classmethod
-    def of_host(cls, host: str | None, port: int) -> Listener:
+    def of_host(cls, host: str | None, port: int, *, options: tuple[str, str] = ("--host", "--port")) -> Listener:
         """A socket for each address of `host`, all on one port; None or "" is every address of this machine.
+
+        options: which ones the texts of errors name.
 
         Raises:
             StartupError: there is no such host, or an address is in use, not ours or not allowed.
@@ -112,7 +114,8 @@ class Listener:
             found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except (OSError, UnicodeError):
             raise StartupError(
-                f"--host {host}: no such address. Use a name or an address of this machine.", exit_code=STARTUP_FAILURE
+                f"{options[0]} {host}: no such address. Use a name or an address of this machine.",
+                exit_code=STARTUP_FAILURE,
             ) from None
         # A dict keeps the order, and the resolver may name an address twice.
         addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))
@@ -123,7 +126,7 @@ class Listener:
                 # A port that is free on one address need not be so on the next.
                 if port == 0 and attempt < PORT_ATTEMPTS - 1:
                     continue
-                raise _failure(occupied.error, occupied.address) from None
+                raise _failure(occupied.error, occupied.address, options) from None
             break
         shown = host or "0.0.0.0"
         bound_port = sockets[0].getsockname()[1]
@@ -167,17 +170,17 @@ def _bind_all(addresses: Sequence[tuple[int, Any]], port: int) -> list[socket.so
     return sockets
 
 
-def _failure(error: OSError, address: Any) -> StartupError:
+def _failure(error: OSError, address: Any, options: tuple[str, str] = ("--host", "--port")) -> StartupError:
     is_path = isinstance(address, str)
     where = (
         address if is_path else f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
     )
-    option = "--uds" if is_path else "--port"
+    option = "--uds" if is_path else options[1]
     what, remedy = {
         errno.EADDRINUSE: ("the address is in use", f"Stop what uses it, or choose another with {option}."),
         errno.EACCES: ("no permission", f"Choose another with {option}, or start with the rights to it."),
         errno.EPERM: ("no permission", f"Choose another with {option}, or start with the rights to it."),
-        errno.EADDRNOTAVAIL: ("not an address of this machine", "Choose one that is with --host."),
+        errno.EADDRNOTAVAIL: ("not an address of this machine", f"Choose one that is with {options[0]}."),
         errno.ENOENT: ("there is no such folder", "Create it, or choose another path with --uds."),
     }.get(error.errno or 0, (error.strerror or str(error), f"Choose another with {option}."))
     return StartupError(f"Cannot listen on {where}: {what}. {remedy}", exit_code=STARTUP_FAILURE)

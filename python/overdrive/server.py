@@ -15,13 +15,15 @@ import threading
 from collections.abc import Awaitable, Iterator, Sequence
 from types import FrameType
 
-from overdrive._overdrive import Engine
+from overdrive._overdrive import Engine, InspectorFeed
 from overdrive.config import Config
-from overdrive.errors import STARTUP_FAILURE, StartupError
+from overdrive.errors import STALLED, STARTUP_FAILURE, StartupError
+from overdrive.inspection import Inspection
 from overdrive.lifespan import Lifespan
 from overdrive.listener import Listener
 from overdrive.plans import CompiledRoutes
 from overdrive.share import SharedCounters
+from overdrive.watch import LoopWatch
 
 HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Seconds that cancelled requests get to end, before they are left behind.
@@ -43,7 +45,9 @@ class Server:
         self.engine: Engine | None = None
         self.lifespan: Lifespan | None = None
         self.routes: CompiledRoutes | None = None
+        self.watch: LoopWatch | None = None
         self._shared = shared
+        self._inspection: Inspection | InspectorFeed | None = None
         self._listener: Listener | None = None
         self._request_limit: int | None = None
         self._should_exit = False
@@ -101,6 +105,7 @@ class Server:
         config = self.config
         self._listener = listener = Listener(sockets, "") if sockets is not None else config.bind()
         self.lifespan = Lifespan(config.loaded_app, config.lifespan)
+        self.engine = self._attach(self.lifespan)
         await self._unless_forced(self.lifespan.startup())
         if self._force_exit:
             return
@@ -111,24 +116,15 @@ class Server:
         except StartupError:
             await self._unless_forced(self.lifespan.shutdown())
             raise
-        if config.limit_max_requests is not None:
-            self._request_limit = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)
-        self.engine = Engine(
-            config.loaded_app,
-            asyncio.get_running_loop(),
-            config.engine_settings(self._request_limit),
-            # Not the lifespan task's: what it sets there, requests do not see under uvicorn either.
-            context=contextvars.copy_context(),
-            state=self.lifespan.state,
-            on_request_limit=self._request_limit_reached,
-        )
-        self.engine.attach()
         self.routes = CompiledRoutes(config.loaded_app, self.engine, config.compile)
         try:
-            self.routes.start()
+            with self.watch.suspended() if self.watch is not None else contextlib.nullcontext():
+                self.routes.start()
         except StartupError:
             await self._unless_forced(self.lifespan.shutdown())
             raise
+        if self.watch is not None:
+            self.watch.measure()
         if self._shared is not None:
             self.engine.share(*self._shared.place)
         for sock in listener.sockets:
@@ -136,6 +132,33 @@ class Server:
         if sockets is None:
             log_address(listener.address)
         self.started = True
+
+    def _attach(self, lifespan: Lifespan) -> Engine:
+        """The engine on the running loop: before the application starts, as that is watched, too."""
+        config = self.config
+        if config.limit_max_requests is not None:
+            self._request_limit = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)
+        if config.watch != "off":
+            self.watch = LoopWatch(config.watch_threshold, strict=config.watch == "strict")
+        engine = Engine(
+            config.loaded_app,
+            asyncio.get_running_loop(),
+            config.engine_settings(self._request_limit),
+            # Not the lifespan task's: what it sets there, requests do not see under uvicorn either.
+            context=contextvars.copy_context(),
+            state=lifespan.state,
+            on_request_limit=self._request_limit_reached,
+            watch=self.watch.engine if self.watch is not None else None,
+        )
+        engine.attach()
+        if self.watch is not None:
+            self.watch.start(asyncio.get_running_loop())
+            self._inspection = self._inspect(self.watch)
+        return engine
+
+    def _inspect(self, watch: LoopWatch) -> Inspection | InspectorFeed | None:
+        """What shows the watch to those who look; a worker's supervisor has the page."""
+        return Inspection.open(self.config, watch) if self.config.inspect_address is not None else None
 
     async def main_loop(self) -> None:
         """Waits until the server is told to stop."""
@@ -155,6 +178,8 @@ class Server:
         if self.engine is not None and not self._force_exit:
             await self._drain(self.engine)
             self._log_counts(self.engine)
+        if self.config.report:
+            self.print_report()
         if self.lifespan is not None and not self._force_exit:
             await self._unless_forced(self.lifespan.shutdown())
         if self.engine is not None and self._force_exit:
@@ -171,6 +196,12 @@ class Server:
             yield
             return
         before = {number: signal.signal(number, self.handle_exit) for number in HANDLED_SIGNALS}
+        if (
+            self.config.watch != "off"
+            and hasattr(signal, "SIGUSR1")
+            and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+        ):
+            before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: self.print_report())
         try:
             yield
         finally:
@@ -178,6 +209,14 @@ class Server:
                 signal.signal(number, handler)
         while self._captured_signals:
             signal.raise_signal(self._captured_signals.pop())
+
+    def print_report(self) -> None:
+        """Prints the verdict on each endpoint to standard error."""
+        if self.watch is None:
+            print("There is no report: the watch is off.", file=sys.stderr)
+            return
+        colors = self.config.use_colors if self.config.use_colors is not None else sys.stderr.isatty()
+        print(self.watch.report(colors=colors), file=sys.stderr, flush=True)
 
     def handle_exit(self, number: int, frame: FrameType | None) -> None:
         """The signal handler: the first signal stops gracefully, a second SIGINT at once."""
@@ -207,6 +246,10 @@ class Server:
                 self.routes.stop()
             if self.engine is not None:
                 self.engine.close()
+            if self._inspection is not None:
+                self._inspection.close()
+            if self.watch is not None:
+                self.watch.stop()
             if self.lifespan is not None:
                 self.lifespan.cancel()
             if self._listener is not None:
@@ -214,6 +257,11 @@ class Server:
             self._loop = None
         if was_started:
             _log_process("Finished server process [%s]", process)
+        if self.watch is not None and self.watch.strict and self.watch.stalls.count:
+            logger.error(
+                "%d stall(s) of the event loop, which --watch strict takes for an error.", self.watch.stalls.count
+            )
+            raise SystemExit(STALLED)
 
     def _log_counts(self, engine: Engine) -> None:
         """What would explain a slow application, on level debug."""

@@ -18,6 +18,7 @@ from collections import deque
 from multiprocessing.connection import wait
 
 from overdrive.config import Config
+from overdrive.inspection import Inspection
 from overdrive.listener import Listener
 from overdrive.share import SLOTS, SharedCounters
 from overdrive.signals import SignalQueue
@@ -57,12 +58,15 @@ class Supervisor:
         self._delay = 0.0
         self._start_after = 0.0
         self._ping_at = 0.0
+        self._inspection: Inspection | None = None
 
     def run(self) -> int:
         """Runs until told to end; gives the exit code."""
         logger.info("Started parent process [%d]", os.getpid())
         with self._signals.collecting(SIGNALS):
             try:
+                if self.config.inspect_address is not None:
+                    self._inspection = Inspection.open(self.config)
                 # The first alone: an application that cannot start says so once, not once a worker.
                 self._workers.append(self._spawn())
                 while not self._stopping:
@@ -76,6 +80,8 @@ class Supervisor:
             finally:
                 for worker in self._all():
                     worker.kill()
+                if self._inspection is not None:
+                    self._inspection.close()
         logger.info("Stopping parent process [%d]", os.getpid())
         return self._exit_code
 
@@ -190,7 +196,7 @@ class Supervisor:
     def _spawn(self) -> Worker:
         taken = {worker.slot for worker in self._all()}
         slot = next(slot for slot in range(SLOTS) if slot not in taken)
-        return Worker(self.config, self._listener.sockets, self._shared.at(slot))
+        return Worker(self.config, self._listener.sockets, self._shared.at(slot), self._inspection)
 
     def _dismiss(self, worker: Worker) -> None:
         self._workers.remove(worker)

@@ -19,13 +19,17 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
+from overdrive._overdrive import InspectorFeed
 from overdrive.config import Config
 from overdrive.errors import StartupError
+from overdrive.inspection import Inspection
 from overdrive.server import Server, fail
 from overdrive.share import SharedCounters
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
+
+    from overdrive.watch import LoopWatch
 
 # Spawned, not forked: a fork would carry the locks of the supervisor's threads and the user's half-used modules along.
 _SPAWN = multiprocessing.get_context("spawn")
@@ -39,20 +43,29 @@ PONG = b"!"
 class Worker:
     """One worker process. `ready` is True from when it serves."""
 
-    def __init__(self, config: Config, sockets: Sequence[socket.socket], shared: SharedCounters | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        sockets: Sequence[socket.socket],
+        shared: SharedCounters | None = None,
+        inspection: Inspection | None = None,
+    ) -> None:
         self.slot = shared.slot if shared is not None else 0
         self.ready = False
         self.started_at = time.monotonic()
         self._connection, theirs = _SPAWN.Pipe()
+        news = _news(inspection, self.slot + 1)
         # Before that it imports the user's main module, as spawned processes do, and cannot answer.
         self._answers = False
         self._gone = False
         self._pinged_at: float | None = None
         self._process: SpawnProcess = _SPAWN.Process(
-            target=run_worker, args=(config, list(sockets), shared, theirs), name="overdrive-worker"
+            target=run_worker, args=(config, list(sockets), shared, theirs, news), name="overdrive-worker"
         )
         self._process.start()
         theirs.close()
+        if news is not None:
+            news.close()
         # Kept, as a closed process knows it no more.
         self.pid = self._process.pid or 0
 
@@ -115,15 +128,19 @@ class Worker:
 
 
 def run_worker(
-    config: Config, sockets: list[socket.socket], shared: SharedCounters | None, connection: Connection
+    config: Config,
+    sockets: list[socket.socket],
+    shared: SharedCounters | None,
+    connection: Connection,
+    news: socket.socket | None,
 ) -> None:
-    """The worker's main function."""
+    """The worker's main function. `news`: where the supervisor wants to hear what the watch sees."""
     # Logging belongs to a process. The rest of the configuration came along.
     config.configure_logging()
     # multiprocessing has put /dev/null there; a debugger in the user's code needs the terminal.
     with contextlib.suppress(OSError):
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    server = _WorkerServer(config, shared, connection)
+    server = _WorkerServer(config, shared, connection, news)
     threading.Thread(target=server.answer_supervisor, name="overdrive-health", daemon=True).start()
     try:
         server.run(sockets)
@@ -134,18 +151,34 @@ def run_worker(
         pass
 
 
+def _news(inspection: Inspection | None, number: int) -> socket.socket | None:
+    """A worker's end of a pair of sockets, over which it tells its news."""
+    if inspection is None:
+        return None
+    ours, theirs = socket.socketpair()
+    inspection.add_worker(ours, number)
+    ours.close()
+    return theirs
+
+
 class _WorkerServer(Server):
     """Tells the supervisor when it serves, and ends when that has vanished."""
 
-    def __init__(self, config: Config, shared: SharedCounters | None, connection: Connection) -> None:
+    def __init__(
+        self, config: Config, shared: SharedCounters | None, connection: Connection, news: socket.socket | None
+    ) -> None:
         super().__init__(config, shared=shared)
         self._connection = connection
+        self._news = news
         self._sending = threading.Lock()
 
     async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._send(READY)
+
+    def _inspect(self, watch: LoopWatch) -> Inspection | InspectorFeed | None:
+        return InspectorFeed(self._news.fileno(), watch.engine) if self._news is not None else super()._inspect(watch)
 
     def answer_supervisor(self) -> None:
         """Answers pings. Without a supervisor nobody would ever stop this worker, so then it stops itself."""

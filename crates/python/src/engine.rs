@@ -16,6 +16,8 @@ use crate::asgi::settings::EngineSettings;
 use crate::host::loop_bound::LoopBound;
 use crate::host::{Host, LoopTimer, ffi};
 use crate::plan::table::Plans;
+use crate::watch::detector::Detector;
+use crate::watch::python::PyWatch;
 
 /// See `_overdrive.pyi`.
 #[pyclass(frozen, module = "overdrive._overdrive")]
@@ -36,18 +38,23 @@ struct Core {
     request_limit: Option<u64>,
     /// What `drain` has returned.
     drained: RefCell<Option<Py<PyAny>>>,
+    watch: Option<Py<PyWatch>>,
+    /// While the engine is attached, if it is watched.
+    detector: RefCell<Option<Detector>>,
     closed: Cell<bool>,
 }
 
 struct Callbacks {
     run: Py<PyAny>,
     timer: Py<PyAny>,
+    settle: Py<PyAny>,
 }
 
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (app, event_loop, settings, *, context, state = None, on_request_limit = None, side_channel = None))]
+    #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
+    #[pyo3(signature = (app, event_loop, settings, *, context, state = None, on_request_limit = None, side_channel = None, watch = None))]
     fn new(
         app: Py<PyAny>,
         event_loop: &Bound<'_, PyAny>,
@@ -56,11 +63,13 @@ impl Engine {
         state: Option<Py<PyDict>>,
         on_request_limit: Option<Py<PyAny>>,
         side_channel: Option<Py<PyAny>>,
+        watch: Option<Py<PyWatch>>,
     ) -> PyResult<Engine> {
         let py = event_loop.py();
         let reactor = Reactor::new()?;
         let fd = reactor.as_raw_fd();
-        let host = Host::new(event_loop, context, settings.get().reset_contextvars)?;
+        let on_loop = watch.as_ref().map(|watch| watch.get().on_loop(py));
+        let host = Host::new(event_loop, context, settings.get().reset_contextvars, on_loop)?;
         let bridge = Bridge::new(py, host.clone(), app, settings, state, reactor.handle(), side_channel)?;
         let application = Rc::new(AsgiApplication(bridge.clone()));
         let server = Server::new(application, reactor.handle(), settings.get().http.clone());
@@ -75,6 +84,8 @@ impl Engine {
             on_request_limit: RefCell::new(on_request_limit),
             request_limit: settings.get().limit_max_requests,
             drained: RefCell::default(),
+            watch,
+            detector: RefCell::default(),
             closed: Cell::new(false),
         });
         core.install_hooks();
@@ -87,11 +98,18 @@ impl Engine {
         if core.callbacks.borrow().is_some() {
             return Err(PyRuntimeError::new_err("the engine is attached already"));
         }
-        let callbacks =
-            Callbacks { run: this.getattr("_run")?.unbind(), timer: this.getattr("_timer_fired")?.unbind() };
+        let callbacks = Callbacks {
+            run: this.getattr("_run")?.unbind(),
+            timer: this.getattr("_timer_fired")?.unbind(),
+            settle: this.getattr("_settle")?.unbind(),
+        };
         core.callbacks.replace(Some(callbacks));
         let harvest = this.getattr("_harvest")?;
         core.host.event_loop.bind(py).call_method1("add_reader", (this.get().fd, harvest))?;
+        if let Some(watch) = &core.watch {
+            let shared = watch.get().shared().clone();
+            core.detector.replace(Some(Detector::start(core.host.event_loop.bind(py), shared, core.reactor.pinger())?));
+        }
         // What was spawned before had nobody to schedule it.
         core.schedule();
         Ok(())
@@ -147,6 +165,10 @@ impl Engine {
         if core.closed.replace(true) {
             return Ok(());
         }
+        let detector = core.detector.take();
+        if let Some(detector) = detector {
+            detector.stop(py);
+        }
         core.reactor.clear();
         core.timer.cancel(py)?;
         core.bridge.close();
@@ -187,8 +209,12 @@ impl Engine {
     }
 
     /// The reader callback: the engine's descriptor is readable.
-    fn _harvest(&self) -> PyResult<()> {
-        self.core.get()?.reactor.harvest()?;
+    fn _harvest(&self, py: Python<'_>) -> PyResult<()> {
+        let core = self.core.get()?;
+        core.reactor.harvest()?;
+        if let Some(watch) = &core.host.watch {
+            watch.answer(py, core.server.connections());
+        }
         Ok(())
     }
 
@@ -206,6 +232,14 @@ impl Engine {
         Ok(())
     }
 
+    /// Some turns after a stall.
+    fn _settle(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(watch) = &self.core.get()?.host.watch {
+            watch.settle(py);
+        }
+        Ok(())
+    }
+
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         let Some(core) = self.core.get_here() else {
             return Ok(());
@@ -215,6 +249,7 @@ impl Engine {
         {
             visit.call(&callbacks.run)?;
             visit.call(&callbacks.timer)?;
+            visit.call(&callbacks.settle)?;
         }
         visit.call(&core.bridge.app)
     }
@@ -240,6 +275,10 @@ impl Core {
                 .unwrap_or_default();
             with(&weak, |core| AsgiApplication(core.bridge.clone()).report(Report::Panicked(&message)));
         });
+        if let Some(watch) = &self.host.watch {
+            let weak = Rc::downgrade(self);
+            watch.set_schedule_settling(Rc::new(move || with(&weak, |core| core.schedule_settling())));
+        }
         let weak = Rc::downgrade(self);
         self.host.set_on_idle(Rc::new(move |py| with(&weak, |core| report(py, core.check_drained(py)))));
     }
@@ -250,6 +289,16 @@ impl Core {
             let run = self.callbacks.borrow().as_ref().map(|callbacks| callbacks.run.clone_ref(py));
             if let Some(run) = run {
                 report(py, self.host.call_soon(py, run.bind(py)));
+            }
+        });
+    }
+
+    /// Has the loop call `_settle` soon.
+    fn schedule_settling(&self) {
+        Python::attach(|py| {
+            let settle = self.callbacks.borrow().as_ref().map(|callbacks| callbacks.settle.clone_ref(py));
+            if let Some(settle) = settle {
+                report(py, self.host.call_soon(py, settle.bind(py)));
             }
         });
     }
@@ -306,7 +355,7 @@ fn report(py: Python<'_>, result: PyResult<()>) {
     }
 }
 
-fn duplicate(fd: RawFd) -> PyResult<OwnedFd> {
+pub(crate) fn duplicate(fd: RawFd) -> PyResult<OwnedFd> {
     if fd < 0 {
         return Err(PyValueError::new_err(format!("not a file descriptor: {fd}")));
     }

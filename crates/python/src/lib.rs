@@ -3,7 +3,9 @@
 mod asgi;
 mod engine;
 mod host;
+mod inspect;
 mod plan;
+mod watch;
 
 use pyo3::prelude::*;
 
@@ -16,6 +18,9 @@ fn _overdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<plan::table::Plans>()?;
+    module.add_class::<watch::python::PyWatch>()?;
+    module.add_class::<inspect::Inspector>()?;
+    module.add_class::<inspect::InspectorFeed>()?;
     module.add_class::<asgi::http::HttpChannel>()?;
     module.add_class::<asgi::settings::EngineSettings>()
 }

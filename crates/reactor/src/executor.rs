@@ -38,6 +38,18 @@ pub trait Deferred {
     fn run_deferred(&self);
 }
 
+/// Makes the reactor's descriptor readable, so that its host calls `harvest`, and nothing else: a question whether the host
+/// is there.
+pub struct Pinger(Arc<RemoteQueue>);
+
+impl Pinger {
+    /// Harmless when repeated before the host has come to it.
+    pub fn ping(&self) {
+        // The kernel refuses only when the reactor is gone or a wake-up is pending already.
+        let _ = self.0.waker.wake();
+    }
+}
+
 type PanicHook = Rc<dyn Fn(Box<dyn Any + Send>)>;
 
 struct Task {
@@ -80,6 +92,10 @@ impl Executor {
         entry.insert(Task { future: Some(future), header, waker: waker.clone(), missed: false });
         drop(tasks);
         waker.wake();
+    }
+
+    pub(crate) fn pinger(&self) -> Pinger {
+        Pinger(self.remote.clone())
     }
 
     /// Moves what other threads woke into the local queue.

@@ -42,7 +42,7 @@ mod stream;
 mod timer;
 
 pub use channel::{Receiver, Sender, channel};
-pub use executor::Deferred;
+pub use executor::{Deferred, Pinger};
 pub use listener::Listener;
 pub use reactor::{Handle, Reactor};
 pub use stream::{Address, Stream};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
 
-use crate::executor::{Deferred, Executor};
+use crate::executor::{Deferred, Executor, Pinger};
 use crate::io::{Driver, WAKER};
 use crate::listener::Listener;
 use crate::timer::{Sleep, Timers};
@@ -94,6 +94,11 @@ impl Reactor {
     /// Tasks that have not ended.
     pub fn tasks(&self) -> usize {
         self.executor.len()
+    }
+
+    /// What makes the descriptor readable from any thread.
+    pub fn pinger(&self) -> Pinger {
+        self.executor.pinger()
     }
 
     /// Drops every task, and with them their streams and listeners.

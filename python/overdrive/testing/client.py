@@ -15,6 +15,7 @@ from overdrive.testing.library import StarletteDeprecationWarning, httpx
 from overdrive.testing.lifespan import Lifespan
 from overdrive.testing.records import Records
 from overdrive.testing.serving import Serving, SharedServing
+from overdrive.testing.strictness import Strictness, is_strict
 from overdrive.testing.transport import EngineTransport, Upgrade
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class TestClient(httpx.Client):
     backend_options: for anyio's loop, `{"use_uvloop": True}` say.
     cookies, headers, follow_redirects: as for `httpx.Client`.
     client: who the scope says has made the request.
+    watch: "strict" makes a request fail (`overdrive.EventLoopBlocked`) that blocks the event loop for `watch_threshold`
+        seconds or longer, at the line that blocks; by default what `OVERDRIVE_WATCH` says, or "off".
     compile: "auto" lets compiled routes answer, as the server does; "off" does not.
 
     Outside of a `with` block each request has a loop of its own (but what is done while a WebSocket is open shares that
@@ -78,7 +81,10 @@ class TestClient(httpx.Client):
         client: tuple[str, int] = ("testclient", 50000),
         *,
         compile: Literal["auto", "off"] = "auto",
+        watch: Literal["off", "strict"] | None = None,
+        watch_threshold: float = 0.1,
     ) -> None:
+        self._watch_threshold = watch_threshold if is_strict(watch) else None
         self.async_backend: dict[str, Any] = {"backend": backend, "backend_options": backend_options or {}}
         self.app = adapt(app, "auto")
         self._compiled = compiled(app) if compile == "auto" else None
@@ -169,7 +175,8 @@ class TestClient(httpx.Client):
             self.portal = None
 
     def _serve(self) -> Serving:
-        return Serving(self.app, self._compiled, self._records, self.async_backend["backend_options"])
+        watch = Strictness(self._watch_threshold) if self._watch_threshold is not None else None
+        return Serving(self.app, self._compiled, self._records, self.async_backend["backend_options"], watch)
 
     @contextlib.contextmanager
     def _serving(self, *, is_websocket: bool) -> Iterator[Serving]:
@@ -177,11 +184,14 @@ class TestClient(httpx.Client):
         if self._current is not None:
             self._current.refresh()
             yield self._current
+            self._current.check()
             return
         with self._shared.joined(self._serve if is_websocket else None) as shared:
             if shared is not None:
                 yield shared
+                shared.check()
                 return
         with self._serve() as serving:
             serving.start()
             yield serving
+            serving.check()

@@ -16,6 +16,7 @@ import anyio.from_thread
 from overdrive._overdrive import Engine, EngineSettings
 from overdrive.testing.compiled import CompiledApplication
 from overdrive.testing.records import Records
+from overdrive.testing.strictness import Strictness
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -84,13 +85,19 @@ class Serving:
     portal: anyio.from_thread.BlockingPortal
 
     def __init__(
-        self, app: ASGI3, compiled: CompiledApplication | None, records: Records, options: dict[str, Any]
+        self,
+        app: ASGI3,
+        compiled: CompiledApplication | None,
+        records: Records,
+        options: dict[str, Any],
+        watch: Strictness | None = None,
     ) -> None:
         self._app = app
         self._compiled = compiled
         self._records = records
         self._options = options
         self._engine: Engine | None = None
+        self._watch = watch
         self._exits = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -114,7 +121,18 @@ class Serving:
     def refresh(self) -> None:
         """Compiles again what has changed; before a request."""
         if self._compiled is not None and self._compiled.is_stale:
-            self.portal.call(self._compile)
+            with self._watch.suspended() if self._watch is not None else contextlib.nullcontext():
+                self.portal.call(self._compile)
+
+    def check(self) -> None:
+        """After a request.
+
+        Raises:
+            EventLoopBlocked: the loop was, and the client is strict.
+        """
+        if self._watch is not None:
+            self.portal.call(self._watch.settle)
+            self._watch.check()
 
     async def _serve(self, *, task_status: TaskStatus[Callable[[], None]]) -> None:
         self._engine = engine = Engine(
@@ -123,10 +141,12 @@ class Serving:
             SETTINGS,
             context=contextvars.copy_context(),
             side_channel=self._records,
+            watch=self._watch.engine if self._watch is not None else None,
         )
         engine.attach()
         try:
-            self._compile()
+            with self._watch.suspended() if self._watch is not None else contextlib.nullcontext():
+                self._compile()
             with socket.create_server(("127.0.0.1", 0)) as listener:
                 engine.listen(listener.fileno())
                 self.address = listener.getsockname()

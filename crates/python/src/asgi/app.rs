@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, LOCATION};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use overdrive_http::{Address, Application, ConnectionCount, Report, RequestBody, Upgrade};
 use overdrive_reactor::{Deferred, Handle};
 use pyo3::exceptions::asyncio::CancelledError;
@@ -34,6 +34,8 @@ use crate::plan::runtime::Runtime;
 use crate::plan::table::{Destination, Plan, Plans, Sent, TOO_LARGE};
 use crate::plan::wire::{Peer, Wire};
 use crate::plan::{Converted, Reply, UNCONVERTIBLE, convert_path, redirect, route_path};
+use crate::watch::RequestClock;
+use crate::watch::moment::Moment;
 
 /// What all requests of an engine share.
 pub(crate) struct Bridge {
@@ -116,7 +118,12 @@ impl Bridge {
     pub(crate) fn pool(&self, py: Python<'_>, runtime: &Runtime) -> &Rc<Pool> {
         self.pool.get_or_init(|| {
             let variable = runtime.library_variable.as_ref().map(|variable| variable.clone_ref(py));
-            Pool::new(self.host.clone(), self.reactor.clone(), runtime.start_thread.clone_ref(py), variable)
+            let start = runtime.start_thread.clone_ref(py);
+            let pool = Pool::new(self.host.clone(), self.reactor.clone(), start, variable);
+            if let Some(watch) = &self.host.watch {
+                watch.has_pool(pool.gauge());
+            }
+            pool
         })
     }
 
@@ -229,7 +236,8 @@ impl Bridge {
         let amended = record.as_ref().map_or(Ok(()), |record| record.amend(py, &mut parts));
         let line = RequestLine { method: parts.method, uri: parts.uri, version: parts.version, client: peer.text };
         let has_body = !body.is_ended();
-        let exchange = Exchange::new(self.clone(), line, body, record);
+        let clock = self.new_clock(line.method.as_str(), &line.uri);
+        let exchange = Exchange::new(self.clone(), line, body, record, clock);
         if self.is_over_limit() {
             self.log(py, "warning", "Exceeded concurrency limit.", None);
             exchange.answer_now(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
@@ -271,6 +279,13 @@ impl Bridge {
         exchange
     }
 
+    /// The clock of a request that was received just now.
+    fn new_clock(&self, method: &str, uri: &Uri) -> Option<RequestClock> {
+        let watch = self.host.watch.as_ref()?;
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        Some(watch.received(Moment::of(self.reactor.now()), method, target))
+    }
+
     fn planned(&self, call: Rc<Call>) -> Box<dyn coroutine::Request> {
         Box::new(PlannedRequest(LoopBound::new(call, &self.host.graveyard)))
     }
@@ -307,7 +322,8 @@ impl Bridge {
             record.as_ref().map_or(Ok(()), |record| record.fill(py, &scope))?;
             Ok(scope)
         });
-        let session = Session::new(self.clone(), request_line(&request, peer.text), upgrade, record);
+        let clock = self.new_clock("WS", request.uri());
+        let session = Session::new(self.clone(), request_line(&request, peer.text), upgrade, record, clock);
         if self.is_over_limit() {
             self.log(py, "warning", "Exceeded concurrency limit.", None);
             session.refuse(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
@@ -414,6 +430,7 @@ fn plan_within(
                 return Ok(Chosen::Application);
             };
             exchange.answered_by_plan();
+            exchange.found(py, &plan, within.as_deref());
             return Ok(Chosen::Plan(handle.clone_ref(py), plan, parameters, within));
         }
         Destination::Mount(mount, values) => match mount.enter(py, handle, within.as_deref(), at, values) {
@@ -489,6 +506,9 @@ fn answer(py: Python<'_>, counting: &Plans, exchange: &Exchange, reply: Reply) -
     exchange.answered_by_plan();
     if let Some(record) = exchange.record() {
         record.ended(py, Ok(()));
+    }
+    if let Some(clock) = exchange.clock() {
+        clock.end();
     }
     Ok(Chosen::Answered)
 }

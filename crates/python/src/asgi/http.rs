@@ -33,8 +33,10 @@ use super::side_channel::Record;
 use crate::host::Waiters;
 use crate::host::loop_bound::LoopBound;
 use crate::host::pool::Pool;
+use crate::plan::mount::Within;
 use crate::plan::runtime::Runtime;
-use crate::plan::table::Plans;
+use crate::plan::table::{Plan, Plans};
+use crate::watch::RequestClock;
 
 /// The state of one request, shared by its coroutine, its `receive` and `send`, and its connection.
 pub(crate) struct Exchange {
@@ -67,6 +69,8 @@ pub(crate) struct Exchange {
     senders: Waiters,
     /// A test client's.
     record: Option<Record>,
+    /// `None`: nobody watches.
+    clock: Option<RequestClock>,
 }
 
 /// What is kept of a request's first line and addresses.
@@ -98,6 +102,7 @@ impl Exchange {
         line: RequestLine,
         body: RequestBody,
         record: Option<Record>,
+        clock: Option<RequestClock>,
     ) -> Rc<Exchange> {
         Rc::new(Exchange {
             bridge,
@@ -120,6 +125,7 @@ impl Exchange {
             receivers: Waiters::default(),
             senders: Waiters::default(),
             record,
+            clock,
         })
     }
 
@@ -191,10 +197,27 @@ impl Exchange {
         self.record.as_ref()
     }
 
+    /// The request's clock, if somebody watches.
+    pub(crate) fn clock(&self) -> Option<&RequestClock> {
+        self.clock.as_ref()
+    }
+
+    /// The request as people name it.
+    pub(crate) fn name(&self) -> String {
+        self.line.name()
+    }
+
     /// The request's task makes its first step.
     pub(crate) fn began(&self, py: Python<'_>) {
         if let Some(record) = &self.record {
             record.began(py);
+        }
+    }
+
+    /// The plan is found that is to answer.
+    pub(super) fn found(&self, py: Python<'_>, plan: &Plan, within: Option<&Within>) {
+        if let Some(clock) = &self.clock {
+            clock.found(plan.place(py, clock.watch(), self.line.method.as_str(), within.map_or("", Within::mounted)));
         }
     }
 
@@ -239,6 +262,11 @@ pub(crate) fn request_line<B>(request: &Request<B>, client: Rc<str>) -> RequestL
 }
 
 impl RequestLine {
+    /// As people name a request: "GET /items/3".
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", self.method, self.uri.path_and_query().map_or("/", |path| path.as_str()))
+    }
+
     pub(crate) fn version_number(&self) -> &'static str {
         if self.version == Version::HTTP_10 { "1.0" } else { "1.1" }
     }

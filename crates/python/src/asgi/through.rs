@@ -13,6 +13,7 @@ use super::http::{Exchange, HttpRequestCall};
 use crate::host::coroutine::{Begun, Request};
 use crate::host::steps::{Baton, Steps};
 use crate::plan::table::Plans;
+use crate::watch::RequestClock;
 
 /// See the [module](self).
 pub(crate) struct ThroughMiddleware {
@@ -37,6 +38,18 @@ impl Request for ThroughMiddleware {
 
     fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
         self.call.ended(py, outcome)
+    }
+
+    fn clock(&self) -> Option<&RequestClock> {
+        self.call.clock()
+    }
+
+    fn line(&self) -> String {
+        self.call.line()
+    }
+
+    fn paused(&self, py: Python<'_>) {
+        self.call.paused(py);
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -16,6 +16,7 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use super::app::Bridge;
 use super::http::{AnswerSlot, RequestLine, announced_length};
 use super::message::{Message, too_late, unexpected};
+use super::route;
 use super::side_channel::Record;
 use crate::host::Waiters;
 use crate::host::awaitable::{Operation, awaitable, later, nothing};
@@ -24,6 +25,7 @@ use crate::host::loop_bound::LoopBound;
 use crate::plan::socket;
 use crate::plan::table::Plans;
 use crate::plan::wire::Place;
+use crate::watch::RequestClock;
 
 /// The state of one WebSocket, shared by its coroutine, its `receive` and `send`, and its connection.
 pub(crate) struct Session {
@@ -44,6 +46,8 @@ pub(crate) struct Session {
     senders: Waiters,
     /// A test client's.
     record: Option<Record>,
+    /// `None`: nobody watches.
+    clock: Option<RequestClock>,
 }
 
 /// Where the WebSocket is, in the application's hands.
@@ -59,7 +63,13 @@ enum Stage {
 }
 
 impl Session {
-    pub(crate) fn new(bridge: Rc<Bridge>, line: RequestLine, upgrade: Upgrade, record: Option<Record>) -> Rc<Session> {
+    pub(crate) fn new(
+        bridge: Rc<Bridge>,
+        line: RequestLine,
+        upgrade: Upgrade,
+        record: Option<Record>,
+        clock: Option<RequestClock>,
+    ) -> Rc<Session> {
         Rc::new(Session {
             bridge,
             line,
@@ -74,6 +84,7 @@ impl Session {
             receivers: Waiters::default(),
             senders: Waiters::default(),
             record,
+            clock,
         })
     }
 
@@ -488,6 +499,23 @@ impl Request for WebSocketCall {
         }
         session.stage.set(Stage::Closed);
         result
+    }
+
+    fn clock(&self) -> Option<&RequestClock> {
+        self.session.get_here()?.clock.as_ref()
+    }
+
+    fn line(&self) -> String {
+        let path = |session: &Session| session.line.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        self.session.get_here().map(|session| format!("WebSocket {}", path(session))).unwrap_or_default()
+    }
+
+    fn paused(&self, py: Python<'_>) {
+        if let Some(session) = self.session.get_here()
+            && let Some(clock) = &session.clock
+        {
+            route::find(clock, py, "WS", self.scope.bind(py), session.stage.get() == Stage::Closed);
+        }
     }
 
     fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {

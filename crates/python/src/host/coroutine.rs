@@ -19,6 +19,7 @@ use super::awaitable::thrown;
 use super::loop_bound::LoopBound;
 use super::steps::{Resume, Steps};
 use super::{Host, ffi};
+use crate::watch::RequestClock;
 
 /// A request, seen from its coroutine.
 pub(crate) trait Request: Send + Sync {
@@ -27,6 +28,15 @@ pub(crate) trait Request: Send + Sync {
 
     /// The application is done, one way or the other. Whatever this returns as an error goes on to the task.
     fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()>;
+
+    /// The request's clock; `None` if nobody watches.
+    fn clock(&self) -> Option<&RequestClock>;
+
+    /// What the request is called where it has kept others waiting: "GET /items/3".
+    fn line(&self) -> String;
+
+    /// What has become known by the end of a step, the route above all.
+    fn paused(&self, py: Python<'_>);
 
     /// For the garbage collector.
     fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError>;
@@ -88,6 +98,33 @@ impl RequestCoroutine {
             Begun::Steps(steps) => Inner::Steps(LoopBound::new(Rc::new(steps), &self.host.get()?.graveyard)),
         };
         Ok(self.inner.get_or_init(|| inner))
+    }
+
+    /// A step: everything that the request does on the loop happens within one.
+    fn step<'py>(
+        &self,
+        py: Python<'py>,
+        act: impl FnOnce() -> PyResult<PySendResult<'py>>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        let Some(clock) = self.request.clock() else {
+            let result = act();
+            return self.stepped(py, result);
+        };
+        let running = clock.run();
+        if self.inner.get().is_none() {
+            clock.mark_context(py, || self.request.line());
+        }
+        let result = act();
+        // Its end is a part of the step: an answer may be made there.
+        let result = self.stepped(py, result);
+        if !clock.has_route() {
+            self.request.paused(py);
+        }
+        clock.pause(running, || self.request.line());
+        if self.has_ended() {
+            clock.end();
+        }
+        result
     }
 
     fn resume<'py>(&self, py: Python<'py>, value: Option<&Bound<'py, PyAny>>) -> PyResult<PySendResult<'py>> {
@@ -152,13 +189,11 @@ impl RequestCoroutine {
 
     /// One step. Returning `None` at the end is what makes `asyncio.Task` see the end without a `StopIteration`.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let result = self.resume(py, None);
-        self.stepped(py, result)
+        self.step(py, || self.resume(py, None))
     }
 
     fn send(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        let result = self.resume(py, Some(value));
-        self.stepped(py, result)?.ok_or_else(|| PyStopIteration::new_err(()))
+        self.step(py, || self.resume(py, Some(value)))?.ok_or_else(|| PyStopIteration::new_err(()))
     }
 
     #[pyo3(signature = (kind, value=None, traceback=None))]
@@ -174,11 +209,11 @@ impl RequestCoroutine {
             self.end(py, Err(thrown(kind, value, traceback)))?;
             return Err(PyStopIteration::new_err(()));
         };
-        let result = match inner {
+        let step = || match inner {
             Inner::Python(inner) => ffi::throw(inner.bind(py), (kind, value, traceback)),
             Inner::Steps(steps) => steps.get()?.resume(py, Resume::Throw(thrown(kind, value, traceback))),
         };
-        self.stepped(py, result)?.ok_or_else(|| PyStopIteration::new_err(()))
+        self.step(py, step)?.ok_or_else(|| PyStopIteration::new_err(()))
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {

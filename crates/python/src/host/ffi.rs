@@ -180,3 +180,46 @@ pub(crate) fn processor_time() -> std::time::Duration {
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
     std::time::Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
+
+/// Bytes of a page of memory.
+pub(crate) fn page_size() -> u64 {
+    // SAFETY: asks for a constant.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+/// How many descriptors this process may have open.
+pub(crate) fn most_descriptors() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: fills the structure it is given.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    if result == 0 { limit.rlim_cur } else { 0 }
+}
+
+/// Keeps the garbage collector from running while it lives.
+///
+/// From Python 3.12 on it runs between two bytecode instructions alone, and there is nothing to do.
+pub(crate) struct CollectorPause {
+    paused: bool,
+}
+
+impl CollectorPause {
+    pub(crate) fn new(py: Python<'_>) -> CollectorPause {
+        // SAFETY: the GIL is held; gives whether it was on.
+        CollectorPause { paused: py.version_info() < (3, 12) && unsafe { ffi::PyGC_Disable() } != 0 }
+    }
+}
+
+impl Drop for CollectorPause {
+    fn drop(&mut self) {
+        if self.paused {
+            // SAFETY: whoever has made it holds the GIL, and it does not leave that scope.
+            unsafe { ffi::PyGC_Enable() };
+        }
+    }
+}
+
+/// The identifier by which the `threading` module knows this thread.
+pub(crate) fn thread_ident() -> u64 {
+    // SAFETY: takes nothing, and needs no GIL.
+    unsafe { ffi::PyThread_get_thread_ident() as u64 }
+}

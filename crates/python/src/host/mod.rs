@@ -29,6 +29,8 @@ use coroutine::{Request, RequestCoroutine};
 use loop_bound::{Graveyard, LoopBound};
 use names::Names;
 
+use crate::watch::Watch;
+
 /// What everything on the loop's thread shares.
 pub(crate) struct Host {
     pub(crate) event_loop: Py<PyAny>,
@@ -56,6 +58,8 @@ pub(crate) struct Host {
     running: Cell<usize>,
     /// To be raised from `run`.
     fatal: RefCell<Option<PyErr>>,
+    /// `None`: nobody watches.
+    pub(crate) watch: Option<Rc<Watch>>,
     /// Called when the last task has ended.
     on_idle: RefCell<Option<IdleHook>>,
 }
@@ -67,6 +71,7 @@ impl Host {
         event_loop: &Bound<'_, PyAny>,
         context: &Bound<'_, PyAny>,
         reset_context: bool,
+        watch: Option<Rc<Watch>>,
     ) -> PyResult<Rc<Host>> {
         let py = event_loop.py();
         let asyncio = py.import("asyncio")?;
@@ -92,6 +97,7 @@ impl Host {
             tasks: RefCell::default(),
             running: Cell::new(0),
             fatal: RefCell::default(),
+            watch,
             on_idle: RefCell::default(),
         }))
     }
@@ -118,10 +124,15 @@ impl Host {
         request: Box<dyn Request>,
         context: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        let context = match (context, request.clock()) {
+            (Some(context), _) => Ok(context),
+            (None, Some(clock)) => clock.marked_context(py, || self.fresh_context(py)),
+            (None, None) => self.fresh_context(py),
+        };
         let host = LoopBound::new(self.clone(), &self.graveyard);
         let coroutine = Bound::new(py, RequestCoroutine::new(request, host))?;
         self.running.set(self.running.get() + 1);
-        match self.make_task(py, coroutine.as_any(), context) {
+        match context.and_then(|context| self.make_task(py, coroutine.as_any(), context)) {
             Ok(task) if coroutine.get().has_ended() => drop(task),
             Ok(task) => coroutine.get().set_key(self.tasks.borrow_mut().insert(task.unbind())),
             Err(error) if coroutine.get().has_ended() => return Err(error),
@@ -135,9 +146,8 @@ impl Host {
         &self,
         py: Python<'py>,
         coroutine: &Bound<'py, PyAny>,
-        context: Option<Bound<'py, PyAny>>,
+        context: Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let context = context.map_or_else(|| self.fresh_context(py), Ok)?;
         let event_loop = self.event_loop.bind(py);
         match self.task_maker.get() {
             TaskMaker::Eager => {

@@ -9,7 +9,7 @@
 //!
 //! Locks: the queue's mutex is held for a few instructions, never while Python code runs or the GIL is waited for.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +51,23 @@ impl Waits {
     }
 }
 
+/// The pool's numbers, for any thread.
+pub(crate) struct Gauge(Arc<Shared>);
+
+impl std::fmt::Debug for Gauge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Gauge").finish_non_exhaustive()
+    }
+}
+
+impl Gauge {
+    /// Threads, those of them that are not asleep, and jobs that wait for one.
+    pub(crate) fn numbers(&self) -> (usize, usize, usize) {
+        let state = self.0.lock();
+        (state.threads, state.threads.saturating_sub(state.idle), state.jobs.len())
+    }
+}
+
 /// The pool, as the loop's thread sees it.
 pub(crate) struct Pool {
     host: Rc<Host>,
@@ -71,6 +88,8 @@ pub(crate) struct Slot {
     /// An asyncio future, done when the result is there.
     pub(crate) future: Py<PyAny>,
     result: RefCell<Option<PyResult<Py<PyAny>>>>,
+    /// When the call began, and when it ended.
+    times: Cell<Option<(Instant, Instant)>>,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -78,6 +97,11 @@ impl Slot {
     /// The result, once the future is done.
     pub(crate) fn take(&self) -> PyResult<Py<PyAny>> {
         self.result.take().unwrap_or_else(|| Err(PyRuntimeError::new_err("the thread pool was closed")))
+    }
+
+    /// When the call began, and when it ended, once it has.
+    pub(crate) fn times(&self) -> Option<(Instant, Instant)> {
+        self.times.get()
     }
 
     /// Nobody waits any more: the call is not made if it has not begun.
@@ -123,6 +147,7 @@ impl Pool {
         let slot = Rc::new(Slot {
             future: self.host.future(py)?.unbind(),
             result: RefCell::default(),
+            times: Cell::new(None),
             cancelled: cancelled.clone(),
         });
         let key = self.waiting.borrow_mut().insert(slot.clone());
@@ -156,6 +181,10 @@ impl Pool {
         started.map(drop)
     }
 
+    pub(crate) fn gauge(&self) -> Gauge {
+        Gauge(self.shared.clone())
+    }
+
     pub(crate) fn waits(&self) -> Waits {
         self.shared.lock().waits
     }
@@ -180,6 +209,7 @@ async fn deliver(pool: std::rc::Weak<Pool>, mut results: Receiver<Finished>) {
         let slot = pool.waiting.borrow_mut().try_remove(finished.key);
         let Some(slot) = slot else { continue };
         slot.result.replace(Some(finished.result));
+        slot.times.set(Some(finished.times));
         Python::attach(|py| {
             let future = slot.future.bind(py);
             let done = future.call_method0(pyo3::intern!(py, "done")).and_then(|done| done.is_truthy());
@@ -271,6 +301,8 @@ struct Queued {
 struct Finished {
     key: usize,
     result: PyResult<Py<PyAny>>,
+    /// When the call began, and when it ended.
+    times: (Instant, Instant),
 }
 
 impl Shared {
@@ -360,14 +392,14 @@ impl Worker {
 
 impl Worker {
     fn execute(&self, py: Python<'_>, queued: Queued) {
-        if !queued.cancelled.load(Ordering::Relaxed) {
-            let result = self.call(py, &queued.job);
-            // The reactor is gone only when nobody waits any more.
-            let _ = self.results.send(Finished { key: queued.key, result });
+        let began = Instant::now();
+        let result = if queued.cancelled.load(Ordering::Relaxed) {
+            Err(PyRuntimeError::new_err("cancelled before it began"))
         } else {
-            let result = Err(PyRuntimeError::new_err("cancelled before it began"));
-            let _ = self.results.send(Finished { key: queued.key, result });
-        }
+            self.call(py, &queued.job)
+        };
+        // The reactor is gone only when nobody waits any more.
+        let _ = self.results.send(Finished { key: queued.key, result, times: (began, Instant::now()) });
     }
 
     fn call(&self, py: Python<'_>, job: &Job) -> PyResult<Py<PyAny>> {

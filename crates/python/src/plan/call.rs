@@ -26,6 +26,7 @@ use crate::asgi::http::Read;
 use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
 use crate::host::steps::{Baton, Steps};
+use crate::watch::RequestClock;
 
 /// See the [module](self).
 pub(crate) struct Call {
@@ -321,6 +322,17 @@ impl Request for PlannedRequest {
             None => outcome,
         }
     }
+
+    fn clock(&self) -> Option<&RequestClock> {
+        self.0.get_here()?.wire.engine()?.clock()
+    }
+
+    fn line(&self) -> String {
+        self.0.get_here().and_then(|call| Some(call.wire.engine()?.name())).unwrap_or_default()
+    }
+
+    /// The plan has said it all.
+    fn paused(&self, _: Python<'_>) {}
 
     fn traverse(&self, _: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         Ok(())

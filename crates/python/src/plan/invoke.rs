@@ -61,6 +61,8 @@ impl Call {
     ) -> PyResult<Py<PyAny>> {
         let runtime = &self.plans().runtime;
         let wanted = Instant::now();
+        let clock = self.wire.engine().and_then(|exchange| exchange.clock());
+        let _call = clock.map(|clock| clock.wants_thread(wanted));
         let begun = Python::attach(|py| {
             let task = runtime.current_task.bind(py).call0()?;
             let scoped = match &runtime.task_states {
@@ -118,7 +120,14 @@ impl Call {
         })?;
         let future = Python::attach(|py| slot.future.clone_ref(py));
         match self.baton().wait_for(future).await {
-            Ok(_) => slot.take(),
+            Ok(_) => {
+                if let Some(clock) = self.wire.engine().and_then(|exchange| exchange.clock())
+                    && let Some((began, ended)) = slot.times()
+                {
+                    clock.ran_in_thread(wanted, began, ended);
+                }
+                slot.take()
+            }
             Err(error) => {
                 slot.cancel();
                 Err(error)

@@ -171,6 +171,11 @@ impl Within {
         self.levels[0].0.get()
     }
 
+    /// The path below which the innermost application is mounted, in the outermost one.
+    pub(crate) fn mounted(&self) -> &str {
+        self.root_path.strip_prefix(&self.app_root_path).unwrap_or_default()
+    }
+
     /// The parameters of all mounts' paths and `own` ones, which take the place of others of their name.
     pub(crate) fn with_parameters(&self, py: Python<'_>, own: Converted) -> Converted {
         let mut all: Converted =

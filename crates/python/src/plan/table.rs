@@ -26,6 +26,7 @@ use super::spec::{EntrySpec, PlanSpec};
 use super::wire::Place;
 use crate::host::ffi;
 use crate::host::loop_bound::Graveyard;
+use crate::watch::{PlaceCache, Watch};
 
 /// What a plan reads the body as.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,8 @@ pub(crate) struct Plan {
     pub(crate) answer: Answer,
     /// `None`: nothing can override its dependencies.
     pub(crate) overrides: Option<Overrides>,
+    /// Where its route stands in the watch.
+    watched: PlaceCache,
     /// Makes a request handler of another, with the instruments that stand around the route's.
     pub(crate) around: Option<Py<PyAny>>,
     /// `(request) -> bool`: what they do before they call it, where that is all; false if they have to be called.
@@ -129,6 +132,7 @@ impl Plan {
                 Some(around) => around.bind(py).getattr("before")?.extract()?,
                 None => None,
             },
+            watched: PlaceCache::default(),
             around: spec.around,
             template: spec.template,
         })
@@ -142,6 +146,16 @@ impl Plan {
             Some(overrides) => overrides.choose(py, self),
             None => Ok(self.clone()),
         }
+    }
+
+    /// The place of its route in a watch. `below`: where the application is mounted.
+    pub(crate) fn place(&self, py: Python<'_>, watch: &Watch, method: &str, below: &str) -> usize {
+        watch.cached_place(&self.watched, method, below, py, || {
+            let path =
+                self.route.bind(py).getattr("path").and_then(|path| path.extract::<String>()).unwrap_or_default();
+            let endpoint = self.scope.bind(py).get_item("endpoint").ok().flatten();
+            (path, endpoint)
+        })
     }
 
     /// For the garbage collector.

@@ -5,9 +5,11 @@ use std::rc::Rc;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::{Exchange, traverse};
+use super::{Exchange, Stage, traverse};
+use crate::asgi::route;
 use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
+use crate::watch::RequestClock;
 
 /// The request as its coroutine sees it.
 pub(crate) struct HttpRequestCall {
@@ -32,6 +34,23 @@ impl Request for HttpRequestCall {
 
     fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
         self.exchange.get()?.ended(py, outcome)
+    }
+
+    fn clock(&self) -> Option<&RequestClock> {
+        self.exchange.get_here()?.clock()
+    }
+
+    fn line(&self) -> String {
+        self.exchange.get_here().map(|exchange| exchange.name()).unwrap_or_default()
+    }
+
+    fn paused(&self, py: Python<'_>) {
+        if let Some(exchange) = self.exchange.get_here()
+            && let Some(clock) = exchange.clock()
+        {
+            let is_over = exchange.stage.get() == Stage::Complete;
+            route::find(clock, py, exchange.line.method.as_str(), self.scope.bind(py), is_over);
+        }
     }
 
     fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {

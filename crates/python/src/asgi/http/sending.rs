@@ -143,6 +143,9 @@ impl Exchange {
     }
 
     pub(super) fn respond(&self, head: ResponseHead, body: ResponseBody) {
+        if let Some(clock) = &self.clock {
+            clock.answers(head.status.as_u16());
+        }
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
@@ -161,6 +164,9 @@ impl Exchange {
         self.stage.set(Stage::Complete);
         self.body.take();
         self.bridge.request_answered();
+        if let Some(clock) = &self.clock {
+            clock.answered();
+        }
         if let Some(record) = &self.record {
             record.completed();
         }

@@ -1,0 +1,39 @@
+//! Which route an application has found, as its scope tells.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::watch::{RequestClock, Watch};
+
+/// Looks for the route of a request that goes its own way through the application. At its `end` a request that has found
+/// none is put down as the application's own.
+pub(super) fn find(clock: &RequestClock, py: Python<'_>, method: &str, scope: &Bound<'_, PyDict>, end: bool) {
+    if let Ok(Some(place)) = routed(clock.watch(), py, method, scope) {
+        clock.found(place);
+    } else if end && matches!(scope.get_item(pyo3::intern!(py, "router")), Ok(None)) {
+        // What has a router and found nothing is a 404, most often; without one there are no routes.
+        clock.found(clock.watch().place(py, method, "(application)", None));
+    }
+}
+
+/// FastAPI and Starlette leave both in the scope: FastAPI the route, Starlette the endpoint alone.
+fn routed(watch: &Watch, py: Python<'_>, method: &str, scope: &Bound<'_, PyDict>) -> PyResult<Option<usize>> {
+    let Some(endpoint) = scope.get_item(pyo3::intern!(py, "endpoint"))? else { return Ok(None) };
+    let route = scope.get_item(pyo3::intern!(py, "route"))?;
+    let path = match route.map(|route| route.getattr(pyo3::intern!(py, "path"))).transpose()? {
+        Some(path) => format!("{}{}", mounted(py, scope)?, path.str()?.to_string_lossy()),
+        None => "(endpoint)".to_owned(),
+    };
+    Ok(Some(watch.place(py, method, &path, Some(&endpoint))))
+}
+
+/// Where the application that has found the route is mounted.
+fn mounted(py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<String> {
+    let text = |name| PyResult::Ok(scope.get_item(name)?.map(|value| value.to_string()).unwrap_or_default());
+    let outer = match scope.get_item(pyo3::intern!(py, "app_root_path"))? {
+        Some(outer) => outer.to_string(),
+        None => return Ok(String::new()),
+    };
+    let root = text(pyo3::intern!(py, "root_path"))?;
+    Ok(root.strip_prefix(&outer).unwrap_or_default().to_owned())
+}

@@ -1,0 +1,278 @@
+//! The clock of one request: when it was received, each step on the loop, each wait, its answer, its end.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::Watch;
+use super::events::Written;
+use super::moment::{Moment, nanoseconds};
+use super::pulse::Step;
+use super::route::Route;
+use crate::host::ffi;
+
+/// Kept by the request; what it has come to is added to its route's at the end, at the latest when this is dropped.
+pub(crate) struct RequestClock {
+    watch: Rc<Watch>,
+    pub(super) serial: u64,
+    pub(super) route: Cell<Option<usize>>,
+    received: Moment,
+    steps: Cell<u64>,
+    loop_time: Cell<u64>,
+    longest_step: Cell<u64>,
+    /// The end of the last step.
+    pub(super) paused: Cell<Moment>,
+    waits: Cell<u64>,
+    waited: Cell<u64>,
+    thread_calls: Cell<u64>,
+    thread_queued: Cell<u64>,
+    longest_thread_queue: Cell<u64>,
+    thread_ran: Cell<u64>,
+    answered: Cell<Moment>,
+    status: Cell<u16>,
+    ended: Cell<bool>,
+    /// Its events are written for those who look.
+    traced: Cell<bool>,
+    /// Its context says whose it is.
+    marked: Cell<bool>,
+    /// The last stall that this request had to wait for.
+    pub(super) held_up_by: Cell<u64>,
+    /// What stalls of others have cost it.
+    pub(super) delayed: Cell<u64>,
+    pub(super) stalls: Cell<u64>,
+    pub(super) stalled: Cell<u64>,
+}
+
+impl RequestClock {
+    pub(super) fn new(watch: Rc<Watch>, serial: u64, received: Moment) -> RequestClock {
+        RequestClock {
+            watch,
+            serial,
+            route: Cell::new(None),
+            received,
+            steps: Cell::new(0),
+            loop_time: Cell::new(0),
+            longest_step: Cell::new(0),
+            paused: Cell::new(Moment::NONE),
+            waits: Cell::new(0),
+            waited: Cell::new(0),
+            thread_calls: Cell::new(0),
+            thread_queued: Cell::new(0),
+            longest_thread_queue: Cell::new(0),
+            thread_ran: Cell::new(0),
+            answered: Cell::new(Moment::NONE),
+            status: Cell::new(0),
+            ended: Cell::new(false),
+            traced: Cell::new(false),
+            marked: Cell::new(false),
+            held_up_by: Cell::new(0),
+            delayed: Cell::new(0),
+            stalls: Cell::new(0),
+            stalled: Cell::new(0),
+        }
+    }
+
+    pub(crate) fn watch(&self) -> &Rc<Watch> {
+        &self.watch
+    }
+
+    /// Writes the events of this request from now on, the first of them being that it was received.
+    pub(super) fn trace(&self, method: &str, target: &str) {
+        self.traced.set(true);
+        self.note(self.received, &Written::Received(method, target));
+    }
+
+    fn note(&self, at: Moment, what: &Written<'_>) {
+        if self.traced.get() {
+            self.watch.shared.events.write(at, self.serial, what);
+        }
+    }
+
+    fn note_now(&self, what: &Written<'_>) {
+        if self.traced.get() {
+            self.note(Moment::now(), what);
+        }
+    }
+
+    /// The route is known from now on.
+    pub(crate) fn found(&self, route: usize) {
+        self.note_now(&Written::Found(route));
+        if self.route.replace(Some(route)).is_none() && !self.ended.get() {
+            self.watch.with_route(route, Route::entered);
+        }
+    }
+
+    /// A context for the request that says whose it is, if its route is known by now; else a `fresh` one.
+    pub(crate) fn marked_context<'py>(
+        &self,
+        py: Python<'py>,
+        fresh: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let Some(place) = self.route.get() else { return fresh() };
+        self.marked.set(true);
+        self.watch.context_of(py, place, fresh)
+    }
+
+    /// Notes in the running context whose it is, unless it says so already: tasks that are made from here on inherit that.
+    /// `line` names the request.
+    pub(crate) fn mark_context(&self, py: Python<'_>, line: impl FnOnce() -> String) {
+        if self.marked.replace(true) {
+            return;
+        }
+        if let Err(error) = ffi::set_context_variable(self.watch.origin.bind(py), PyString::new(py, &line()).as_any()) {
+            error.write_unraisable(py, None);
+        }
+    }
+
+    pub(crate) fn has_route(&self) -> bool {
+        self.route.get().is_some()
+    }
+
+    /// A step begins; [`RequestClock::pause`] has to follow.
+    pub(crate) fn run(&self) -> Running {
+        let now = Moment::now();
+        let paused = self.paused.get();
+        if !paused.is_none() {
+            self.waits.set(self.waits.get() + 1);
+            self.waited.set(self.waited.get() + now.since(paused));
+        }
+        self.watch.resumed(self, now);
+        self.note(now, &Written::StepBegan);
+        Running { began: now, outer: self.watch.pulse().begin(now, self.serial, self.route.get()) }
+    }
+
+    /// The step has ended. `line` names the request, should it have taken long.
+    pub(crate) fn pause(&self, running: Running, line: impl FnOnce() -> String) {
+        let now = Moment::now();
+        self.watch.pulse().end(now, running.outer);
+        self.paused.set(now);
+        self.note(now, &Written::StepEnded);
+        let took = now.since(running.began);
+        self.watch.shared.totals.stepped.add(took);
+        self.steps.set(self.steps.get() + 1);
+        self.loop_time.set(self.loop_time.get() + took);
+        self.longest_step.set(self.longest_step.get().max(took));
+        if took >= self.watch.threshold() || self.watch.pulse().is_stalled() {
+            let line = line();
+            if self.watch.shared.events.is_open() && !self.traced.get() {
+                // Those who look want to see it, whatever the sample is.
+                let (method, target) = line.split_once(' ').unwrap_or(("", &line));
+                self.trace(method, target);
+                self.note(running.began, &Written::StepBegan);
+                self.note(now, &Written::StepEnded);
+            }
+            self.watch.took_long(self, running.began, now, || line);
+        }
+    }
+
+    /// A call on a thread is wanted, until what this gives is dropped.
+    pub(crate) fn wants_thread(&self, wanted: Instant) -> ThreadCall {
+        self.note(Moment::of(wanted), &Written::ThreadWanted);
+        ThreadCall::new(self.watch.clone())
+    }
+
+    /// A call on a thread has come back.
+    pub(crate) fn ran_in_thread(&self, wanted: Instant, began: Instant, ended: Instant) {
+        let queued = nanoseconds(began.saturating_duration_since(wanted));
+        self.note_now(&Written::ThreadRan(Moment::of(began), Moment::of(ended)));
+        self.thread_calls.set(self.thread_calls.get() + 1);
+        self.thread_queued.set(self.thread_queued.get() + queued);
+        self.longest_thread_queue.set(self.longest_thread_queue.get().max(queued));
+        self.thread_ran.set(self.thread_ran.get() + nanoseconds(ended.saturating_duration_since(began)));
+    }
+
+    /// The response has its status.
+    pub(crate) fn answers(&self, status: u16) {
+        self.status.set(status);
+        self.note_now(&Written::Answers(status));
+    }
+
+    /// The application has said the last of its response.
+    pub(crate) fn answered(&self) {
+        if self.answered.get().is_none() {
+            let now = Moment::now();
+            self.answered.set(now);
+            self.note(now, &Written::Answered);
+        }
+    }
+
+    /// The request is over: nothing of it runs any more. Harmless when repeated.
+    pub(crate) fn end(&self) {
+        if self.ended.replace(true) {
+            return;
+        }
+        let was_found = self.has_route();
+        self.note_now(&Written::Ended);
+        self.watch.shared.totals.ended.add(1);
+        let place = self.route.get().unwrap_or_else(|| self.watch.unrouted());
+        self.watch.with_route(place, |route| self.add_to(route, was_found));
+    }
+
+    fn add_to(&self, route: &Route, was_found: bool) {
+        if was_found {
+            route.left();
+        }
+        let last = match self.paused.get() {
+            paused if paused.is_none() => self.answered.get(),
+            paused => paused,
+        };
+        let answered = match self.answered.get() {
+            answered if answered.is_none() => last,
+            answered => answered,
+        };
+        route.requests.add(1);
+        route.latencies[usize::from(self.status.get() / 100).min(5)].add(answered.since(self.received));
+        route.afterwards.add(last.since(answered));
+        route.steps.add(self.steps.get());
+        route.loop_time.add(self.loop_time.get());
+        route.longest_step.raise_to(self.longest_step.get());
+        route.waits.add(self.waits.get());
+        route.waited.add(self.waited.get());
+        if self.thread_calls.get() > 0 {
+            route.thread_calls.add(self.thread_calls.get());
+            route.thread_queued.add(self.thread_queued.get());
+            route.longest_thread_queue.raise_to(self.longest_thread_queue.get());
+            route.thread_ran.add(self.thread_ran.get());
+        }
+        if self.stalls.get() > 0 {
+            route.stalls.add(self.stalls.get());
+            route.stalled.add(self.stalled.get());
+        }
+        if self.delayed.get() > 0 {
+            route.delayed.add(self.delayed.get());
+        }
+    }
+}
+
+impl Drop for RequestClock {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A call on a thread that somebody waits for.
+#[must_use = "it counts for as long as it lives"]
+pub(crate) struct ThreadCall(Rc<Watch>);
+
+impl ThreadCall {
+    fn new(watch: Rc<Watch>) -> ThreadCall {
+        watch.shared.totals.thread_calls.add(1);
+        ThreadCall(watch)
+    }
+}
+
+impl Drop for ThreadCall {
+    fn drop(&mut self) {
+        self.0.shared.totals.thread_calls.subtract(1);
+    }
+}
+
+/// A step that is under way.
+#[must_use = "a step ends with RequestClock::pause"]
+pub(crate) struct Running {
+    began: Moment,
+    outer: Step,
+}

@@ -1,0 +1,211 @@
+//! The thread that notices a loop which does not answer.
+//!
+//! It asks the loop for a sign of life by making the reactor's descriptor readable, and reads the pulse that the loop leaves
+//! behind; for neither does it need the GIL. Only when there is a stall does it take the GIL, to read the stack of the loop's
+//! thread. It holds no lock of ours meanwhile, and runs no bytecode.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use overdrive_reactor::Pinger;
+use pyo3::prelude::*;
+
+use super::machine::{Pressure, Schedule};
+use super::moment::{Moment, nanoseconds};
+use super::pulse::Silence;
+use super::stall::{Culprit, Sample, Stall};
+use super::{Shared, UNKNOWN, stack};
+
+/// The watcher's thread. Dropping it stops the thread, but does not wait for it.
+pub(crate) struct Detector {
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Stop {
+    wanted: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    /// Waits; true when the thread is to end.
+    fn wait(&self, pause: Duration) -> bool {
+        let wanted = self.wanted.lock().expect("no code panics while holding it");
+        let (wanted, _) = self
+            .changed
+            .wait_timeout_while(wanted, pause, |wanted| !*wanted)
+            .expect("no code panics while holding the lock");
+        *wanted
+    }
+
+    fn set(&self) {
+        *self.wanted.lock().expect("no code panics while holding it") = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Detector {
+    /// Watches the calling thread, which is the loop's.
+    pub(crate) fn start(event_loop: &Bound<'_, PyAny>, shared: Arc<Shared>, pinger: Pinger) -> PyResult<Detector> {
+        let py = event_loop.py();
+        let stop = Arc::new(Stop::default());
+        let watched = Watched {
+            shared,
+            pinger,
+            schedule: Schedule::of_this_thread(),
+            pressure: Pressure::of_the_machine(),
+            ident: crate::host::ffi::thread_ident(),
+            current_tasks: py.import("asyncio.tasks")?.getattr_opt("_current_tasks")?.map(Bound::unbind),
+            event_loop: event_loop.clone().unbind(),
+            stop: stop.clone(),
+        };
+        let thread = std::thread::Builder::new().name("overdrive-watch".to_owned()).spawn(move || watched.watch())?;
+        Ok(Detector { stop, thread: Some(thread) })
+    }
+
+    /// Ends the thread, which may be waiting for the GIL.
+    pub(crate) fn stop(mut self, py: Python<'_>) {
+        self.stop.set();
+        if let Some(thread) = self.thread.take() {
+            // It catches nothing, and so a panic of its own has ended it already; there is nobody to tell.
+            py.detach(|| drop(thread.join()));
+        }
+    }
+}
+
+impl Drop for Detector {
+    fn drop(&mut self) {
+        self.stop.set();
+    }
+}
+
+/// The loop, as the watcher sees it.
+struct Watched {
+    shared: Arc<Shared>,
+    pinger: Pinger,
+    schedule: Schedule,
+    pressure: Pressure,
+    /// By which Python knows the loop's thread.
+    ident: u64,
+    event_loop: Py<PyAny>,
+    /// asyncio's own dict of the task that each loop runs; `None` where Python keeps it elsewhere.
+    current_tasks: Option<Py<PyAny>>,
+    stop: Arc<Stop>,
+}
+
+impl Watched {
+    fn watch(self) {
+        let threshold = self.shared.threshold;
+        let tick = Duration::from_nanos(threshold / 2);
+        let mut pause = tick;
+        let mut looks = 0;
+        let mut silent_since = Moment::NONE;
+        loop {
+            let asleep = Moment::now();
+            if self.stop.wait(pause) {
+                // Objects of Python's die with the GIL held, or else never.
+                if Python::try_attach(|_| ()).is_none() {
+                    std::mem::forget(self);
+                }
+                return;
+            }
+            let now = Moment::now();
+            let late = now.since(asleep.plus(nanoseconds(pause)));
+            // Nobody keeps this thread from running but the machine, and it will have kept the loop, too.
+            let lost = self.shared.lost.load(Ordering::Relaxed) + late;
+            if late > threshold / 2 {
+                self.shared.slow_machine.fetch_add(1, Ordering::Relaxed);
+            }
+            if self.shared.suspended.load(Ordering::Relaxed) {
+                (looks, silent_since, pause) = (0, Moment::NONE, tick);
+                continue;
+            }
+            pause = match self.shared.pulse.silence() {
+                None => {
+                    (looks, silent_since) = (0, Moment::NONE);
+                    self.shared.begin_silence(self.schedule.delayed(), self.pressure.waited());
+                    self.shared.pulse.ask(now);
+                    self.pinger.ping();
+                    tick
+                }
+                Some(silence) => {
+                    if silence.since != silent_since {
+                        (looks, silent_since) = (0, silence.since);
+                        self.shared.begin_silence(self.schedule.delayed(), self.pressure.waited());
+                    } else {
+                        self.shared.lost.store(lost, Ordering::Relaxed);
+                    }
+                    let quiet = self.shared.loops_own(now.since(silence.since), &self.schedule);
+                    if quiet < threshold {
+                        tick.min(Duration::from_nanos(threshold - quiet))
+                    } else {
+                        self.look(silence);
+                        looks += 1;
+                        // A deadlock lasts for hours.
+                        if looks < FREQUENT_LOOKS { tick } else { tick.max(SELDOM) }
+                    }
+                }
+            };
+        }
+    }
+
+    /// The loop is stalled: reads its stack.
+    fn look(&self, silence: Silence) {
+        // Before the GIL is asked for: code that keeps it stalls the loop, too, and can be seen to.
+        self.noted(silence, None, None);
+        // Nothing is attached once the interpreter is on its way out.
+        let _ = Python::try_attach(|py| {
+            if self.shared.pulse.silence() != Some(silence) {
+                return;
+            }
+            // With the GIL held the loop's thread cannot end its step, so this is the stack of that very silence.
+            let below = self.shared.loop_depth.load(Ordering::Relaxed);
+            let found = stack::of_thread(py, self.ident, if below == UNKNOWN { 0 } else { below });
+            let Ok(stack) = found else { return };
+            let task = if silence.request.is_none() { self.task(py) } else { None };
+            self.noted(silence, Some(Sample { at: Moment::now(), stack }), task);
+        });
+    }
+
+    /// What the task is called that the loop runs.
+    fn task(&self, py: Python<'_>) -> Option<String> {
+        let task = self.current_tasks.as_ref()?.bind(py).get_item(&self.event_loop).ok()?;
+        // The accelerated class alone: any other may run bytecode for its name.
+        let class = task.get_type();
+        if class.module().ok()? != "_asyncio" {
+            return None;
+        }
+        let name: String = task.call_method0("get_name").ok()?.extract().ok()?;
+        let coroutine = task.call_method0("get_coro").ok()?;
+        let function: String = coroutine.getattr("__qualname__").ok()?.extract().ok()?;
+        Some(format!("{name} ({function})"))
+    }
+
+    fn noted(&self, silence: Silence, sample: Option<Sample>, task: Option<String>) {
+        let mut under_way = self.shared.under_way.lock();
+        let is_new = under_way.as_ref().is_none_or(|stall| stall.began != silence.since);
+        if is_new {
+            let culprit = match silence.request {
+                Some((serial, route)) => Culprit::Request { serial, line: String::new(), route },
+                None => Culprit::Elsewhere(None),
+            };
+            *under_way = Some(Stall::new(culprit, silence.since));
+        }
+        if let Some(stall) = &mut *under_way {
+            if let (Culprit::Elsewhere(name), Some(task)) = (&mut stall.culprit, task) {
+                *name = Some(task);
+            }
+            if let Some(sample) = sample {
+                stall.add(sample);
+            }
+        }
+        self.shared.pulse.set_stalled(true);
+    }
+}
+
+/// So many looks at a stall come quickly, one after the other.
+const FREQUENT_LOOKS: u32 = 50;
+const SELDOM: Duration = Duration::from_secs(1);

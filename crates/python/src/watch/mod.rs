@@ -1,0 +1,504 @@
+//! The watch: what the loop does, for which request, and who keeps it.
+//!
+//! The loop's thread notes where every step of a request begins and ends ([`RequestClock`]), and leaves a pulse behind; a
+//! thread of its own ([`detector`]) notices when there is none. Whatever any other thread may read is in [`Shared`]: atomics
+//! that one thread writes, and locks that are taken when there is a stall or a new route.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use pyo3::prelude::*;
+
+use crate::host::pool::Gauge;
+
+pub(crate) mod blame;
+mod clock;
+mod collector;
+pub(crate) mod detector;
+pub(crate) mod events;
+mod machine;
+pub(crate) mod moment;
+pub(crate) mod number;
+pub(crate) mod places;
+mod pulse;
+pub(crate) mod python;
+pub(crate) mod report;
+pub(crate) mod route;
+pub(crate) mod source;
+pub(crate) mod stack;
+pub(crate) mod stall;
+pub(crate) mod tally;
+mod totals;
+pub(crate) mod verdict;
+
+use blame::Libraries;
+pub(crate) use clock::RequestClock;
+use collector::Collector;
+use events::{Events, Sampler};
+use machine::{Pressure, Schedule};
+use moment::Moment;
+use places::{Fault, Place, Places, merge};
+use pulse::Pulse;
+use route::{Pattern, Route, RouteIndex, RouteName, Routes};
+use source::Sources;
+use stall::{Culprit, Stall, UnderWay};
+use tally::Tally;
+use totals::Totals;
+
+use crate::host::ffi;
+
+/// What the loop's thread, the watcher's and those who ask share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// In nanoseconds: from here on a silence is a stall.
+    pub(crate) threshold: u64,
+    pub(crate) libraries: Libraries,
+    pub(crate) pulse: Pulse,
+    pub(crate) routes: Routes,
+    pub(crate) under_way: UnderWay,
+    pub(crate) totals: Totals,
+    places: Mutex<Places>,
+    /// For how long the loop's thread had been kept from running in all, when the watcher first saw the present silence.
+    delayed_before: AtomicU64,
+    /// For how long the watcher itself was kept from running since then.
+    lost: AtomicU64,
+    /// For how long anything on the machine had waited for a processor, when the watcher first saw the present silence.
+    pressed_before: AtomicU64,
+    /// How often the watcher itself was kept from running.
+    slow_machine: AtomicU64,
+    /// What happens to requests, while somebody looks.
+    pub(crate) events: Events,
+    /// The stalls of late, while somebody looks.
+    late_stalls: Mutex<VecDeque<Stall>>,
+    pub(crate) collector: Collector,
+    /// Nobody is to be blamed at the moment: the server itself has the loop.
+    suspended: AtomicBool,
+    /// The frames below those of whatever the loop runs: the loop's own, and of those who run it. [`UNKNOWN`] until then.
+    loop_depth: AtomicUsize,
+}
+
+const UNKNOWN: usize = usize::MAX;
+
+impl Shared {
+    pub(crate) fn new(threshold: u64, libraries: Libraries) -> Shared {
+        Shared {
+            threshold,
+            libraries,
+            totals: Totals::default(),
+            places: Mutex::default(),
+            pulse: Pulse::default(),
+            routes: Routes::default(),
+            under_way: UnderWay::default(),
+            delayed_before: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            pressed_before: AtomicU64::new(0),
+            slow_machine: AtomicU64::new(0),
+            events: Events::default(),
+            late_stalls: Mutex::default(),
+            collector: Collector::default(),
+            suspended: AtomicBool::new(false),
+            loop_depth: AtomicUsize::new(UNKNOWN),
+        }
+    }
+}
+
+impl Shared {
+    /// Stalls by their places, and other faults. Locked where there is one, and where somebody asks.
+    pub(crate) fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().expect("no code panics while holding it")
+    }
+
+    /// Copies of the stalls by their places, that under way among them, and of the other faults.
+    pub(crate) fn places_so_far(&self) -> (Vec<Place>, Vec<Fault>) {
+        let under_way = self.under_way.lock().clone();
+        let mut places = self.places();
+        let mut stalls = places.stalls.clone();
+        if let Some(mut stall) = under_way {
+            stall.ended = Moment::now();
+            let routes = self.routes.snapshot();
+            let route = match &stall.culprit {
+                Culprit::Request { route: Some(place), .. } => routes.get(*place),
+                _ => None,
+            };
+            merge(&mut stalls, &places.place_of(&stall, route.map(|route| &**route), &self.libraries));
+        }
+        (stalls, places.faults.clone())
+    }
+
+    /// What each route has come to.
+    pub(crate) fn tallies(&self, sources: &Sources) -> Vec<Tally> {
+        self.routes.snapshot().iter().map(|route| Tally::of(route, sources)).collect()
+    }
+
+    /// The stalls that have ended since this was asked last. There is one who asks.
+    pub(crate) fn take_late_stalls(&self) -> VecDeque<Stall> {
+        std::mem::take(&mut *self.late_stalls.lock().expect("no code panics while holding it"))
+    }
+
+    fn keep(&self, stall: &Stall) {
+        let mut late = self.late_stalls.lock().expect("no code panics while holding it");
+        if late.len() < MOST_LATE_STALLS {
+            late.push_back(stall.clone());
+        }
+    }
+
+    fn begin_silence(&self, delayed: u64, pressed: u64) {
+        self.pressed_before.store(pressed, Ordering::Relaxed);
+        self.delayed_before.store(delayed, Ordering::Relaxed);
+        self.lost.store(0, Ordering::Relaxed);
+    }
+
+    /// There is a stall, and nobody has seen its stack yet.
+    fn is_stall_unseen(&self) -> bool {
+        self.pulse.is_stalled() && self.under_way.lock().as_ref().is_some_and(|stall| stall.samples.is_empty())
+    }
+
+    /// How much of a silence is the loop's own doing: all but what the machine was busy with other things.
+    fn loops_own(&self, silence: u64, schedule: &Schedule) -> u64 {
+        let delayed = schedule.delayed().saturating_sub(self.delayed_before.load(Ordering::Relaxed));
+        silence.saturating_sub(delayed.max(self.lost.load(Ordering::Relaxed)))
+    }
+}
+
+/// The watch as the loop's thread has it.
+pub(crate) struct Watch {
+    shared: Arc<Shared>,
+    index: RefCell<RouteIndex>,
+    serial: Cell<u64>,
+    sampler: Sampler,
+    schedule: Schedule,
+    pressure: Pressure,
+    /// The stall that has just ended, while those who had to wait for it are counted.
+    aftermath: RefCell<Option<Aftermath>>,
+    /// Names this watch among those of the process; never 0.
+    id: u32,
+    /// How often a stall has ended; names the last one.
+    stalls: Cell<u64>,
+    /// When the last one began.
+    last: Cell<Moment>,
+    /// `(endpoint) -> (name, file, line, pattern)`
+    describe: Py<PyAny>,
+    /// Called with each stall once it is over.
+    on_stall: Py<PyAny>,
+    /// The context variable that says whose a context is: the place of a route, or the line of a request.
+    origin: Py<PyAny>,
+    /// For each route a context that says so, to be copied, as that costs less than to set the variable.
+    contexts: RefCell<Vec<Option<Py<PyAny>>>>,
+    /// Has the loop call [`Watch::settle`] soon.
+    schedule_settling: RefCell<Option<Rc<dyn Fn()>>>,
+    /// The place of what has no route.
+    unrouted: Cell<Option<usize>>,
+}
+
+/// Where a plan keeps the place of its route: in that watch which asked for it last.
+#[derive(Debug, Default)]
+pub(crate) struct PlaceCache {
+    /// The watch, and the place.
+    place: AtomicU64,
+    /// Of the path, without what it is mounted below.
+    own_length: AtomicUsize,
+}
+
+struct Aftermath {
+    stall: Stall,
+    /// Turns of the loop to go.
+    turns: u32,
+}
+
+impl Watch {
+    fn new(shared: Arc<Shared>, describe: Py<PyAny>, on_stall: Py<PyAny>, origin: Py<PyAny>) -> Rc<Watch> {
+        Rc::new(Watch {
+            shared,
+            index: RefCell::default(),
+            serial: Cell::new(0),
+            sampler: Sampler::new(),
+            schedule: Schedule::of_this_thread(),
+            pressure: Pressure::of_the_machine(),
+            aftermath: RefCell::default(),
+            id: NEXT_WATCH.fetch_add(1, Ordering::Relaxed),
+            stalls: Cell::new(0),
+            last: Cell::new(Moment::NONE),
+            describe,
+            on_stall,
+            origin,
+            contexts: RefCell::default(),
+            schedule_settling: RefCell::default(),
+            unrouted: Cell::new(None),
+        })
+    }
+
+    /// The threads whose numbers those who look may see.
+    pub(crate) fn has_pool(&self, gauge: Gauge) {
+        // Another pool of the same loop is not looked at.
+        let _ = self.shared.totals.pool.set(gauge);
+    }
+
+    pub(crate) fn set_schedule_settling(&self, schedule: Rc<dyn Fn()>) {
+        *self.schedule_settling.borrow_mut() = Some(schedule);
+    }
+
+    /// The clock of a request whose head was received at `received`.
+    pub(crate) fn received(self: &Rc<Self>, received: Moment, method: &str, target: &str) -> RequestClock {
+        let serial = self.serial.get() + 1;
+        self.serial.set(serial);
+        self.shared.totals.received.add(1);
+        let clock = RequestClock::new(self.clone(), serial, received);
+        let events = &self.shared.events;
+        if events.is_open() && self.sampler.takes(events, received, serial) {
+            clock.trace(method, target);
+        }
+        clock
+    }
+
+    /// The loop has come to the watcher's question. To be called straight from the loop.
+    pub(crate) fn answer(&self, py: Python<'_>, connections: usize) {
+        let pulse = self.pulse();
+        if !pulse.is_asked() {
+            return;
+        }
+        self.shared.totals.connections.set(connections as u64);
+        if self.shared.loop_depth.load(Ordering::Relaxed) == UNKNOWN
+            && let Ok(depth) = stack::depth_here(py)
+        {
+            self.shared.loop_depth.store(depth, Ordering::Relaxed);
+        }
+        let now = Moment::now();
+        self.shared.totals.answered(pulse.asked(), now);
+        let silent_since = pulse.asked().max(pulse.alive());
+        pulse.answer(now);
+        if now.since(silent_since) >= self.threshold() || pulse.is_stalled() {
+            self.over(silent_since, now, |culprit| {
+                if matches!(culprit, Culprit::Request { .. }) {
+                    *culprit = Culprit::Elsewhere(None);
+                }
+            });
+        }
+    }
+
+    /// The place of a route. `endpoint`: the callable behind it, if there is one.
+    pub(crate) fn place(&self, py: Python<'_>, method: &str, path: &str, endpoint: Option<&Bound<'_, PyAny>>) -> usize {
+        let (name, pattern, place) = endpoint
+            .and_then(|endpoint| {
+                // Not worth more than a nameless entry in a report.
+                let described = self.describe.bind(py).call1((endpoint,)).ok()?;
+                let (name, file, line, pattern): (String, String, u32, String) = described.extract().ok()?;
+                let pattern = match pattern.as_str() {
+                    "async" => Pattern::Async,
+                    "def" => Pattern::Def,
+                    _ => Pattern::Unknown,
+                };
+                Some((name, pattern, (file, line)))
+            })
+            .unwrap_or_else(|| (String::new(), Pattern::Unknown, (String::new(), 0)));
+        let name = RouteName { method: method.to_owned(), path: path.to_owned(), endpoint: name };
+        self.index.borrow_mut().find(&self.shared.routes, name, || (pattern, place))
+    }
+
+    /// As [`Watch::place`], for the price of a look at the cache once it is known.
+    ///
+    /// `below`: what the path begins with; `find` gives the rest of it, which is always the same, and the endpoint.
+    pub(crate) fn cached_place<'py>(
+        &self,
+        cache: &PlaceCache,
+        method: &str,
+        below: &str,
+        py: Python<'py>,
+        find: impl FnOnce() -> (String, Option<Bound<'py, PyAny>>),
+    ) -> usize {
+        let cached = cache.place.load(Ordering::Relaxed);
+        let (watch, place) = ((cached >> 32) as u32, (cached & 0xffff_ffff) as usize);
+        if watch == self.id {
+            let index = self.index.borrow();
+            let name = &index.get(place).name;
+            let length = below.len() + cache.own_length.load(Ordering::Relaxed);
+            if name.method == method && name.path.len() == length && name.path.starts_with(below) {
+                return place;
+            }
+        }
+        let (own, endpoint) = find();
+        let place = self.place(py, method, &format!("{below}{own}"), endpoint.as_ref());
+        cache.own_length.store(own.len(), Ordering::Relaxed);
+        cache.place.store(u64::from(self.id) << 32 | place as u64, Ordering::Relaxed);
+        place
+    }
+
+    /// A context for a request of this route; `fresh` makes one that knows of no route.
+    fn context_of<'py>(
+        &self,
+        py: Python<'py>,
+        place: usize,
+        fresh: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let known = self.contexts.borrow().get(place).and_then(|known| known.as_ref().map(|known| known.clone_ref(py)));
+        if let Some(known) = known {
+            return ffi::copy_context(known.bind(py));
+        }
+        let context = fresh()?;
+        let set = self.origin.bind(py).getattr(pyo3::intern!(py, "set"))?;
+        context.call_method1(pyo3::intern!(py, "run"), (set, place))?;
+        let copy = ffi::copy_context(&context)?;
+        let mut contexts = self.contexts.borrow_mut();
+        if contexts.len() <= place {
+            contexts.resize_with(place + 1, || None);
+        }
+        contexts[place] = Some(context.unbind());
+        Ok(copy)
+    }
+
+    fn pulse(&self) -> &Pulse {
+        &self.shared.pulse
+    }
+
+    fn threshold(&self) -> u64 {
+        self.shared.threshold
+    }
+
+    fn with_route<T>(&self, place: usize, act: impl FnOnce(&Route) -> T) -> T {
+        act(self.index.borrow().get(place))
+    }
+
+    /// The route of requests that found none.
+    fn unrouted(&self) -> usize {
+        if let Some(place) = self.unrouted.get() {
+            return place;
+        }
+        let name = RouteName { method: String::new(), path: "(no route)".to_owned(), endpoint: String::new() };
+        let describe = || (Pattern::Unknown, (String::new(), 0));
+        let place = self.index.borrow_mut().find(&self.shared.routes, name, describe);
+        self.unrouted.set(Some(place));
+        place
+    }
+
+    /// A request goes on; perhaps it had to wait for a stall.
+    fn resumed(&self, clock: &RequestClock, now: Moment) {
+        let Ok(mut aftermath) = self.aftermath.try_borrow_mut() else { return };
+        let Some(aftermath) = &mut *aftermath else { return };
+        if clock.held_up_by.replace(self.stalls.get()) == self.stalls.get() {
+            return;
+        }
+        let stall = &mut aftermath.stall;
+        if matches!(&stall.culprit, Culprit::Request { serial, .. } if *serial == clock.serial) {
+            return;
+        }
+        let waited_since = clock.paused.get().max(stall.began);
+        // When it could have gone on is not known: at the earliest when it was suspended, or when the stall began.
+        let delay = now.since(waited_since).min(stall.duration());
+        stall.waited += 1;
+        stall.delayed += delay;
+        clock.delayed.set(clock.delayed.get() + delay);
+    }
+
+    /// A step was a stall, or the watcher believes so.
+    fn took_long(&self, clock: &RequestClock, began: Moment, now: Moment, line: impl FnOnce() -> String) {
+        let route = clock.route.get();
+        let serial = clock.serial;
+        let took = self.over(began, now, |culprit| {
+            *culprit = Culprit::Request { serial, line: line(), route };
+        });
+        if let Some(took) = took {
+            clock.stalls.set(clock.stalls.get() + 1);
+            clock.stalled.set(clock.stalled.get() + took);
+        }
+    }
+
+    /// A silence that began at `began` is over. Gives how long it was, if it was a stall.
+    fn over(&self, began: Moment, now: Moment, name: impl FnOnce(&mut Culprit)) -> Option<u64> {
+        self.pulse().set_stalled(false);
+        if self.shared.suspended.load(Ordering::Relaxed) {
+            return None;
+        }
+        let seen = self.shared.under_way.lock().take();
+        let seen = seen.filter(|stall| stall.began == began);
+        let was_seen = seen.is_some();
+        let mut stall = seen.unwrap_or_else(|| Stall::new(Culprit::Elsewhere(None), began));
+        stall.ended = now;
+        if stall.is_of_nobody() {
+            // Somebody else had the GIL, and may not have been let run with it.
+            let pressed = self.pressure.waited().saturating_sub(self.shared.pressed_before.load(Ordering::Relaxed));
+            if stall.duration().saturating_sub(pressed) < self.threshold() {
+                return None;
+            }
+        }
+        stall.collected = self.shared.collector.within(began, now);
+        if !was_seen {
+            // The watcher did not get to it; what it keeps in mind is kept in mind here, too.
+            let own = self.shared.loops_own(stall.duration(), &self.schedule);
+            if own < self.threshold() || self.last.get() == began {
+                return None;
+            }
+        }
+        self.last.set(began);
+        name(&mut stall.culprit);
+        let duration = stall.duration();
+        self.shared.totals.stalls.add(1);
+        self.shared.totals.stalled.add(duration);
+        self.shared.totals.answered(began, now);
+        self.stalls.set(self.stalls.get() + 1);
+        let earlier = self.aftermath.borrow_mut().replace(Aftermath { stall, turns: SETTLING_TURNS });
+        if let Some(earlier) = earlier {
+            Python::attach(|py| self.tell(py, &earlier.stall));
+        } else {
+            self.ask_to_settle();
+        }
+        Some(duration)
+    }
+
+    /// The loop has turned once more since a stall; from the last turn on nobody can have waited for it.
+    pub(crate) fn settle(&self, py: Python<'_>) {
+        let settled = {
+            let mut aftermath = self.aftermath.borrow_mut();
+            match &mut *aftermath {
+                Some(waiting) if waiting.turns > 1 => {
+                    waiting.turns -= 1;
+                    None
+                }
+                Some(_) => aftermath.take(),
+                None => return,
+            }
+        };
+        match settled {
+            None => self.ask_to_settle(),
+            Some(settled) => self.tell(py, &settled.stall),
+        }
+    }
+
+    fn ask_to_settle(&self) {
+        let schedule = self.schedule_settling.borrow().clone();
+        if let Some(schedule) = schedule {
+            schedule();
+        }
+    }
+
+    fn tell(&self, py: Python<'_>, stall: &Stall) {
+        if let Culprit::Request { route: Some(place), .. } = &stall.culprit {
+            self.with_route(*place, |route| route.delayed_others.add(stall.delayed));
+        }
+        {
+            let index = self.index.borrow();
+            let route = match &stall.culprit {
+                Culprit::Request { route: Some(place), .. } => Some(&**index.get(*place)),
+                _ => None,
+            };
+            self.shared.places().add(stall, route, &self.shared.libraries);
+        }
+        if self.shared.events.is_open() {
+            self.shared.keep(stall);
+        }
+        let told = python::stall(py, stall, &self.index.borrow())
+            .and_then(|stall| self.on_stall.bind(py).call1((stall,)).map(drop));
+        if let Err(error) = told {
+            error.write_unraisable(py, Some(self.on_stall.bind(py)));
+        }
+    }
+}
+
+/// Requests that had to wait make their next step within so many turns of the loop: in the first one it hears of what has
+/// happened meanwhile, in the second futures are done and new requests read, in the third their tasks run.
+const SETTLING_TURNS: u32 = 4;
+/// Until somebody takes them, several times a second.
+const MOST_LATE_STALLS: usize = 100;
+
+static NEXT_WATCH: AtomicU32 = AtomicU32::new(1);

@@ -1,0 +1,141 @@
+//! Stalls, gathered by the place that caused them, and other faults: what verdicts are given on.
+
+use serde::{Deserialize, Serialize};
+
+use super::blame::Libraries;
+use super::moment::seconds;
+use super::route::Route;
+use super::source::Sources;
+use super::stall::{Culprit, Stall};
+use super::verdict;
+
+/// A place that has stalled the loop. Times are in seconds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// The endpoint's route, or the task.
+    pub(crate) culprit: String,
+    /// "main.py:12 time.sleep(3)"; empty where nobody could look, as C code kept the GIL.
+    pub(crate) line: String,
+    pub(crate) remedy: String,
+    pub(crate) count: u64,
+    pub(crate) total: f64,
+    pub(crate) longest: f64,
+    /// Requests that had to wait, at the most so many, and for how long together.
+    pub(crate) waited: u64,
+    pub(crate) delayed: f64,
+}
+
+/// Something that goes wrong in silence, beside the stalls.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Fault {
+    /// What, and where.
+    pub(crate) text: String,
+    pub(crate) remedy: String,
+    pub(crate) count: u64,
+}
+
+/// All places and faults since the start.
+pub(crate) struct Places {
+    pub(crate) stalls: Vec<Place>,
+    pub(crate) faults: Vec<Fault>,
+    sources: Sources,
+}
+
+impl Default for Places {
+    fn default() -> Places {
+        Places { stalls: Vec::new(), faults: Vec::new(), sources: Sources::new() }
+    }
+}
+
+impl std::fmt::Debug for Places {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Places").field("stalls", &self.stalls).field("faults", &self.faults).finish_non_exhaustive()
+    }
+}
+
+impl Places {
+    /// Counts a stall that is over.
+    pub(super) fn add(&mut self, stall: &Stall, route: Option<&Route>, libraries: &Libraries) {
+        let new = self.place_of(stall, route, libraries);
+        merge(&mut self.stalls, &new);
+    }
+
+    /// One stall, which need not be over, as a place of its own.
+    pub(super) fn place_of(&mut self, stall: &Stall, route: Option<&Route>, libraries: &Libraries) -> Place {
+        let is_collectors = stall.collected * 2 > stall.duration();
+        let stack = libraries.usual(stall.samples.iter().map(|sample| sample.stack.as_slice()));
+        let blamed = libraries.blame(stack).filter(|_| !is_collectors);
+        let (mut line, mut clue) = (String::new(), String::new());
+        if let Some(place) = blamed {
+            let frame = &stack[place];
+            let source = self.sources.line(&frame.file, frame.line);
+            line = format!("{}:{} {source}", self.sources.short(&frame.file), frame.line).trim_end().to_owned();
+            clue = source;
+            if let Some(called) = place.checked_sub(1).map(|inner| &stack[inner]) {
+                clue = format!("{clue} {} {} {}", called.file, called.line, called.function);
+            }
+        }
+        let duration = seconds(stall.duration());
+        Place {
+            culprit: culprit(stall, route, is_collectors),
+            line,
+            remedy: verdict::remedy(&clue).to_owned(),
+            count: 1,
+            total: duration,
+            longest: duration,
+            waited: stall.waited,
+            delayed: seconds(stall.delayed),
+        }
+    }
+
+    /// Counts a fault.
+    pub(super) fn note(&mut self, text: &str, remedy: &str) {
+        merge_fault(&mut self.faults, &Fault { text: text.to_owned(), remedy: remedy.to_owned(), count: 1 });
+    }
+}
+
+/// Adds a place's numbers to those of the same place among others.
+pub(crate) fn merge(places: &mut Vec<Place>, new: &Place) {
+    let has_room = places.len() < MOST_PLACES;
+    let known = places.iter_mut().find(|place| place.culprit == new.culprit && place.line == new.line);
+    match known {
+        Some(place) => {
+            place.count += new.count;
+            place.total += new.total;
+            place.longest = place.longest.max(new.longest);
+            place.waited += new.waited;
+            place.delayed += new.delayed;
+        }
+        None if has_room => places.push(new.clone()),
+        None => {}
+    }
+}
+
+/// As [`merge`], for faults.
+pub(crate) fn merge_fault(faults: &mut Vec<Fault>, new: &Fault) {
+    let has_room = faults.len() < MOST_PLACES;
+    match faults.iter_mut().find(|fault| fault.text == new.text) {
+        Some(fault) => fault.count += new.count,
+        None if has_room => faults.push(new.clone()),
+        None => {}
+    }
+}
+
+/// Whom a stall is put down to.
+fn culprit(stall: &Stall, route: Option<&Route>, is_collectors: bool) -> String {
+    if is_collectors {
+        return "the garbage collector".to_owned();
+    }
+    match (&stall.culprit, route) {
+        (_, Some(route)) => format!("{} {}", route.name.method, route.name.path).trim().to_owned(),
+        (Culprit::Request { line, .. }, None) if !line.is_empty() => "a request without a route".to_owned(),
+        (Culprit::Elsewhere(Some(task)), None) if task.ends_with("(Lifespan._run)") => {
+            "the application's start-up or shutdown".to_owned()
+        }
+        (Culprit::Elsewhere(Some(task)), None) => format!("the task {task}"),
+        _ => "a callback outside of requests".to_owned(),
+    }
+}
+
+/// Places that are kept apart; whatever comes later is counted in the totals only.
+const MOST_PLACES: usize = 1000;

@@ -1,0 +1,113 @@
+//! Stalls: times in which the loop did one thing and nothing else.
+
+use std::sync::{Mutex, MutexGuard};
+
+use super::moment::Moment;
+use super::stack::Frame;
+
+/// Who had the loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Culprit {
+    /// A step of a request.
+    Request {
+        serial: u64,
+        /// "GET /items/3", as far as it is known yet.
+        line: String,
+        /// The place of its route, as far as it is known yet.
+        route: Option<usize>,
+    },
+    /// Anything else: a task of the application's, a callback, a start-up hook. The task's name, if it is one.
+    Elsewhere(Option<String>),
+}
+
+/// A look at the stack of the loop's thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) at: Moment,
+    /// Innermost first.
+    pub(crate) stack: Vec<Frame>,
+}
+
+/// One stall.
+#[derive(Clone, Debug)]
+pub(crate) struct Stall {
+    pub(crate) culprit: Culprit,
+    pub(crate) began: Moment,
+    /// [`Moment::NONE`] while it lasts.
+    pub(crate) ended: Moment,
+    pub(crate) samples: Vec<Sample>,
+    /// Requests that could not go on, or not begin, meanwhile.
+    pub(crate) waited: u64,
+    /// What it may have added to them together, in nanoseconds.
+    pub(crate) delayed: u64,
+    /// For how long the garbage collector ran meanwhile, in nanoseconds.
+    pub(crate) collected: u64,
+}
+
+impl Stall {
+    pub(crate) fn new(culprit: Culprit, began: Moment) -> Stall {
+        Stall { culprit, began, ended: Moment::NONE, samples: Vec::new(), waited: 0, delayed: 0, collected: 0 }
+    }
+
+    pub(crate) fn duration(&self) -> u64 {
+        self.ended.since(self.began)
+    }
+
+    /// Nothing that the loop ran was seen: it was kept from running, or ran a function in C.
+    pub(crate) fn is_of_nobody(&self) -> bool {
+        self.culprit == Culprit::Elsewhere(None) && self.samples.iter().all(|sample| sample.stack.is_empty())
+    }
+
+    /// Adds a look; of a long stall fewer and fewer are kept, spread evenly.
+    pub(crate) fn add(&mut self, sample: Sample) {
+        if self.samples.len() >= MOST_SAMPLES {
+            let mut place = 0;
+            self.samples.retain(|_| {
+                place += 1;
+                place % 2 == 1
+            });
+        }
+        self.samples.push(sample);
+    }
+}
+
+/// The stall that is under way, as the watcher's thread and the loop's share it. Locked for a few instructions, and only
+/// when there is a stall.
+#[derive(Debug, Default)]
+pub(crate) struct UnderWay(Mutex<Option<Stall>>);
+
+impl UnderWay {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Option<Stall>> {
+        self.0.lock().expect("no code panics while holding it")
+    }
+}
+
+const MOST_SAMPLES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(file: &str, line: u32) -> Frame {
+        Frame { file: file.to_owned(), line, function: "f".to_owned() }
+    }
+
+    fn seen(stack: Vec<Frame>) -> Sample {
+        Sample { at: Moment::from_number(1), stack }
+    }
+
+    fn elsewhere() -> Stall {
+        Stall::new(Culprit::Elsewhere(None), Moment::from_number(1))
+    }
+
+    #[test]
+    fn a_long_stall_keeps_looks_from_all_of_it() {
+        let mut stall = elsewhere();
+        for line in 0..1000 {
+            stall.add(seen(vec![frame("main.py", line)]));
+        }
+        assert!(stall.samples.len() <= MOST_SAMPLES);
+        assert_eq!(stall.samples[0].stack[0].line, 0);
+        assert_eq!(stall.samples.last().expect("there are some").stack[0].line, 999);
+    }
+}

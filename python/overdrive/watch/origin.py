@@ -1,0 +1,43 @@
+"""Which request began what runs outside of it: its tasks inherit its context, and that says whose it is."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Context, ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from overdrive._overdrive import Watch
+
+# Set by the engine: the place of a route, or the line of a request whose route it did not know yet.
+ORIGIN: ContextVar[int | str] = ContextVar("overdrive_request")
+
+
+def here(watch: Watch) -> str | None:
+    """The request in whose context the caller runs."""
+    return _name(watch, ORIGIN.get(None))
+
+
+def of_context(watch: Watch, context: Context | None) -> str | None:
+    """The request to which a context belongs."""
+    return _name(watch, context.get(ORIGIN)) if context is not None else None
+
+
+def of_task(watch: Watch, task: Any) -> str | None:
+    """The request that has started a task. Before Python 3.12 a task does not let its context be seen: None."""
+    get_context = getattr(task, "get_context", None)
+    return of_context(watch, get_context()) if isinstance(task, asyncio.Task) and get_context is not None else None
+
+
+def route_text(route: tuple[str, str, str]) -> str:
+    """A route as people name it: "GET /items/{number} (main.read_item)"."""
+    method, path, endpoint = route
+    text = f"{method} {path}".strip()
+    return f"{text} ({endpoint})" if endpoint else text
+
+
+def _name(watch: Watch, value: int | str | None) -> str | None:
+    if isinstance(value, int):
+        route = watch.route_name(value)
+        return route_text(route) if route is not None else None
+    return value

@@ -1,0 +1,107 @@
+"""Stalls, told in the log."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from overdrive.watch.origin import route_text
+from overdrive.watch.stacks import Frame, blame
+from overdrive.watch.telling import Telling, again
+
+# What a stall is put down to that the garbage collector made.
+COLLECTOR = "the garbage collector"
+
+logger = logging.getLogger("overdrive.watch")
+
+
+class Stalls:
+    """All stalls since the start. Called on the loop's thread, read on any."""
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self._level = logging.ERROR if strict else logging.WARNING
+        self.count = 0
+        # Called with each stall, as the engine tells of it.
+        self.listeners: list[Callable[[dict[str, Any]], object]] = []
+        self._lock = threading.Lock()
+        self._telling = Telling()
+
+    def add(self, stall: dict[str, Any]) -> None:
+        """Counts a stall that the engine tells of, and logs it unless the place was told of just now."""
+        for listener in self.listeners:
+            listener(stall)
+        stack = usual_stack([stack for _, stack in stall["samples"]])
+        found = blame(stack)
+        route = stall["route"]
+        where = (
+            COLLECTOR
+            if is_collectors(stall)
+            else f"{route[0]} {route[1]}"
+            if route
+            else "a WebSocket"
+            if stall["line"]
+            else outside(stall["task"])
+        )
+        if where == COLLECTOR:
+            found = None
+        key = (where, found.frame[:2] if found else None)
+        with self._lock:
+            self.count += 1
+            untold = self._telling.due(key)
+        if untold is not None:
+            logger.log(self._level, "%s", line(stall, untold))
+
+
+def is_collectors(stall: dict[str, Any]) -> bool:
+    """Whether the garbage collector was most of a stall, and the line where it happened to run is not to blame."""
+    return bool(stall["collected"] * 2 > stall["seconds"])
+
+
+def outside(task: str | None) -> str:
+    """What is to be said of a stall outside of requests."""
+    if task is not None and task.endswith("(Lifespan._run)"):
+        return "the application's start-up or shutdown"
+    return f"the task {task}" if task else "a callback outside of requests"
+
+
+def line(stall: dict[str, Any], untold: int) -> str:
+    """A stall in one line: who, for how long, who waited, and where."""
+    found = blame(usual_stack([stack for _, stack in stall["samples"]]))
+    who = stall["line"] or outside(stall["task"])
+    endpoint = f" ({stall['route'][2]})" if stall["route"] and stall["route"][2] else ""
+    text = f"{who}{endpoint} blocked the event loop for {stall['seconds'] * 1000:.0f} ms"
+    waited = stall["waited"]
+    text += f"; {waited} request{'s' if waited != 1 else ''} waited" if waited else ""
+    if is_collectors(stall):
+        text += f"; {stall['collected'] * 1000:.0f} ms of it were the garbage collector's"
+    else:
+        text += f"; {found}" if found else f"; {unseen(stall)}"
+    return text + again(untold)
+
+
+def still(stall: dict[str, Any]) -> str:
+    """A stall that goes on, in one line."""
+    stack = usual_stack([stack for _, stack in stall["samples"]])
+    who = route_text(stall["route"]) if stall["route"] else "a request" if stall["request"] else outside(stall["task"])
+    text = f"{who} has been blocking the event loop for {stall['seconds']:.1f} s and goes on"
+    found = blame(stack)
+    return f"{text}; {found}" if found else f"{text}; {unseen(stall)}"
+
+
+def unseen(stall: dict[str, Any]) -> str:
+    """Why there is no line."""
+    if stall["samples"]:
+        return "in no Python code of the loop's: a C function that it called, or another thread that kept the GIL"
+    return "in C code that kept the GIL, so that nobody could see where"
+
+
+def usual_stack(stacks: Sequence[Sequence[Frame]]) -> Sequence[Frame]:
+    """The stack that was seen most often, as far as the user's line goes."""
+    if not stacks:
+        return ()
+    blames = [found.frame[:2] if (found := blame(stack)) else None for stack in stacks]
+    most, _ = Counter(blames).most_common(1)[0]
+    return stacks[blames.index(most)]
