@@ -15,7 +15,9 @@ UNTIL = '"span_kind": "SERVER"'
 LATER = {
     ASKED["dependencies"].path: '"in a dependency"',
     ASKED["response"].path: '"later of a response"',
-    ASKED["background"].path: r"fastapi\.background_task[^\n]*\n(?s:.*)fastapi\.background_task",
+    ASKED[
+        "background"
+    ].path: r"\"name\": \"fastapi\.background_task[^\n]*\n(?s:.*)\"name\": \"fastapi\.background_task",
 }
 
 

@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastapi.applications import FastAPI
@@ -22,7 +22,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, WebSocketRoute
 
 from overdrive._overdrive import Engine, Plans
-from overdrive.compiler import instruments, known, limits, routes, sockets, telemetry
+from overdrive.compiler import instruments, known, limits, opentelemetry, routes, sentry, sockets, telemetry
 from overdrive.compiler.mounts import WITHIN
 from overdrive.compiler.mounts import Mounts as Mounts
 from overdrive.compiler.mounts import entry as mount_entry
@@ -203,11 +203,13 @@ def compile_in_steps(
     yield
     observers = instruments.around_features(known.FEATURES)
     is_observed = "stack" in off or bool(instruments.around_features(["stack"]))
+    is_sentrys = "stack" not in off and sentry.is_alone_around()
     if telemetry.is_on(app):
         if not telemetry.is_left_to_others(app.middleware_stack):
             observers.add("FastAPI's telemetry")
             is_observed = True
         is_observed = is_observed or telemetry.asks(app)
+        is_sentrys = False
     try:
         for feature in ("routing", "operations", "dependencies"):
             if feature in off:
@@ -216,6 +218,12 @@ def compile_in_steps(
             if not known.is_patched(name):
                 raise NotCompiled(f"not the code we know: {name}")
         stack = examine(app.middleware_stack, router, off, is_observed=is_observed)
+        if is_sentrys and not stack.limit:
+            observer = sentry.Observer(app, stack.inside, stack.raise_outermost)
+            stack = replace(stack, observer=observer, raise_outermost=sentry.reraise)
+        elif stack.outermost is not None:
+            # Below it, the plans are within the stack.
+            stack = replace(stack, observer=opentelemetry.observer(stack.outermost, routes.routers(router)))
         limit = limits.least(stack.limit, _examine_router(router))
     except NotCompiled as error:
         reason = str(error)

@@ -6,8 +6,6 @@ objects and their closures tell.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
@@ -18,7 +16,7 @@ from fastapi.dependencies import models
 from pydantic_core import SchemaSerializer
 from starlette.responses import JSONResponse
 
-from overdrive.compiler import fields, instruments, known
+from overdrive.compiler import fields, instruments, known, sentry
 from overdrive.compiler.limits import limited_inside
 from overdrive.compiler.spec import Answer, NotCompiled, Stream
 
@@ -42,7 +40,7 @@ class Handler:
 
     values: dict[str, Any]
     max_body_size: int | None
-    around: Callable[[Any], Any] | None
+    around: instruments.Around | None
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -118,7 +116,7 @@ def unwrap(app: Any) -> Handler:
     inner = closure(app, ENDPOINT_APP, "the route's application is not FastAPI's own")
     handler, wrapped = instruments.unwrapped(inner.get("f"))
     values = closure(handler, REQUEST_HANDLER, "a request handler of its own (get_route_handler)")
-    around = functools.partial(instruments.rewrapped, wrapped) if wrapped else None
+    around = instruments.Around(wrapped, sentry.before_handler(wrapped)) if wrapped else None
     # Values that the handler does not use are not in its closure.
     return Handler(values, max_body_size, around)
 

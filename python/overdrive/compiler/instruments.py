@@ -11,7 +11,6 @@ What an instrument puts into the middleware stack needs none of this: it runs as
 
 from __future__ import annotations
 
-import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable
@@ -42,8 +41,23 @@ class Wrapper:
 
 # Functions with what is known of them, the outermost first.
 Wrapped = list[tuple[FunctionType, Wrapper]]
-# Makes of a function one with the instruments of another around it.
-Around = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Makes of a function one with the instruments of another around it.
+
+    before: `(request) -> bool`: does what they do before they call a request handler, where that is all they do; false
+        if they have to be called.
+    """
+
+    wrapped: Wrapped
+    before: Callable[[Any], bool] | None = None
+
+    def __call__(self, original: Any) -> Any:
+        """The same instruments around `original`."""
+        return rewrapped(self.wrapped, original)
+
 
 SENTRY_FASTAPI = "sentry_sdk.integrations.fastapi"
 SENTRY_STARLETTE = "sentry_sdk.integrations.starlette"
@@ -114,7 +128,7 @@ def around_features(features: Iterable[str]) -> set[str]:
 def around(name: str) -> Around | None:
     """What stands around the function `name` of a library, to be put around another one; None if nothing does."""
     wrapped = unwrapped(_find(name))[1]
-    return functools.partial(rewrapped, wrapped) if wrapped else None
+    return Around(wrapped) if wrapped else None
 
 
 def unwrapped(function: Any) -> tuple[Any, Wrapped]:

@@ -360,8 +360,97 @@ INSTRUMENTS = (
     "sentry_sdk.integrations.starlette:patch_exception_middleware",
 )
 
+# What `sentry` does in the place of the SDK, beside the functions above. It need not be installed.
+SENTRY = (
+    "sentry_sdk.integrations._asgi_common:_get_headers",
+    "sentry_sdk.integrations._asgi_common:_get_ip",
+    "sentry_sdk.integrations.asgi:SentryAsgiMiddleware.__init__",
+    "sentry_sdk.integrations.asgi:SentryAsgiMiddleware._capture_request_exception",
+    "sentry_sdk.integrations.asgi:SentryAsgiMiddleware._get_transaction_name_and_source",
+    "sentry_sdk.integrations.asgi:SentryAsgiMiddleware._run_app",
+    "sentry_sdk.integrations.asgi:SentryAsgiMiddleware._run_asgi3",
+    "sentry_sdk.integrations.fastapi:_set_transaction_name_and_source",
+    "sentry_sdk.integrations.starlette:StarletteRequestExtractor.content_length",
+    "sentry_sdk.integrations.starlette:StarletteRequestExtractor.cookies",
+    "sentry_sdk.integrations.starlette:StarletteRequestExtractor.extract_request_info",
+    "sentry_sdk.integrations.starlette:_add_user_to_sentry_scope",
+    "sentry_sdk.integrations.starlette:_get_transaction_from_middleware",
+    "sentry_sdk.integrations.starlette:_http_route_and_source_from_router",
+    "sentry_sdk.client:_Client.capture_session",
+    "sentry_sdk.scope:Scope.__copy__",
+    "sentry_sdk.scope:Scope.__init__",
+    "sentry_sdk.scope:Scope.add_event_processor",
+    "sentry_sdk.scope:Scope.clear_breadcrumbs",
+    "sentry_sdk.scope:Scope.continue_trace",
+    "sentry_sdk.scope:Scope.end_session",
+    "sentry_sdk.scope:Scope.fork",
+    "sentry_sdk.scope:Scope.generate_propagation_context",
+    "sentry_sdk.scope:Scope.set_attribute",
+    "sentry_sdk.scope:Scope.start_session",
+    "sentry_sdk.scope:Scope.start_transaction",
+    "sentry_sdk.scope:isolation_scope",
+    "sentry_sdk.sessions:_is_auto_session_tracking_enabled",
+    "sentry_sdk.sessions:track_session",
+    "sentry_sdk.tracing:Span.__enter__",
+    "sentry_sdk.tracing:Span.__exit__",
+    "sentry_sdk.tracing:Span.__init__",
+    "sentry_sdk.tracing:Transaction.__enter__",
+    "sentry_sdk.tracing:Transaction.__exit__",
+    "sentry_sdk.tracing:Transaction.__init__",
+    "sentry_sdk.tracing:Transaction._set_initial_sampling_decision",
+    "sentry_sdk.tracing:Transaction.finish",
+    "sentry_sdk.tracing_utils:PropagationContext.__init__",
+    "sentry_sdk.tracing_utils:PropagationContext.from_incoming_data",
+    "sentry_sdk.tracing_utils:extract_sentrytrace_data",
+    "sentry_sdk.tracing_utils:has_tracing_enabled",
+    "sentry_sdk.tracing_utils:has_span_streaming_enabled",
+    "sentry_sdk.utils:_is_localhost",
+    "sentry_sdk.utils:format_attribute",
+    "sentry_sdk.utils:get_current_thread_meta",
+    "sentry_sdk.utils:has_data_collection_enabled",
+)
 
-# What `behaves` has found: a release does not change while it is loaded.
+# What `opentelemetry` does in the place of the instrumentation's middleware.
+OPENTELEMETRY = (
+    "opentelemetry.attributes:BoundedAttributes.__init__",
+    "opentelemetry.attributes:BoundedAttributes._set_items",
+    "opentelemetry.attributes:BoundedAttributes._setitem_locked",
+    "opentelemetry.attributes:_clean_attribute_value",
+    "opentelemetry.baggage.propagation:W3CBaggagePropagator.extract",
+    "opentelemetry.instrumentation._semconv:_set_status",
+    "opentelemetry.instrumentation.asgi:ASGIGetter.get",
+    "opentelemetry.instrumentation.asgi:OpenTelemetryMiddleware.__call__",
+    "opentelemetry.instrumentation.asgi:OpenTelemetryMiddleware._get_otel_send",
+    "opentelemetry.instrumentation.asgi:OpenTelemetryMiddleware._set_send_span",
+    "opentelemetry.instrumentation.asgi:OpenTelemetryMiddleware._set_server_span",
+    "opentelemetry.instrumentation.asgi:collect_request_attributes",
+    "opentelemetry.instrumentation.asgi:get_host_port_url_tuple",
+    "opentelemetry.instrumentation.asgi:set_status_code",
+    "opentelemetry.instrumentation.fastapi:_get_default_span_details",
+    "opentelemetry.instrumentation.fastapi:_get_route_details",
+    "opentelemetry.instrumentation.utils:_start_internal_or_server_span",
+    "opentelemetry.instrumentation.utils:http_status_to_status_code",
+    "opentelemetry.propagate:extract",
+    "opentelemetry.propagators.composite:CompositePropagator.extract",
+    "opentelemetry.sdk.trace:ReadableSpan.__init__",
+    "opentelemetry.sdk.trace:Span.__init__",
+    "opentelemetry.sdk.trace:Span.__new__",
+    "opentelemetry.sdk.trace:Span._new_events",
+    "opentelemetry.sdk.trace:Span._new_links",
+    "opentelemetry.sdk.trace:Span.start",
+    "opentelemetry.sdk.trace:Tracer.start_as_current_span",
+    "opentelemetry.sdk.trace:Tracer.start_span",
+    "opentelemetry.sdk.trace.sampling:ParentBased.should_sample",
+    "opentelemetry.sdk.trace.sampling:StaticSampler.should_sample",
+    "opentelemetry.sdk.trace.sampling:_get_parent_trace_state",
+    "opentelemetry.sdk.util:BoundedList.__init__",
+    "opentelemetry.trace:use_span",
+    "opentelemetry.trace.span:SpanContext.__new__",
+    "opentelemetry.trace.propagation.tracecontext:TraceContextTextMapPropagator.extract",
+    "opentelemetry.util.http:redact_url",
+)
+
+
 # As FEATURES, of what goes on as well, if slower, where it is off: nobody need be told.
 SHORTCUTS: dict[str, tuple[str, ...]] = {
     "websocket messages": (
@@ -374,6 +463,8 @@ SHORTCUTS: dict[str, tuple[str, ...]] = {
         "starlette.websockets:WebSocket.send_bytes",
     ),
 }
+
+# What `behaves` has found: a release does not change while it is loaded.
 _behaviours: dict[str, str] = {}
 # Take known instruments away from what they stand around.
 _seen_through: list[Callable[[Any], Any]] = []
@@ -538,7 +629,7 @@ def main() -> int:
         print(json.dumps(installed, indent=1))
         return 0
     installed |= {name: fingerprint(name) for names in SHORTCUTS.values() for name in names}
-    with_instruments = {name: fingerprint(name) for name in INSTRUMENTS}
+    with_instruments = {name: fingerprint(name) for name in (*INSTRUMENTS, *OPENTELEMETRY, *SENTRY)}
     installed.update((name, text) for name, text in with_instruments.items() if text is None or ABSENT not in text)
     missing = [name for name in installed if dialect(name) is None]
     for name in missing:

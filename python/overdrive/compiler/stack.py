@@ -52,6 +52,8 @@ class Stack:
     raise_within, raise_outermost: the same through what stands below the user's middleware, and around it.
     passage: sends what a plan does not send itself through copies of the user's middleware.
     dispatches: Starlette's `BaseHTTPMiddleware` is the code we know.
+    inside: what stands within FastAPI's own middleware that only exceptions and instruments meet.
+    observer: an application that does what instruments around all of it do, and knows what to do of the rest.
     """
 
     handlers: tuple[dict[Any, Any], dict[int, Any]]
@@ -66,10 +68,14 @@ class Stack:
     raise_outermost: Callable[..., Awaitable[None]]
     passage: Passage
     dispatches: bool
+    inside: Any
+    observer: Any = None
 
     @property
     def outermost(self) -> Any:
-        """The middleware of the user's where requests may enter; None if plans apply it, or if more is around it."""
+        """Where requests may enter, the middleware of the user's; None if plans apply it, or if more is around it."""
+        if self.observer is not None:
+            return self.observer
         return self.foreign[0] if self.foreign and self.layers is None and not self.is_wrapped else None
 
     @property
@@ -82,6 +88,8 @@ class Stack:
         if self.dispatches and not self.is_observed:
             for middleware in self.foreign:
                 make_native(middleware)
+        if type(self.inside) is Planned:
+            self.inside.plans = plans
         if self.foreign and not self.is_observed:
             try:
                 _stand_in(self.foreign[-1], handles=True).plans = plans
@@ -172,6 +180,8 @@ def examine(stack: Any, router: Any, off: Mapping[str, str], *, is_observed: boo
         raise_outermost,
         passage,
         "dispatch" not in off,
+        # A copy for what plans leave to the router: in the original, plans are asked again.
+        foreign[0] if foreign else Planned(around([exceptions, exits], router), handles=True),
     )
 
 

@@ -31,6 +31,11 @@ pub(super) struct Observed {
 impl Call {
     /// Has the instruments around the route's request handler call it.
     pub(super) async fn respond_within(self: &Rc<Self>, around: &Py<PyAny>) -> PyResult<Outgoing> {
+        if let Some(before) = &self.plan().before
+            && Python::attach(|py| before.bind(py).call1((self.request(py)?,))?.is_truthy())?
+        {
+            return self.respond().await;
+        }
         let awaitable = Python::attach(|py| {
             let wrapped = around.bind(py).call1((self.part(Stage::Handler),))?;
             PyResult::Ok(wrapped.call1((self.request(py)?,))?.unbind())

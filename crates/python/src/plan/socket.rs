@@ -86,6 +86,8 @@ pub(crate) fn begin(
     let input = Input::new(&query, headers, found.parameters);
     let call = Call::new(found.plans, found.plan, wire, found.within, input);
     if place != Place::Application {
+        // Middleware looks at it: which route, which endpoint.
+        call.scope(py)?;
         call.observe(py, scope)?;
     }
     call.counting().count_answered();

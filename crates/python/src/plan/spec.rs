@@ -36,7 +36,7 @@ pub(crate) struct PlanSpec {
     pub(crate) body_limit: Option<u64>,
     pub(crate) answer: AnswerSpec,
     pub(crate) overrides: Option<OverridesSpec>,
-    /// `(handler) -> handler`
+    /// `(handler) -> handler`, with an attribute `before`: `(request) -> bool`, or `None`
     pub(crate) around: Option<Py<PyAny>>,
     pub(crate) template: Py<PyString>,
 }

@@ -77,6 +77,8 @@ pub(crate) struct Plan {
     watched: PlaceCache,
     /// Makes a request handler of another, with the instruments that stand around the route's.
     pub(crate) around: Option<Py<PyAny>>,
+    /// `(request) -> bool`: what they do before they call it, where that is all; false if they have to be called.
+    pub(crate) before: Option<Py<PyAny>>,
     /// The path as FastAPI's telemetry names it.
     pub(crate) template: Py<PyString>,
 }
@@ -121,6 +123,10 @@ impl Plan {
             body_limit: spec.body_limit,
             answer,
             overrides: spec.overrides.map(Overrides::new),
+            before: match &spec.around {
+                Some(around) => around.bind(py).getattr("before")?.extract()?,
+                None => None,
+            },
             watched: PlaceCache::default(),
             around: spec.around,
             template: spec.template,
@@ -156,6 +162,7 @@ impl Plan {
         self.nodes.iter().try_for_each(|node| node.traverse(visit))?;
         self.answer.traverse(visit)?;
         visit.call(&self.around)?;
+        visit.call(&self.before)?;
         self.overrides.as_ref().map_or(Ok(()), |overrides| overrides.traverse(visit))
     }
 }

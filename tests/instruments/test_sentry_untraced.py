@@ -1,0 +1,66 @@
+"""Sentry without tracing, where one function of ours does what it does around a request: nobody can tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.instruments.asked import ASKED, OTHERS, each
+from tests.instruments.recorded import Ask, Pair
+
+UNTIL = '"kind": "session"'
+TRACE = "771a43a4192642f0b136d5159a501700"
+CONTINUED = {
+    "sentry-trace": f"{TRACE}-1234567890abcdef-1",
+    "baggage": f"other=1,sentry-trace_id={TRACE},sentry-public_key=key,sentry-sample_rate=0.5",
+}
+
+OWN = {
+    "continued": Ask("GET", "/", 200, CONTINUED),
+    "continued-as-environment": Ask("GET", "/", 200, {"http_sentry_trace": CONTINUED["sentry-trace"]}),
+    "agent": Ask("GET", "/", 200, {"user-agent": "a test", "cookie": "a=b"}),
+    "forwarded": Ask("GET", "/", 200, {"x-forwarded-for": "10.1.2.3, 10.1.2.4", "x-forwarded-host": "other.test"}),
+    "real-ip": Ask("GET", "/", 200, {"x-real-ip": "10.1.2.3"}),
+    "no-transaction": Ask("HEAD", "/", 405),
+    "scopes-within": Ask("GET", "/within", 200),
+}
+
+
+@pytest.fixture
+def both(pair_of: Callable[[str], Pair]) -> Pair:
+    return pair_of("with_sentry_untraced")
+
+
+@each
+def test_holds_and_records_the_same(both: Pair, ask: Ask) -> None:
+    assert both.same(ask, UNTIL)
+
+
+@pytest.mark.parametrize("ask", [pytest.param(ask, id=name) for name, ask in OWN.items()])
+def test_requests_that_it_tells_apart(both: Pair, ask: Ask) -> None:
+    assert both.same(ask, UNTIL)
+
+
+def test_websocket(both: Pair) -> None:
+    assert both.same_conversation("/socket/one?q=x", UNTIL)
+
+
+def test_plans_answer(both: Pair) -> None:
+    """The last: it ends the server."""
+    log = both.overdrive.served.log
+    compiled = re.search(r"Compiled (\d+) of (\d+) routes, observed by Sentry$", log, re.M)
+    assert compiled is not None
+    assert compiled[1] == compiled[2]
+    for ask in ASKED.values():
+        both.overdrive.answer(ask)
+    answered, handed_over = both.plans_answered()
+    assert answered >= len(ASKED) - sum(handed_over.values())
+    assert handed_over.keys() <= OTHERS
+
+
+@pytest.mark.parametrize("name", ["async", "body", "http-503", "fails", "handled", "nothing-there", "in-middleware"])
+def test_below_middleware_of_the_users(pair_of: Callable[[str], Pair], name: str) -> None:
+    ask = Ask("GET", "/?fail", 500) if name == "in-middleware" else ASKED[name]
+    assert pair_of("with_sentry_middleware").same(ask, UNTIL)
