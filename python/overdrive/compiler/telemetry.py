@@ -59,7 +59,7 @@ def context_variable() -> Any:
     from opentelemetry import context
     from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 
-    kept = getattr(context, "_RUNTIME_CONTEXT", None)
+    kept: Any = getattr(context, "_RUNTIME_CONTEXT", None)
     return kept._current_context if type(kept) is ContextVarsRuntimeContext else None
 
 
