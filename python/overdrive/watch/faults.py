@@ -117,7 +117,10 @@ class Faults:
 def _task_text(task: Any) -> str:
     if not isinstance(task, asyncio.Task):
         return "a future"
-    coroutine = task.get_coro()
+    # Not `get_coro()`: until Python 3.12.2 that crashes for a task that has ended in its eager first step.
+    coroutine = getattr(task, "_coro", None)
+    if coroutine is None:
+        return f"the task {task.get_name()}"
     name = getattr(coroutine, "__qualname__", None) or type(coroutine).__name__
     code = getattr(coroutine, "cr_code", None)
     place = f" ({short(code.co_filename)}:{code.co_firstlineno})" if code is not None else ""

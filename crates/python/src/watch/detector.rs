@@ -179,7 +179,7 @@ impl Watched {
             return None;
         }
         let name: String = task.call_method0("get_name").ok()?.extract().ok()?;
-        let coroutine = task.call_method0("get_coro").ok()?;
+        let coroutine = task.getattr("_coro").ok()?;
         let function: String = coroutine.getattr("__qualname__").ok()?.extract().ok()?;
         Some(format!("{name} ({function})"))
     }
