@@ -29,7 +29,7 @@ async def blocks(seconds: float = 0.3):
 @app.get("/explodes")
 async def explodes():
     # Keeps the GIL for some seconds: nobody can look at the stack meanwhile.
-    return bool(re.match(r"(a+)+$", "a" * 25 + "b"))
+    return bool(re.match(r"(a+)+$", "a" * 27 + "b"))
 
 
 @app.get("/thread")
