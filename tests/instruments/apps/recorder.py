@@ -65,12 +65,14 @@ class PrintedLogs(LogRecordExporter):
 
 
 def record_metrics(reader: InMemoryMetricReader) -> None:
-    """Prints the data points so far: what they count, not the times."""
+    """Prints the data points so far, but for those of overdrive's own watch: what they count, not the times."""
     data = reader.get_metrics_data()
     points = []
     for resource in data.resource_metrics if data is not None else ():
         for scope in resource.scope_metrics:
             for metric in scope.metrics:
+                if metric.name.startswith("overdrive."):
+                    continue
                 for point in metric.data.data_points:
                     counted = getattr(point, "count", None)
                     value = counted if counted is not None else getattr(point, "value", None)
