@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.instruments.recorded import Ask
+from tests.instruments.recorded import Ask, Pair
 
 PARENT = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
 JSON = {"content-type": "application/json"}
@@ -45,3 +47,15 @@ ASKED = {
 OTHERS = {"404", "405", "404 or 405", "a redirect"}
 
 each = pytest.mark.parametrize("ask", [pytest.param(ask, id=name) for name, ask in ASKED.items()])
+
+
+def assert_plans_answer(both: Pair, observers: str) -> None:
+    """All routes are compiled while `observers` look, and plans answer what they can. Ends the server."""
+    compiled = re.search(rf"Compiled (\d+) of (\d+) routes, observed by {observers}$", both.overdrive.served.log, re.M)
+    assert compiled is not None
+    assert compiled[1] == compiled[2]
+    for ask in ASKED.values():
+        both.overdrive.answer(ask)
+    answered, handed_over = both.plans_answered()
+    assert answered >= len(ASKED) - sum(handed_over.values())
+    assert handed_over.keys() <= OTHERS

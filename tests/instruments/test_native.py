@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import pytest
 
-from tests.instruments.asked import ASKED, OTHERS, each
+from tests.instruments.asked import ASKED, assert_plans_answer, each
 from tests.instruments.recorded import Ask, Pair
 
 # Of the span of the request, which ends with the response; some work comes after it.
@@ -49,12 +48,4 @@ def test_metrics(both: Pair) -> None:
 
 def test_plans_answer(both: Pair) -> None:
     """The last: it ends the server."""
-    log = both.overdrive.served.log
-    compiled = re.search(r"Compiled (\d+) of (\d+) routes, observed by FastAPI's telemetry$", log, re.M)
-    assert compiled is not None
-    assert compiled[1] == compiled[2]
-    for ask in ASKED.values():
-        both.overdrive.answer(ask)
-    answered, handed_over = both.plans_answered()
-    assert answered >= len(ASKED) - sum(handed_over.values())
-    assert handed_over.keys() <= OTHERS
+    assert_plans_answer(both, observers="FastAPI's telemetry")

@@ -12,9 +12,6 @@ from overdrive.watch.origin import route_text
 from overdrive.watch.stacks import Frame, blame
 from overdrive.watch.telling import Telling, again
 
-# What a stall is put down to that the garbage collector made.
-COLLECTOR = "the garbage collector"
-
 logger = logging.getLogger("overdrive.watch")
 
 
@@ -33,21 +30,8 @@ class Stalls:
         """Counts a stall that the engine tells of, and logs it unless the place was told of just now."""
         for listener in self.listeners:
             listener(stall)
-        stack = usual_stack([stack for _, stack in stall["samples"]])
-        found = blame(stack)
-        route = stall["route"]
-        where = (
-            COLLECTOR
-            if is_collectors(stall)
-            else f"{route[0]} {route[1]}"
-            if route
-            else "a WebSocket"
-            if stall["line"]
-            else outside(stall["task"])
-        )
-        if where == COLLECTOR:
-            found = None
-        key = (where, found.frame[:2] if found else None)
+        found = None if is_collectors(stall) else blame(usual_stack([stack for _, stack in stall["samples"]]))
+        key = (stall["route"] or stall["task"], is_collectors(stall), found.frame[:2] if found else None)
         with self._lock:
             self.count += 1
             untold = self._telling.due(key)
