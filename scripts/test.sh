@@ -72,12 +72,14 @@ fi
 
 say "Rust: reactor and http, without Python"
 cargo test --quiet -p overdrive-reactor -p overdrive-http
+# Several files at a time: most of a test is waiting for a server to start, to answer or to stop.
+at_once=(-n "$(($(getconf _NPROCESSORS_ONLN) + 1))" --dist loadfile)
 for interpreter in "${interpreters[@]}"; do
-    python_suite "$interpreter"
+    python_suite "$interpreter" "${at_once[@]}"
 done
 # On the newest alone: what they are about, drivers and other projects' applications, is the same on each.
 python_suite "${interpreters[0]}" tests/services tests/applications
-python_suite "${interpreters[0]}" tests/instruments
+python_suite "${interpreters[0]}" tests/instruments "${at_once[@]}"
 python_suite "${interpreters[0]}" tests/page
 # What releases of FastAPI do otherwise they do on each. The oldest differs most; `test.sh releases` runs the others, too.
 python_suite "${interpreters[0]}" tests/releases -k "oldest and not newest"

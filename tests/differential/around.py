@@ -63,7 +63,8 @@ def operations(schema: Schema) -> list[Operation]:
     """All operations of an application."""
     found = []
     for path, methods in schema["paths"].items():
-        for method, operation in methods.items():
+        # FastAPI lists several methods of a route in no certain order.
+        for method, operation in sorted(methods.items()):
             content = operation.get("requestBody", {}).get("content", {})
             kind = next(iter(content), "application/json")
             body = content[kind].get("schema", {}) if content else None
