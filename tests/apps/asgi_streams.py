@@ -79,7 +79,9 @@ ways = [
     Route("/upload", upload, methods=["POST"]),
 ]
 middled = Starlette(routes=ways, middleware=[Middleware(PassThrough)])
-starlette = Starlette(routes=[Route("/events", list_events), Route("/release", release), Mount("/middleware", middled), *ways])
+starlette = Starlette(
+    routes=[Route("/events", list_events), Route("/release", release), Mount("/middleware", middled), *ways]
+)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
