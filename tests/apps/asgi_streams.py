@@ -46,6 +46,22 @@ async def polling(request: Request) -> Response:
     return Response()
 
 
+released: dict[str, asyncio.Event] = {}
+
+
+async def asking_once(request: Request) -> Response:
+    """Asks a single time, when it is told to."""
+    name = request.query_params["name"]
+    await released.setdefault(name, asyncio.Event()).wait()
+    events.append(f"left {await request.is_disconnected()} {name}")
+    return Response()
+
+
+async def release(request: Request) -> Response:
+    released.setdefault(request.query_params["name"], asyncio.Event()).set()
+    return Response()
+
+
 async def upload(request: Request) -> Response:
     return Response(str(len(await request.body())))
 
@@ -59,10 +75,13 @@ ways = [
     Route("/quiet", quiet_stream),
     Route("/busy", busy_stream),
     Route("/polling", polling),
+    Route("/asking-once", asking_once),
     Route("/upload", upload, methods=["POST"]),
 ]
 middled = Starlette(routes=ways, middleware=[Middleware(PassThrough)])
-starlette = Starlette(routes=[Route("/events", list_events), Mount("/middleware", middled), *ways])
+starlette = Starlette(
+    routes=[Route("/events", list_events), Route("/release", release), Mount("/middleware", middled), *ways]
+)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

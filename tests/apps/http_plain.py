@@ -220,6 +220,11 @@ async def path_pathsend(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": f"{type(error).__name__}: {error}".encode()})
 
 
+async def path_pathsend_announced(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"100")]})
+    await send({"type": "http.response.pathsend", "path": scope["query_string"].decode()})
+
+
 async def path_raise(scope: Any, receive: Any, send: Any) -> None:
     raise ValueError("before the answer")
 

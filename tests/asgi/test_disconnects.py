@@ -65,6 +65,19 @@ def test_a_handler_that_asks_hears_that_its_client_has_left(server: Served, how:
 
 
 @every_end
+def test_a_handler_that_asks_once_hears_of_it_before_its_empty_body(server: Served, how: str) -> None:
+    wire = Wire(server)
+    before = count(server, "begun /asking-once")
+    wire.send(f"GET /asking-once?name={how} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+    eventually(lambda: count(server, "begun /asking-once") == before + 1)
+    leave(wire, how)
+    with Wire(server) as other:
+        assert other.get(f"/release?name={how}").status == 200
+    eventually(lambda: count(server, "ended /asking-once") == before + 1)
+    assert count(server, f"left True {how}") == 1
+
+
+@every_end
 @both_ways
 def test_an_upload_that_breaks_off_raises(server: Served, prefix: str, how: str) -> None:
     path = f"{prefix}/upload"

@@ -317,6 +317,17 @@ def test_pathsend_errors_are_raised_in_the_application(server: Served, tmp_path:
         assert wire.get(f"/pathsend?{tmp_path}").body.startswith(b"ValueError")
 
 
+def test_a_file_that_is_shorter_than_was_announced_is_an_error(server: Served, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 99)
+    with Wire(server) as wire:
+        assert wire.get(f"/pathsend-announced?{file}").status == 500
+        server.wait_for("Response content shorter than Content-Length")
+    file.write_bytes(b"x" * 100)
+    with Wire(server) as wire:
+        assert wire.get(f"/pathsend-announced?{file}").body == b"x" * 100
+
+
 def test_default_headers(serve: Serve) -> None:
     with Wire(serve("http_plain:app")) as wire:
         response = wire.get()

@@ -21,6 +21,8 @@ ASKED = {
     "body": Ask("POST", "/items/2", 200, JSON, b'{"name": "n"}'),
     "form": Ask("POST", "/form", 200, FORM, b"name=n&size=2"),
     "included": Ask("GET", "/outer/included/here/7?q=x", 201),
+    "included-fails": Ask("GET", "/outer/included/here/fails/all", 500),
+    "included-http-503": Ask("GET", "/outer/included/here/fails/answered", 503),
     "invalid": Ask("GET", "/sync/x", 422),
     "invalid-body": Ask("POST", "/items/2", 422, JSON, b'{"size": "x"}'),
     "invalid-and-valid": Ask("POST", "/items/x", 422, JSON, b'{"name": "n"}'),

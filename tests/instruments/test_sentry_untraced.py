@@ -51,7 +51,10 @@ def test_plans_answer(both: Pair) -> None:
     assert_plans_answer(both, observers="Sentry")
 
 
-@pytest.mark.parametrize("name", ["async", "body", "http-503", "fails", "handled", "nothing-there", "in-middleware"])
+@pytest.mark.parametrize(
+    "name",
+    ["async", "body", "http-503", "fails", "handled", "nothing-there", "in-middleware", "included-fails"],
+)
 def test_below_middleware_of_the_users(pair_of: Callable[[str], Pair], name: str) -> None:
     ask = Ask("GET", "/?fail", 500) if name == "in-middleware" else ASKED[name]
     assert pair_of("with_sentry_middleware").same(ask, UNTIL)

@@ -28,6 +28,8 @@ else:
     HAS_TELEMETRY = True
 
 RAISED = "overdrive.raised"
+# Where the router waits that a scope names, for as long as an exception is on its way in.
+ROUTER = "overdrive.router"
 # More than anybody has: a chain that goes round.
 MAX_MIDDLEWARE = 1000
 
@@ -149,7 +151,7 @@ def examine(stack: Any, router: Any, off: Mapping[str, str], *, is_observed: boo
         scope: Scope, receive: Any, send: Send, request: Any, error: Exception, progress: Progress, headers: Any
     ) -> None:
         started, sent = progress
-        scope[RAISED] = (request, error, started, headers)
+        _enter(scope, router, (request, error, started, headers))
         if sent or not foreign:
             await unanswered(scope, receive, without_first(send) if started else send)
         else:
@@ -158,11 +160,11 @@ def examine(stack: Any, router: Any, off: Mapping[str, str], *, is_observed: boo
     async def raise_within(
         scope: Scope, receive: Any, send: Send, request: Any, error: Exception, started: bool
     ) -> None:
-        scope[RAISED] = (request, error, started, None)
+        _enter(scope, router, (request, error, started, None))
         await around_routes(scope, receive, without_first(send) if started else send)
 
     async def raise_outermost(scope: Scope, receive: Any, send: Send, error: Exception, started: bool) -> None:
-        scope[RAISED] = (error, started)
+        _enter(scope, router, (error, started))
         await outside(scope, receive, without_first(send) if started else send)
 
     handlers = (exceptions._exception_handlers, exceptions._status_handlers)
@@ -222,16 +224,30 @@ def _expect(middleware: Any, known: type) -> Any:
     return middleware
 
 
+def _enter(scope: Scope, router: Any, raised: tuple[Any, ...]) -> None:
+    """Makes a scope what it was before the router had seen it: by the router Sentry names a request that enters."""
+    if scope.get("router") is router:
+        scope[ROUTER] = scope.pop("router")
+    scope[RAISED] = raised
+
+
+def _raised(scope: Scope) -> Any:
+    """What is to be raised; the scope is again what it is at the end of a request."""
+    if ROUTER in scope:
+        scope["router"] = scope.pop(ROUTER)
+    return scope.pop(RAISED)
+
+
 async def _raise(scope: Scope, receive: Any, send: Send) -> None:
     """The innermost application of the copied stack: raises as the route would."""
-    request, error, started, _ = scope.pop(RAISED)
+    request, error, started, _ = _raised(scope)
     async with scope["fastapi_middleware_astack"]:
         await raise_innermost(scope, receive, send, request, error, started)
 
 
 async def _raise_outside(scope: Scope, receive: Any, send: Send) -> None:
     """Raises as the user's middleware has."""
-    error, started = scope.pop(RAISED)
+    error, started = _raised(scope)
     if started:
         # For those who note that a response has begun; the client has it already.
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -74,6 +74,10 @@ def add_routes(app: FastAPI) -> None:
     async def inside(place: str, number: int, q: str | None = None) -> Any:
         return {"place": place, "number": number, "q": q}
 
+    @router.get("/fails/{how}")
+    async def inside_fails(place: str, how: str) -> Any:
+        raise HTTPException(status_code=503) if how == "answered" else ValueError(place)
+
     app.include_router(router, prefix="/outer")
 
     @app.get("/wrong-answer", response_model=Item)

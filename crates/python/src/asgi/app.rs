@@ -1,5 +1,7 @@
 //! The ASGI application behind the engine's `Application` trait.
 
+mod connection;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,16 +10,18 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, LOCATION};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
-use overdrive_http::{Address, Application, ConnectionCount, Report, RequestBody, Upgrade};
+use overdrive_http::{ConnectionCount, RequestBody, Upgrade};
 use overdrive_reactor::{Deferred, Handle};
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+pub(crate) use self::connection::AsgiApplication;
+use self::connection::{Connection, Current};
 use super::access::{AccessLog, Entry, quoted};
-use super::http::{Answer, Exchange, HttpRequestCall, RequestLine, request_line};
-use super::scope::{Head, ScopeTemplates, address_object, forwarded, full_path};
+use super::http::{Exchange, HttpRequestCall, RequestLine, request_line};
+use super::scope::{Head, ScopeTemplates, forwarded, full_path};
 use super::settings::EngineSettings;
 use super::side_channel::{Record, SideChannel};
 use super::through::ThroughMiddleware;
@@ -556,93 +560,4 @@ struct Forwarded {
     client: Option<Py<PyAny>>,
     scheme: Option<&'static str>,
     text: Rc<str>,
-}
-
-/// What is kept for each connection.
-pub(crate) struct Connection {
-    client: Py<PyAny>,
-    server: Py<PyAny>,
-    /// The peer's address or path, as trust is decided on.
-    host: Option<String>,
-    /// For the access log.
-    client_text: Rc<str>,
-    current: RefCell<Current>,
-}
-
-/// The request that a connection is busy with.
-#[derive(Clone)]
-enum Current {
-    None,
-    Http(Rc<Exchange>),
-    /// A request for a plan that needs the whole body; nothing runs before it is there.
-    Gathering(Rc<Exchange>, Rc<Call>),
-    WebSocket(Rc<Session>),
-}
-
-/// The bridge as the HTTP crate sees it.
-pub(crate) struct AsgiApplication(pub(crate) Rc<Bridge>);
-
-impl Application for AsgiApplication {
-    type Connection = Connection;
-    type Answer = Answer;
-
-    fn connected(&self, peer: Address, local: Address) -> Connection {
-        Python::attach(|py| {
-            let object = |address: &Address| address_object(py, address).unwrap_or_else(|_| py.None());
-            let host = match &peer {
-                Address::Ip(ip) => Some(ip.ip().to_string()),
-                Address::Unix(path) if path.as_os_str().is_empty() => None,
-                Address::Unix(path) => Some(path.to_string_lossy().into_owned()),
-            };
-            let client_text = match &peer {
-                Address::Ip(ip) => format!("{}:{}", ip.ip(), ip.port()).into(),
-                Address::Unix(_) => "".into(),
-            };
-            Connection {
-                client: object(&peer),
-                server: object(&local),
-                host,
-                client_text,
-                current: RefCell::new(Current::None),
-            }
-        })
-    }
-
-    fn request(&self, connection: &Connection, request: Request<RequestBody>) -> Answer {
-        Python::attach(|py| Answer::Http(self.0.serve_http(py, connection, request)))
-    }
-
-    fn websocket(&self, connection: &Connection, request: Request<()>, upgrade: Upgrade) -> Answer {
-        Python::attach(|py| Answer::WebSocket(self.0.serve_websocket(py, connection, request, upgrade)))
-    }
-
-    fn progress(&self, connection: &Connection, gone: bool) {
-        let current = connection.current.borrow().clone();
-        let finished = match current {
-            Current::None => return,
-            Current::Http(exchange) => Python::attach(|py| exchange.progress(py, gone)),
-            Current::Gathering(exchange, call) => Python::attach(|py| {
-                exchange.progress(py, gone);
-                if call.gather() {
-                    connection.current.replace(Current::Http(exchange.clone()));
-                    self.0.spawn(py, Ok(self.0.planned(call)), exchange.record());
-                }
-                gone
-            }),
-            Current::WebSocket(session) => Python::attach(|py| session.progress(py, gone)),
-        };
-        if finished {
-            // Nothing of a finished request is kept while its connection is idle.
-            let finished = connection.current.replace(Current::None);
-            drop(finished);
-        }
-    }
-
-    fn report(&self, report: Report<'_>) {
-        let level = match report {
-            Report::InvalidRequest(_) => "warning",
-            _ => "error",
-        };
-        Python::attach(|py| self.0.log(py, level, &report.to_string(), None));
-    }
 }

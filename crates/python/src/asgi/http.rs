@@ -48,6 +48,8 @@ pub(crate) struct Exchange {
     /// Read from the body and not yet received by the application.
     peeked: RefCell<Option<Option<Bytes>>>,
     body_received: Cell<bool>,
+    /// The request came without a body.
+    bodiless: bool,
     /// `http.disconnect` was received: the application may leave it at that.
     told_of_disconnect: Cell<bool>,
     /// Reading the body has just failed for its framing.
@@ -107,6 +109,7 @@ impl Exchange {
         Rc::new(Exchange {
             bridge,
             line,
+            bodiless: body.is_ended(),
             body: RefCell::new(Some(body)),
             peeked: RefCell::default(),
             body_received: Cell::new(false),

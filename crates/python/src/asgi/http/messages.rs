@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use http::{StatusCode, Version};
 use overdrive_http::ResponseBody;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -79,8 +79,13 @@ impl Exchange {
         // taken as everywhere else.
         let path: PathBuf = message.required(&self.bridge.host.names.path)?.extract()?;
         let file = File::open(&path)?;
-        if file.metadata()?.is_dir() {
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
             return Err(PyValueError::new_err(format!("'path' of 'http.response.pathsend' is a directory: {path:?}")));
+        }
+        // Of a device or a pipe nobody knows the length.
+        if metadata.is_file() && self.promised.get().is_some_and(|promised| promised > metadata.len()) {
+            return Err(PyRuntimeError::new_err("Response content shorter than Content-Length"));
         }
         let head = self.head.take().expect("the stage says that it is there");
         let bodyless = !self.has_body(head.status);

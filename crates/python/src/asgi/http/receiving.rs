@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::StatusCode;
-use overdrive_http::BodyFailure;
+use overdrive_http::{BodyFailure, RequestBody};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -69,6 +69,7 @@ impl Exchange {
         let message = PyDict::new(py);
         let filled = (|| {
             if !self.body_received.get()
+                && !self.left_without_a_body()
                 && let Some(data) = self.peeked.take()
             {
                 let more = data.is_some() && self.body.borrow().as_ref().is_some_and(|body| !body.is_ended());
@@ -81,6 +82,13 @@ impl Exchange {
             message.set_item(&names.type_, &names.http_disconnect)
         })();
         Poll::Ready(filled.map(|()| Some(message.into_any().unbind())))
+    }
+
+    /// There is nothing to read of this request, and its client has left. Whoever asks hears of that at once, as with uvicorn:
+    /// Starlette's `is_disconnected()` looks at one message, and an empty body would say that somebody is there.
+    fn left_without_a_body(&self) -> bool {
+        let left = || self.body.borrow().as_ref().is_none_or(RequestBody::is_disconnected);
+        self.bodiless && (self.disconnected.get() || left())
     }
 
     /// The body is not framed as HTTP has it: the client gets a 400 if it has no answer yet, the application sees a
