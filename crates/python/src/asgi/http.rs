@@ -67,6 +67,8 @@ pub(crate) struct Exchange {
     disconnected: Cell<bool>,
     receivers: Waiters,
     senders: Waiters,
+    /// Told of the status of the response, before it is sent.
+    observing: RefCell<Option<Py<PyAny>>>,
     /// A test client's.
     record: Option<Record>,
     /// `None`: nobody watches.
@@ -124,6 +126,7 @@ impl Exchange {
             disconnected: Cell::new(false),
             receivers: Waiters::default(),
             senders: Waiters::default(),
+            observing: RefCell::default(),
             record,
             clock,
         })
@@ -166,6 +169,33 @@ impl Exchange {
             }
         }
         result
+    }
+
+    /// From now on `observing.noted(status)` is called with the status of each response that the application sends.
+    pub(crate) fn observe(&self, observing: Option<Py<PyAny>>) {
+        let before = self.observing.replace(observing);
+        drop(before);
+    }
+
+    /// The application sends the head of a response.
+    fn tell_status(&self, status: impl FnOnce(Python<'_>) -> PyResult<Option<Py<PyAny>>>) -> PyResult<()> {
+        if self.observing.borrow().is_none() {
+            return Ok(());
+        }
+        Python::attach(|py| {
+            let observing = self.observing.borrow().as_ref().map(|observing| observing.clone_ref(py));
+            match (observing, status(py)?) {
+                (Some(observing), Some(status)) => {
+                    observing.bind(py).call_method1(pyo3::intern!(py, "noted"), (status,)).map(drop)
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// The same, where the head is not a message.
+    pub(super) fn tell_status_code(&self, status: StatusCode) -> PyResult<()> {
+        self.tell_status(|py| Ok(Some(status.as_u16().into_pyobject(py)?.into_any().unbind())))
     }
 
     /// Whether the response has begun.
@@ -277,5 +307,9 @@ fn traverse(exchange: &LoopBound<Exchange>, visit: &pyo3::PyVisit<'_>) -> Result
         return Ok(());
     };
     exchange.receivers.traverse(visit)?;
-    exchange.senders.traverse(visit)
+    exchange.senders.traverse(visit)?;
+    match exchange.observing.try_borrow() {
+        Ok(observing) => visit.call(&*observing),
+        Err(_) => Ok(()),
+    }
 }
