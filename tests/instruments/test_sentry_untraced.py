@@ -56,6 +56,12 @@ def test_what_identifies_people(pair_of: Callable[[str], Pair], cookie: str) -> 
     assert sent["request"]["cookies"] == ({"a": "b", "c": "d"} if cookie else {})
 
 
+def test_counts_sessions(pair_of: Callable[[str], Pair]) -> None:
+    both = pair_of("with_sentry_personal")
+    for ask in (Ask("GET", "/cookies/x", 200), Ask("GET", "/fails", 500), Ask("GET", "/counted", 200)):
+        both.same(ask, '"kind": "end"')
+
+
 @pytest.mark.parametrize(
     ("headers", "around"), [({}, []), ({"sentry-trace": CONTINUED["sentry-trace"]}, ["observe", "within"])]
 )

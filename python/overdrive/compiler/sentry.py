@@ -19,6 +19,7 @@ import os
 import random
 import sys
 import threading
+import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from copy import deepcopy
@@ -39,6 +40,8 @@ FASTAPI = "sentry_sdk.integrations.fastapi"
 TRACING = "sentry"
 # More processors than this of a scope's are dropped, with a warning.
 MANY_PROCESSORS = 20
+# What counts sessions, and may have been replaced on its object.
+COUNTING = frozenset({"add_session", "add_aggregate_session", "_ensure_running"})
 # Of as many routes the names of transactions are kept.
 NAMED_ROUTES = 4096
 
@@ -130,8 +133,14 @@ class Observer:
         from sentry_sdk.integrations import asgi
         from sentry_sdk.integrations.fastapi import FastApiIntegration, _set_transaction_name_and_source
         from sentry_sdk.profiler.continuous_profiler import get_profiler_id, try_autostart_continuous_profiler
+        from sentry_sdk.sessions import SessionFlusher
         from sentry_sdk.tracing_utils import PropagationContext
-        from sentry_sdk.utils import has_data_collection_enabled, nanosecond_time, should_be_treated_as_error
+        from sentry_sdk.utils import (
+            format_timestamp,
+            has_data_collection_enabled,
+            nanosecond_time,
+            should_be_treated_as_error,
+        )
 
         self.app = app
         self.inner = inner
@@ -149,6 +158,9 @@ class Observer:
         self.is_error = should_be_treated_as_error
         self.clock = nanosecond_time
         self.unsampled = _unsampled_class()
+        self.session = _session_class()
+        self.flusher = SessionFlusher
+        self.format_timestamp = format_timestamp
         self.chooses_data = has_data_collection_enabled
         self.name_transaction = _set_transaction_name_and_source
         self.identifier = FastApiIntegration.identifier
@@ -253,7 +265,7 @@ class Observer:
             await self.within(client, current, isolation, scope, receive, send)
         finally:
             if has_session:
-                isolation.end_session()
+                self.end_session(isolation)
             self.current_scope.reset(current_token)
             self.isolation_scope.reset(isolation_token)
             self.is_within.set(False)
@@ -267,8 +279,52 @@ class Observer:
         if not is_tracked or (isolation._session is None and not options.get("release")):
             # Without a release it would be thrown away at its end.
             return False
-        isolation.start_session(session_mode="request")
+        if isolation._session is None and isolation._user is None:
+            isolation._session = self.new_session(options)
+        else:
+            isolation.start_session(session_mode="request")
         return True
+
+    def new_session(self, options: Any) -> Any:
+        """A session of nobody's that begins."""
+        session = object.__new__(self.session)
+        session.status = "ok"
+        session.did = None
+        session.started = session.timestamp = datetime.now(UTC)
+        session.release, session.environment = options.get("release"), options.get("environment")
+        session.duration = session.user_agent = session.ip_address = None
+        session.session_mode = "request"
+        session.errors = 0
+        return session
+
+    def end_session(self, isolation: Any) -> None:
+        """Ends the session of a request, and counts it."""
+        session, client = isolation._session, self.scope_class.get_client()
+        if type(session) is not self.session or client is not self._client.client:
+            isolation.end_session()
+            return
+        isolation._session = None
+        if session.status == "ok":
+            session.status = "exited"
+            session.timestamp = datetime.now(UTC)
+        flusher = client.session_flusher
+        if not session.release or type(flusher) is not self.flusher or not vars(flusher).keys().isdisjoint(COUNTING):
+            client.capture_session(session)
+            return
+        attributes: tuple[tuple[str, Any], ...] = (("release", session.release),)
+        if session.environment is not None:
+            attributes = (("environment", session.environment), *attributes)
+        minute = session.started.replace(second=0, microsecond=0)
+        with flusher._aggregate_lock:
+            state = flusher.pending_aggregates.setdefault(attributes, {}).setdefault(minute, {})
+            if "started" not in state:
+                state["started"] = self.format_timestamp(minute)
+            if session.status in ("crashed", "abnormal"):
+                outcome = session.status
+            else:
+                outcome = "errored" if session.errors > 0 else "exited"
+            state[outcome] = state.get(outcome, 0) + 1
+        flusher._ensure_running()
 
     async def within(self, client: Client, current: Any, isolation: Any, scope: Any, receive: Any, send: Send) -> None:
         """The same within the scopes of the request."""
@@ -384,7 +440,7 @@ class Entered:
                 current._span = before
         finally:
             if self.isolation is not None:
-                self.isolation.end_session()
+                observer.end_session(self.isolation)
             current_token, isolation_token = self.tokens
             observer.current_scope.reset(current_token)
             observer.isolation_scope.reset(isolation_token)
@@ -476,6 +532,10 @@ def _add_processor(scope: Any, processor: Any) -> None:
         scope._event_processors.append(processor)
 
 
+# Of a UUID of version 4.
+VERSION_BITS = (0x4000 << 64) | (0x8000 << 48)
+FREE_BITS = ~((0xF000 << 64) | (0xC000 << 48))
+
 # Not the module's own generator, which an application may have seeded.
 _random = random.Random()
 os.register_at_fork(after_in_child=_random.seed)
@@ -483,9 +543,21 @@ os.register_at_fork(after_in_child=_random.seed)
 
 def _new_trace_id() -> str:
     """The digits of a random UUID."""
-    number = _random.getrandbits(128)
-    number = number & ~(0xF000 << 64) & ~(0xC000 << 48) | (0x4000 << 64) | (0x8000 << 48)
-    return f"{number:032x}"
+    return f"{_random.getrandbits(128) & FREE_BITS | VERSION_BITS:032x}"
+
+
+def _session_class() -> Any:
+    """Of sessions whose identifier is drawn when somebody asks for it: those of requests are counted without."""
+    from sentry_sdk.session import Session
+
+    def draw(session: Any, name: str) -> Any:
+        if name != "sid":
+            raise AttributeError(f"{Session.__name__!r} object has no attribute {name!r}", name=name, obj=session)
+        session.sid = uuid.uuid4()
+        return session.sid
+
+    names = {"__module__": Session.__module__, "__doc__": Session.__doc__, "__getattr__": draw}
+    return type(Session.__name__, (Session,), names)
 
 
 def _unsampled_class() -> Any:

@@ -8,7 +8,7 @@ import sentry_sdk
 from fastapi import FastAPI
 from recorder import PrintedEnvelopes, record
 
-sentry_sdk.init(dsn="http://key@127.0.0.1:9/1", transport=PrintedEnvelopes, send_default_pii=True)
+sentry_sdk.init(dsn="http://key@127.0.0.1:9/1", transport=PrintedEnvelopes, send_default_pii=True, release="of-tests")
 
 app = FastAPI(root_path="/below")
 
@@ -19,3 +19,22 @@ async def cookies(name: str) -> Any:
     sentry_sdk.capture_message(name)
     record("end")
     return name
+
+
+@app.get("/fails")
+async def fails() -> Any:
+    """Is captured, and counts as a session that crashed."""
+    record("end")
+    raise ValueError("of the endpoint")
+
+
+@app.get("/counted")
+async def counted() -> Any:
+    """The sessions so far."""
+    sid = sentry_sdk.get_isolation_scope()._session.sid
+    counted = sentry_sdk.get_client().session_flusher.pending_aggregates
+    states = [
+        sorted(state.items() - {("started", state["started"])}) for one in counted.values() for state in one.values()
+    ]
+    record("end")
+    return [sorted(counted), states, sid.version]
