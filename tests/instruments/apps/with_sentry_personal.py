@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import sentry_sdk
@@ -33,8 +34,9 @@ async def counted() -> Any:
     """The sessions so far."""
     sid = sentry_sdk.get_isolation_scope()._session.sid
     counted = sentry_sdk.get_client().session_flusher.pending_aggregates
-    states = [
-        sorted(state.items() - {("started", state["started"])}) for one in counted.values() for state in one.values()
-    ]
+    outcomes = Counter[str]()
+    for minutes in counted.values():
+        for state in minutes.values():
+            outcomes.update({name: count for name, count in state.items() if name != "started"})
     record("end")
-    return [sorted(counted), states, sid.version]
+    return [sorted(counted), outcomes, sid.version]

@@ -67,7 +67,7 @@ pub(crate) struct Exchange {
     disconnected: Cell<bool>,
     receivers: Waiters,
     senders: Waiters,
-    /// Told of the status of the response, before it is sent.
+    /// Told of the status of the response, before it is sent; until the observer is left.
     observing: RefCell<Option<Py<PyAny>>>,
     /// A test client's.
     record: Option<Record>,
@@ -171,7 +171,8 @@ impl Exchange {
         result
     }
 
-    /// From now on `observing.noted(status)` is called with the status of each response that the application sends.
+    /// From now on `observing.noted(status)` is called with the status of each response that the application sends; `None`:
+    /// nobody is told any more.
     pub(crate) fn observe(&self, observing: Option<Py<PyAny>>) {
         let before = self.observing.replace(observing);
         drop(before);
@@ -307,9 +308,5 @@ fn traverse(exchange: &LoopBound<Exchange>, visit: &pyo3::PyVisit<'_>) -> Result
         return Ok(());
     };
     exchange.receivers.traverse(visit)?;
-    exchange.senders.traverse(visit)?;
-    match exchange.observing.try_borrow() {
-        Ok(observing) => visit.call(&*observing),
-        Err(_) => Ok(()),
-    }
+    exchange.senders.traverse(visit)
 }

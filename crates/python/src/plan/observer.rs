@@ -46,14 +46,12 @@ impl Call {
         };
         let outcome = self.run().await;
         Python::attach(|py| {
-            let observing = observing.bind(py);
-            match outcome {
-                Ok(()) => observing.call_method1(pyo3::intern!(py, "leave"), (py.None(),)).map(drop),
-                Err(error) => {
-                    observing.call_method1(pyo3::intern!(py, "leave"), (error.value(py),))?;
-                    Err(error)
-                }
+            if let Some(exchange) = self.wire.engine() {
+                exchange.observe(None);
             }
+            let raised = outcome.as_ref().err().map(|error| error.value(py));
+            observing.bind(py).call_method1(pyo3::intern!(py, "leave"), (raised,))?;
+            outcome
         })
     }
 
