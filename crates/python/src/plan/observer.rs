@@ -44,9 +44,10 @@ impl Call {
         let Some(observing) = Python::attach(|py| self.enter_observer(py, &observer))? else {
             return self.pass_on().await;
         };
+        let exchange = self.wire.engine().cloned();
         let outcome = self.run().await;
         Python::attach(|py| {
-            if let Some(exchange) = self.wire.engine() {
+            if let Some(exchange) = &exchange {
                 exchange.observe(None);
             }
             let raised = outcome.as_ref().err().map(|error| error.value(py));
