@@ -285,6 +285,7 @@ class Plans:
         raise_within: Callable[..., Any],
         raise_outermost: Callable[..., Any],
         outermost: Any | None,
+        observer: Any | None,
         layers: Sequence[Any],
         passage: Callable[..., Any],
         route_lists: Sequence[list[Any]],
@@ -305,6 +306,7 @@ class Plans:
         raise_outermost: `async (scope, receive, send, error, started)`, the same through what stands around it.
         outermost: the middleware of the user's where requests enter; None if plans do what it does, or if something
             stands around it that has a say.
+        observer: an `overdrive.compiler.sentry.Observer`, if plans may enter it themselves.
         layers: of `overdrive.compiler.middleware.Layer`, the outermost first; plans do what these do.
         passage: an `overdrive.compiler.middleware.Passage`, the way of any other answer through the same middleware.
         route_lists: of all routers; plans hold as long as these are what they were.

@@ -269,6 +269,7 @@ def compile_in_steps(
         raise_within=stack.raise_within,
         raise_outermost=stack.raise_outermost,
         outermost=stack.outermost,
+        observer=stack.observer if is_sentrys and not stack.foreign else None,
         layers=stack.layers or [],
         passage=stack.passage,
         route_lists=[routes for _, routes in lists],

@@ -122,8 +122,10 @@ class Observer:
             extracted = context.get_current()
             kind = trace.SpanKind.INTERNAL
         span = self.spans.start(middleware.tracer, name, extracted, kind, attributes)
-        active = self.asgi._parse_active_request_count_attrs(attributes, middleware._sem_conv_opt_in_mode)
-        middleware.active_requests_counter.add(1, active)
+        active = None
+        if self.is_counted(middleware.active_requests_counter):
+            active = self.asgi._parse_active_request_count_attrs(attributes, middleware._sem_conv_opt_in_mode)
+            middleware.active_requests_counter.add(1, active)
         try:
             await self.within(span, name, attributes, scope, receive, send)
         finally:
@@ -232,26 +234,33 @@ class Observer:
             return self.context.Context()
         return textmap.extract(scope, None, getter=self.asgi.asgi_getter)
 
+    def is_counted(self, instrument: Any) -> bool:
+        """Whether an instrument is more than a proxy, without any provider that would make it something."""
+        return instrument is not None and getattr(instrument, "_real_instrument", self) is not None
+
     def measure(self, span: Any, attributes: Any, active: Any, scope: Any, start: float) -> None:
-        """Records the metrics of a request."""
+        """Records the metrics of a request; `active`: what it was counted under when it began."""
         middleware, asgi = self.middleware, self.asgi
+        if active is None and self.is_counted(middleware.active_requests_counter):
+            # Since it began there is a provider.
+            active = asgi._parse_active_request_count_attrs(attributes, middleware._sem_conv_opt_in_mode)
+        if not self.is_counted(middleware.duration_histogram_old):
+            if active is not None:
+                middleware.active_requests_counter.add(-1, active)
+            return
+        duration = middleware.duration_histogram_old
         target = asgi._collect_target_attribute(scope)
         if target:
             path, query = asgi._parse_url_query(target)
             asgi._set_http_target(attributes, target, path, query, middleware._sem_conv_opt_in_mode)
         seconds = default_timer() - start
-        if (duration := middleware.duration_histogram_old) is None or getattr(
-            duration, "_real_instrument", self
-        ) is None:
-            # A proxy, without any provider that would make it something.
-            middleware.active_requests_counter.add(-1, active)
-            return
         described = asgi._parse_duration_attrs(attributes, middleware._sem_conv_opt_in_mode)
         if target:
             described["http.target"] = target
         within = self.trace.set_span_in_context(span)
         duration.record(max(round(seconds * 1000), 0), described, context=within)
-        middleware.active_requests_counter.add(-1, active)
+        if active is not None:
+            middleware.active_requests_counter.add(-1, active)
         if middleware.content_length_header and middleware.server_response_size_histogram:
             middleware.server_response_size_histogram.record(
                 middleware.content_length_header, described, context=within

@@ -13,6 +13,7 @@ import json
 import sys
 import threading
 import types
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, _AsyncGeneratorContextManager
 from copy import deepcopy
@@ -55,6 +56,11 @@ from overdrive.compiler.mounts import raising_below
 from overdrive.compiler.spec import Route
 from overdrive.compiler.stack import raise_innermost, without_first
 from overdrive.compiler.websocket import OpenWebSocket
+
+
+def _holds_callbacks_alone() -> bool:
+    """Whether an exit stack is nothing but a deque of callbacks, so that one can be made without its `__init__`."""
+    return AsyncExitStack.__new__ is object.__new__ and vars(AsyncExitStack()) == {"_exit_callbacks": deque()}
 
 
 def _render_json(content: Any) -> bytes:
@@ -320,6 +326,7 @@ class Runtime:
         self.background_tasks = BackgroundTasks
         self.security_scopes = lambda dependant: SecurityScopes(scopes=models._get_oauth_scopes(dependant=dependant))
         self.exit_stack = AsyncExitStack
+        self.exit_stack_parts = (object.__new__, deque) if _holds_callbacks_alone() else None
         self.sender = Sender
         self.namespace = types.SimpleNamespace
         self.leave_generators = _leave_generators

@@ -1,20 +1,25 @@
 """What Sentry does around a request, in one function: for a client without tracing, and a request that raises nothing.
 
 sentry-sdk observes a FastAPI application from around it (`SentryAsgiMiddleware`) and from around each request handler.
-`Observer` and `Handler` leave behind what these do, as far as anybody can see it: scopes of the request's own, its
-transaction, its session, what is added to its events. What is left out is what nobody can see: log records that the
-SDK's own filter drops, a session without a release, the seed of a decision that is not made. Whatever is unusual, and
-whoever traces, has the SDK's own code, called as it always is.
+`Observer`, `Entered` and `Handler` leave behind what these do, as far as anybody can see it: scopes of the request's
+own, its transaction, its session, what is added to its events. What is left out is what nobody can see: log records
+that the SDK's own filter drops, a session without a release, the seed of a decision that is not made. Whatever is
+unusual, and whoever traces, has the SDK's own code, called as it always is.
 
 What is mirrored is known by its code (`known.SENTRY`); every request asks for the client anew.
+
+A request that a plan answers, without a body and without a trace to be continued, has no ASGI application around it:
+the plan itself enters the `Observer` (`plan/observer.rs`), which then does both parts at once.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import random
 import sys
 import threading
+import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from copy import deepcopy
@@ -22,6 +27,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.requests import HTTPConnection
 
 from overdrive.compiler import instruments, known
 
@@ -34,6 +40,10 @@ FASTAPI = "sentry_sdk.integrations.fastapi"
 TRACING = "sentry"
 # More processors than this of a scope's are dropped, with a warning.
 MANY_PROCESSORS = 20
+# What counts sessions, and may have been replaced on its object.
+COUNTING = frozenset({"add_session", "add_aggregate_session", "_ensure_running"})
+# Of as many routes the names of transactions are kept.
+NAMED_ROUTES = 4096
 
 
 def is_known() -> bool:
@@ -111,7 +121,7 @@ def _is_untraced(options: Any) -> bool:
 
 
 class Observer:
-    """The ASGI application where requests enter.
+    """The ASGI application where requests enter, and what a plan enters in its place.
 
     app: the application itself, with all that stands around it.
     inner: what stands within the first part of the stack that does something to a request which goes well.
@@ -121,9 +131,16 @@ class Observer:
     def __init__(self, app: Any, inner: App, raise_outermost: Callable[..., Awaitable[None]]) -> None:
         from sentry_sdk import scope as scopes
         from sentry_sdk.integrations import asgi
+        from sentry_sdk.integrations.fastapi import FastApiIntegration, _set_transaction_name_and_source
         from sentry_sdk.profiler.continuous_profiler import get_profiler_id, try_autostart_continuous_profiler
+        from sentry_sdk.sessions import SessionFlusher
         from sentry_sdk.tracing_utils import PropagationContext
-        from sentry_sdk.utils import nanosecond_time, should_be_treated_as_error
+        from sentry_sdk.utils import (
+            format_timestamp,
+            has_data_collection_enabled,
+            nanosecond_time,
+            should_be_treated_as_error,
+        )
 
         self.app = app
         self.inner = inner
@@ -141,6 +158,14 @@ class Observer:
         self.is_error = should_be_treated_as_error
         self.clock = nanosecond_time
         self.unsampled = _unsampled_class()
+        self.session = _session_class()
+        self.flusher = SessionFlusher
+        self.format_timestamp = format_timestamp
+        self.chooses_data = has_data_collection_enabled
+        self.name_transaction = _set_transaction_name_and_source
+        self.identifier = FastApiIntegration.identifier
+        # By the identity of what a route adds to the scope.
+        self.names: dict[int, tuple[Any, str, str, Any]] = {}
         self._client = Client(scopes.Scope.get_client())
 
     def __call__(self, scope: Any, receive: Any, send: Send) -> Awaitable[None]:
@@ -152,6 +177,81 @@ class Observer:
             answered: Awaitable[None] = self.app(scope, receive, send)
             return answered
         return self.observe(self._client, scope, receive, send)
+
+    def enter(
+        self,
+        scope: Any,
+        route: Any,
+        host: str | None,
+        agent: str | None,
+        forwarded_for: str | None,
+        real_ip: str | None,
+        forwarded_host: str | None,
+    ) -> Entered | None:
+        """Does what the SDK does before it calls a request handler; None, with nothing done, if it has to do it itself.
+
+        scope: the server's.
+        route: what the route adds to the scope.
+        host, agent, forwarded_for, real_ip, forwarded_host: headers.
+        """
+        client = self.scope_class.get_client()
+        if client is not self._client.client:
+            self._client = Client(client)
+        known = self._client
+        if (
+            known.fastapi is None
+            or not known.is_usual
+            or scope["method"] not in known.middleware.http_methods_to_capture
+            or self.is_within.get(False)
+            or self.chooses_data(client.options)
+        ):
+            return None
+        before = self.scope_class.get_current_scope()
+        if before._server_segment_span is not None:
+            return None
+        self.is_within.set(True)
+        current, isolation = _fork(before), _fork(self.scope_class.get_isolation_scope())
+        tokens = self.current_scope.set(current), self.isolation_scope.set(isolation)
+        has_session = self.begin_session(known, isolation)
+        isolation._breadcrumbs = deque()
+        isolation._n_breadcrumbs_truncated = 0
+        isolation._name = self.identifier
+        ip: str | None
+        if forwarded_for is not None:
+            ip = forwarded_for.split(",")[0].strip()
+        elif real_ip is not None:
+            ip = real_ip
+        else:
+            ip = scope["client"][0] if scope["client"] else None
+        server = scope["server"]
+        url_host = server[0] if server and not host else None
+        isolation._attributes["sentry.is_localhost"] = self.is_localhost(ip, url_host, host, forwarded_host)
+        if agent:
+            isolation._attributes["user_agent.original"] = agent
+        _add_processor(isolation, functools.partial(known.middleware.event_processor, asgi_scope=scope))
+        processor = _add_nothing
+        if client.should_send_default_pii():
+            processor = functools.partial(_add_cookies, HTTPConnection(scope).cookies)
+        _add_processor(isolation, processor)
+        context = isolation._propagation_context = self.new_propagation()
+        name, source = self.name_of(known.fastapi.transaction_style, route)
+        span = self.transaction(context, name, source, known.middleware.span_origin)
+        span._context_manager_state = (current, before._span)
+        current._span = span
+        current._transaction = name
+        current._transaction_info["source"] = source
+        return Entered(self, known.middleware, isolation if has_session else None, tokens, span)
+
+    def name_of(self, style: str, route: Any) -> tuple[str, Any]:
+        """What the transaction of a route is called, and after what."""
+        found = self.names.get(id(route))
+        if found is None or found[0] is not route or found[1] != style:
+            scope = self.scope_class()
+            self.name_transaction(scope, style, endpoint=route.get("endpoint"), route_path=_path_of(route))
+            if len(self.names) >= NAMED_ROUTES:
+                self.names.clear()
+            found = self.names[id(route)] = (route, style, scope._transaction, scope._transaction_info["source"])
+        return found[2], found[3]
 
     async def observe(self, client: Client, scope: Any, receive: Any, send: Send) -> None:
         """What `SentryAsgiMiddleware` does around the application."""
@@ -165,7 +265,7 @@ class Observer:
             await self.within(client, current, isolation, scope, receive, send)
         finally:
             if has_session:
-                isolation.end_session()
+                self.end_session(isolation)
             self.current_scope.reset(current_token)
             self.isolation_scope.reset(isolation_token)
             self.is_within.set(False)
@@ -179,8 +279,52 @@ class Observer:
         if not is_tracked or (isolation._session is None and not options.get("release")):
             # Without a release it would be thrown away at its end.
             return False
-        isolation.start_session(session_mode="request")
+        if isolation._session is None and isolation._user is None:
+            isolation._session = self.new_session(options)
+        else:
+            isolation.start_session(session_mode="request")
         return True
+
+    def new_session(self, options: Any) -> Any:
+        """A session of nobody's that begins."""
+        session = object.__new__(self.session)
+        session.status = "ok"
+        session.did = None
+        session.started = session.timestamp = datetime.now(UTC)
+        session.release, session.environment = options.get("release"), options.get("environment")
+        session.duration = session.user_agent = session.ip_address = None
+        session.session_mode = "request"
+        session.errors = 0
+        return session
+
+    def end_session(self, isolation: Any) -> None:
+        """Ends the session of a request, and counts it."""
+        session, client = isolation._session, self.scope_class.get_client()
+        if type(session) is not self.session or client is not self._client.client:
+            isolation.end_session()
+            return
+        isolation._session = None
+        if session.status == "ok":
+            session.status = "exited"
+            session.timestamp = datetime.now(UTC)
+        flusher = client.session_flusher
+        if not session.release or type(flusher) is not self.flusher or not vars(flusher).keys().isdisjoint(COUNTING):
+            client.capture_session(session)
+            return
+        attributes: tuple[tuple[str, Any], ...] = (("release", session.release),)
+        if session.environment is not None:
+            attributes = (("environment", session.environment), *attributes)
+        minute = session.started.replace(second=0, microsecond=0)
+        with flusher._aggregate_lock:
+            state = flusher.pending_aggregates.setdefault(attributes, {}).setdefault(minute, {})
+            if "started" not in state:
+                state["started"] = self.format_timestamp(minute)
+            if session.status in ("crashed", "abnormal"):
+                outcome = session.status
+            else:
+                outcome = "errored" if session.errors > 0 else "exited"
+            state[outcome] = state.get(outcome, 0) + 1
+        flusher._ensure_running()
 
     async def within(self, client: Client, current: Any, isolation: Any, scope: Any, receive: Any, send: Send) -> None:
         """The same within the scopes of the request."""
@@ -257,6 +401,50 @@ class Observer:
         span.set_profiler_id(self.profiler_id())
         self.start_profiler()
         return span
+
+
+class Entered:
+    """What is left to do for a request that was entered.
+
+    isolation: the scope whose session is to be ended, if there is one.
+    tokens: of the variables of both scopes.
+    """
+
+    __slots__ = ("isolation", "middleware", "observer", "span", "tokens")
+
+    def __init__(self, observer: Observer, middleware: Any, isolation: Any, tokens: Any, span: Any) -> None:
+        self.observer = observer
+        self.middleware = middleware
+        self.isolation = isolation
+        self.tokens = tokens
+        self.span = span
+
+    def noted(self, status: Any) -> None:
+        """A response with this status is about to begin."""
+        self.span.set_http_status(status)
+
+    def leave(self, error: BaseException | None) -> None:
+        """The request has ended, with an exception or without."""
+        observer, span = self.observer, self.span
+        try:
+            try:
+                if isinstance(error, Exception):
+                    self.middleware._capture_request_exception(error)
+                    if observer.is_error(type(error), error):
+                        span.set_status("internal_error")
+                    # As raised from None.
+                    error.__cause__ = None
+            finally:
+                current, before = span._context_manager_state
+                del span._context_manager_state
+                current._span = before
+        finally:
+            if self.isolation is not None:
+                observer.end_session(self.isolation)
+            current_token, isolation_token = self.tokens
+            observer.current_scope.reset(current_token)
+            observer.isolation_scope.reset(isolation_token)
+            observer.is_within.set(False)
 
 
 class Noting:
@@ -344,11 +532,32 @@ def _add_processor(scope: Any, processor: Any) -> None:
         scope._event_processors.append(processor)
 
 
+# Of a UUID of version 4.
+VERSION_BITS = (0x4000 << 64) | (0x8000 << 48)
+FREE_BITS = ~((0xF000 << 64) | (0xC000 << 48))
+
+# Not the module's own generator, which an application may have seeded.
+_random = random.Random()
+os.register_at_fork(after_in_child=_random.seed)
+
+
 def _new_trace_id() -> str:
     """The digits of a random UUID."""
-    number = int.from_bytes(os.urandom(16))
-    number = number & ~(0xF000 << 64) & ~(0xC000 << 48) | (0x4000 << 64) | (0x8000 << 48)
-    return f"{number:032x}"
+    return f"{_random.getrandbits(128) & FREE_BITS | VERSION_BITS:032x}"
+
+
+def _session_class() -> Any:
+    """Of sessions whose identifier is drawn when somebody asks for it: those of requests are counted without."""
+    from sentry_sdk.session import Session
+
+    def draw(session: Any, name: str) -> Any:
+        if name != "sid":
+            raise AttributeError(f"{Session.__name__!r} object has no attribute {name!r}", name=name, obj=session)
+        session.sid = uuid.uuid4()
+        return session.sid
+
+    names = {"__module__": Session.__module__, "__doc__": Session.__doc__, "__getattr__": draw}
+    return type(Session.__name__, (Session,), names)
 
 
 def _unsampled_class() -> Any:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sys
 from typing import Any
 
 import sentry_sdk
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import FileResponse, StreamingResponse
 from recorder import PrintedEnvelopes, record
 from routes import add_routes
 from sentry_sdk.session import Session
 from sentry_sdk.tracing import Transaction
+from starlette.background import BackgroundTask
 
 # Other ones each time.
 CHANGING = {"client", "start_timestamp", "_start_timestamp_monotonic_ns", "_trace_id", "_span_id"}
@@ -71,3 +75,45 @@ async def within() -> Any:
         scope.set_tag("inner", "yes")
         sentry_sdk.capture_message("within")
     return None
+
+
+@app.get("/in-thread")
+async def in_thread() -> Any:
+    """Captures something on another thread, where the request is known as well."""
+    return await asyncio.to_thread(sentry_sdk.capture_message, "in a thread") and None
+
+
+@app.get("/changed")
+async def changed(request: Request) -> Any:
+    """Captures something once the scope says something else."""
+    request.scope["query_string"] = b"another=query"
+    sentry_sdk.get_current_scope().set_transaction_name("mine", source="url")
+    sentry_sdk.capture_message("changed")
+    return None
+
+
+async def capture() -> None:
+    """Captures what is known once the answer has gone out."""
+    await note()
+
+
+@app.get("/then/{kind}")
+async def answered(kind: str) -> Any:
+    """Answers in one way or another, and looks at the status afterwards."""
+    then = BackgroundTask(capture)
+    if kind == "file":
+        return FileResponse(__file__, status_code=203, background=then)
+    if kind == "pieces":
+        return StreamingResponse(iter(["one", "two"]), status_code=202, background=then)
+    return FileResponse("/nothing/there", background=then)
+
+
+@app.get("/around")
+async def around() -> list[str]:
+    """What of overdrive's stands around an endpoint."""
+    frame, names = sys._getframe(), []
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "overdrive.compiler.sentry":
+            names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return names

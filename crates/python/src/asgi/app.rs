@@ -411,7 +411,22 @@ fn plan_within(
             Destination::Stock("bytes that no plan reads")
         }
         Ok(()) if !plans.admits(sent) => Destination::Stock(TOO_LARGE),
-        Ok(()) if plans.outermost.is_some() => return Ok(Chosen::Middleware(handle.clone_ref(py))),
+        Ok(()) if plans.outermost.is_some() => {
+            if within.is_none()
+                && plans.observer.is_some()
+                && sent == Sent::Nothing
+                && Call::is_observable(arriving.headers)
+                && let Destination::Plan(plan, values) = plans.find(line.method.as_str(), at.path, sent)
+                && let Ok(plan) = plan.in_force(py)
+                && plan.is_observable()
+                && let Ok(parameters) = convert_path(py, &plan, None, values)
+            {
+                exchange.answered_by_plan();
+                exchange.found(py, &plan, None);
+                return Ok(Chosen::Plan(handle.clone_ref(py), plan, parameters, None));
+            }
+            return Ok(Chosen::Middleware(handle.clone_ref(py)));
+        }
         Ok(()) => match layer_ahead(py, plans, arriving)? {
             Ahead::Nothing => plans.find(line.method.as_str(), at.path, sent),
             Ahead::Answer(reply) => return answer(py, counting, exchange, reply),

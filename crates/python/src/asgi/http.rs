@@ -69,6 +69,8 @@ pub(crate) struct Exchange {
     disconnected: Cell<bool>,
     receivers: Waiters,
     senders: Waiters,
+    /// Told of the status of the response, before it is sent; until the observer is left.
+    observing: RefCell<Option<Py<PyAny>>>,
     /// A test client's.
     record: Option<Record>,
     /// `None`: nobody watches.
@@ -127,6 +129,7 @@ impl Exchange {
             disconnected: Cell::new(false),
             receivers: Waiters::default(),
             senders: Waiters::default(),
+            observing: RefCell::default(),
             record,
             clock,
         })
@@ -169,6 +172,34 @@ impl Exchange {
             }
         }
         result
+    }
+
+    /// From now on `observing.noted(status)` is called with the status of each response that the application sends; `None`:
+    /// nobody is told any more.
+    pub(crate) fn observe(&self, observing: Option<Py<PyAny>>) {
+        let before = self.observing.replace(observing);
+        drop(before);
+    }
+
+    /// The application sends the head of a response.
+    fn tell_status(&self, status: impl FnOnce(Python<'_>) -> PyResult<Option<Py<PyAny>>>) -> PyResult<()> {
+        if self.observing.borrow().is_none() {
+            return Ok(());
+        }
+        Python::attach(|py| {
+            let observing = self.observing.borrow().as_ref().map(|observing| observing.clone_ref(py));
+            match (observing, status(py)?) {
+                (Some(observing), Some(status)) => {
+                    observing.bind(py).call_method1(pyo3::intern!(py, "noted"), (status,)).map(drop)
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// The same, where the head is not a message.
+    pub(super) fn tell_status_code(&self, status: StatusCode) -> PyResult<()> {
+        self.tell_status(|py| Ok(Some(status.as_u16().into_pyobject(py)?.into_any().unbind())))
     }
 
     /// Whether the response has begun.

@@ -8,5 +8,5 @@ mod route;
 pub(crate) mod scope;
 pub(crate) mod settings;
 pub(crate) mod side_channel;
-mod through;
+pub(crate) mod through;
 pub(crate) mod websocket;

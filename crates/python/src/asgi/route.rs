@@ -20,11 +20,8 @@ pub(super) fn find(clock: &RequestClock, py: Python<'_>, method: &str, scope: &B
 fn routed(watch: &Watch, py: Python<'_>, method: &str, scope: &Bound<'_, PyDict>) -> PyResult<Option<usize>> {
     let Some(endpoint) = scope.get_item(pyo3::intern!(py, "endpoint"))? else { return Ok(None) };
     let route = scope.get_item(pyo3::intern!(py, "route"))?;
-    let path = match route.map(|route| route.getattr(pyo3::intern!(py, "path"))).transpose()? {
-        Some(path) => format!("{}{}", mounted(py, scope)?, path.str()?.to_string_lossy()),
-        None => "(endpoint)".to_owned(),
-    };
-    Ok(Some(watch.place(py, method, &path, Some(&endpoint))))
+    let below = if route.is_some() { mounted(py, scope)? } else { String::new() };
+    watch.found_place(py, method, &below, &endpoint, route.as_ref()).map(Some)
 }
 
 /// Where the application that has found the route is mounted.

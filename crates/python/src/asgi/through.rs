@@ -58,7 +58,8 @@ impl Request for ThroughMiddleware {
     }
 }
 
-async fn run(baton: Rc<Baton>, exchange: Rc<Exchange>, scope: Py<PyDict>, plans: Py<Plans>) -> PyResult<()> {
+/// Lets the request enter there.
+pub(crate) async fn run(baton: Rc<Baton>, exchange: Rc<Exchange>, scope: Py<PyDict>, plans: Py<Plans>) -> PyResult<()> {
     let begun = Python::attach(|py| {
         let (receive, send) = exchange.channel(py)?;
         let outermost = plans.get().outermost.as_ref().expect("chosen for its outermost middleware").bind(py);

@@ -70,6 +70,12 @@ pub(crate) struct Call {
     pub(super) observed: Observed,
     /// Not empty once an answer has begun that goes out through the middleware's own code.
     pub(super) begun: OnceCell<Py<PyList>>,
+    /// The scope as the server has it, where an observer was shown it.
+    pub(super) shown_scope: OnceCell<Py<PyDict>>,
+    /// What the observer around the application holds for this request, once it was entered.
+    pub(super) observing: OnceCell<Py<PyAny>>,
+    /// The observer has left it to the application as a whole.
+    pub(super) passed_on: Cell<bool>,
 }
 
 /// A body on its way.
@@ -131,6 +137,9 @@ impl Call {
             telemetry: OnceCell::new(),
             observed: Observed::default(),
             begun: OnceCell::new(),
+            shown_scope: OnceCell::new(),
+            observing: OnceCell::new(),
+            passed_on: Cell::new(false),
         })
     }
 
@@ -175,7 +184,7 @@ impl Call {
         &self.plan
     }
 
-    async fn run(self: Rc<Self>) -> PyResult<()> {
+    pub(super) async fn run(self: Rc<Self>) -> PyResult<()> {
         match self.within_stacks().await {
             Ok(()) => self.leave(Which::File, Ok(())).await.map(drop),
             Err(error) => self.failed(error).await,
@@ -185,8 +194,9 @@ impl Call {
     /// What FastAPI does between its two exit stacks.
     async fn within_stacks(self: &Rc<Self>) -> PyResult<()> {
         let made = match &self.plan().around {
-            None => self.respond().await,
-            Some(around) => self.respond_within(around).await,
+            // An observer that was entered has done what stands around the request handler, too.
+            Some(around) if self.observing.get().is_none() => self.respond_within(around).await,
+            _ => self.respond().await,
         };
         let sent = match self.leave(Which::Function, made).await {
             Ok(Some(response)) => self.send(response).await,
@@ -303,7 +313,10 @@ impl Call {
 
 /// The call as a future with its baton.
 pub(super) fn steps(call: Rc<Call>) -> Steps {
-    Steps::new(call.baton(), call.run())
+    match call.observer() {
+        Some(observer) => Steps::new(call.baton(), call.run_observed(observer)),
+        None => Steps::new(call.baton(), call.run()),
+    }
 }
 
 /// A request that a plan answers, as its coroutine sees it.
@@ -319,7 +332,9 @@ impl Request for PlannedRequest {
 
     fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()> {
         let call = self.0.get()?;
-        call.counting().count_answered();
+        if !call.passed_on.get() {
+            call.counting().count_answered();
+        }
         match call.wire.engine() {
             Some(exchange) => exchange.ended(py, outcome),
             None => outcome,

@@ -21,6 +21,7 @@ pub(crate) mod layers;
 pub(crate) mod mount;
 mod node;
 mod observed;
+mod observer;
 mod overrides;
 mod query;
 pub(crate) mod redirect;

@@ -37,7 +37,10 @@ impl Call {
     pub(super) fn scope(&self, py: Python<'_>) -> PyResult<&Py<PyDict>> {
         get_or_try_init(&self.scope, || {
             let plans = self.plans();
-            let scope = self.wire.scope(py, &self.input.headers)?;
+            let scope = match self.shown_scope.get() {
+                Some(scope) => scope.bind(py).clone(),
+                None => self.wire.scope(py, &self.input.headers)?,
+            };
             if let Some(headers) = scope.get_item(pyo3::intern!(py, "headers"))? {
                 let _ = self.first_headers.set(headers.unbind());
             }
@@ -84,7 +87,7 @@ impl Call {
 
     pub(super) fn stacks(&self, py: Python<'_>) -> PyResult<&Stacks> {
         get_or_try_init(&self.stacks, || {
-            let new = || self.plans().runtime.exit_stack.call0(py);
+            let new = || self.plans().runtime.new_exit_stack(py);
             let stacks = Stacks { file: new()?, request: new()?, function: new()? };
             if self.wire.place() != Place::Router
                 && let Some(form) = self.form.get().filter(|form| form.is_own())

@@ -204,6 +204,8 @@ pub(crate) struct Plans {
     /// The outermost middleware of the user's, where requests enter; `None` if plans apply it themselves, or if something
     /// stands around it that has a say.
     pub(crate) outermost: Option<Py<PyAny>>,
+    /// An `overdrive.compiler.sentry.Observer`, where plans may enter it themselves; see [`observer`](super::observer).
+    pub(crate) observer: Option<Py<PyAny>>,
     /// Middleware of the user's that plans apply themselves.
     pub(crate) layers: Layers,
     /// `async (scope, receive, send, headers, application, begun)`: the way of any other answer through it
@@ -240,7 +242,7 @@ impl Plans {
     #[new]
     #[pyo3(signature = (
         *, runtime, entries, application, root_path, redirects, body_limit, router, handlers, default_http_handler,
-        default_validation_handler, raise_through, raise_within, raise_outermost, outermost, layers, passage, route_lists, stack, globals, providers, on_change,
+        default_validation_handler, raise_through, raise_within, raise_outermost, outermost, observer, layers, passage, route_lists, stack, globals, providers, on_change,
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords of a Python class")]
     fn new(
@@ -259,6 +261,7 @@ impl Plans {
         raise_within: Py<PyAny>,
         raise_outermost: Py<PyAny>,
         outermost: Option<Py<PyAny>>,
+        observer: Option<Py<PyAny>>,
         layers: Vec<LayerSpec>,
         passage: Py<PyAny>,
         route_lists: Vec<Bound<'_, PyList>>,
@@ -312,6 +315,7 @@ impl Plans {
             raise_within,
             raise_outermost,
             outermost,
+            observer,
             layers: Layers::new(py, layers)?,
             passage,
             on_change,
@@ -365,6 +369,7 @@ impl Plans {
         visit.call(&self.raise_within)?;
         visit.call(&self.raise_outermost)?;
         visit.call(&self.outermost)?;
+        visit.call(&self.observer)?;
         self.layers.traverse(visit)?;
         visit.call(&self.passage)?;
         visit.call(&self.on_change)

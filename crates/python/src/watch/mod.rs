@@ -19,6 +19,7 @@ mod clock;
 mod collector;
 pub(crate) mod detector;
 pub(crate) mod events;
+mod found;
 mod machine;
 pub(crate) mod moment;
 pub(crate) mod number;
@@ -38,6 +39,7 @@ use blame::Libraries;
 pub(crate) use clock::RequestClock;
 use collector::Collector;
 use events::{Events, Sampler};
+use found::FoundRoutes;
 use machine::{Pressure, Schedule};
 use moment::Moment;
 use places::{Fault, Place, Places, merge};
@@ -191,6 +193,7 @@ pub(crate) struct Watch {
     schedule_settling: RefCell<Option<Rc<dyn Fn()>>>,
     /// The place of what has no route.
     unrouted: Cell<Option<usize>>,
+    found: FoundRoutes,
 }
 
 /// Where a plan keeps the place of its route: in that watch which asked for it last.
@@ -227,6 +230,7 @@ impl Watch {
             contexts: RefCell::default(),
             schedule_settling: RefCell::default(),
             unrouted: Cell::new(None),
+            found: FoundRoutes::default(),
         })
     }
 

@@ -26,6 +26,7 @@ impl Exchange {
         file: File,
         parts: Vec<FilePart>,
     ) -> PyResult<()> {
+        self.tell_status_code(status)?;
         if self.disconnected.get() {
             self.file_end.set(Some(FileEnd::Left));
             return Ok(());

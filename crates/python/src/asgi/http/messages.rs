@@ -168,6 +168,12 @@ impl HttpChannel {
     fn _send_here(&self, message: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let py = message.py();
         let exchange = self.0.get()?;
+        exchange.tell_status(|py| {
+            let names = &exchange.bridge.host.names;
+            let is_start = message.get_item(&names.type_)?.eq(pyo3::intern!(py, "http.response.start"))?;
+            // Without one it is no message to be sent, as is found out below.
+            Ok(if is_start { message.get_item(&names.status).ok().map(Bound::unbind) } else { None })
+        })?;
         if exchange.disconnected.get() {
             // ASGI before 2.4: sending to a client that has left is no error.
             return Ok(nothing(py));

@@ -21,6 +21,7 @@ impl Exchange {
     /// # Errors
     /// As `send()` would raise them.
     pub(crate) fn begin_pieces(&self, status: StatusCode, given: Vec<(HeaderName, HeaderValue)>) -> PyResult<()> {
+        self.tell_status_code(status)?;
         if self.disconnected.get() {
             return Ok(());
         }

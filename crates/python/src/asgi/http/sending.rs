@@ -46,6 +46,7 @@ impl Exchange {
         given: Vec<(HeaderName, HeaderValue)>,
         body: Bytes,
     ) -> PyResult<()> {
+        self.tell_status_code(status)?;
         if self.disconnected.get() {
             return Ok(());
         }
