@@ -23,7 +23,7 @@ from tests.page.conftest import APPS
 
 DASHBOARD = json.loads((Path(__file__).parents[2] / "docs" / "grafana.json").read_text())
 EXPRESSIONS = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
-TOKEN = "of-these-tests"
+TOKEN = "the-token-of-these-tests"
 # What Grafana puts in place of its variables.
 VARIABLES = {"$job": "overdrive", "$worker": "1|2", "$__rate_interval": "10s"}
 CALLS = ("/quick/1", "/waits", "/thread", "/fails", "/blocks?seconds=0.15", "/later")
@@ -154,7 +154,7 @@ def test_every_scrape_is_read_with_all_its_families(prometheus: Prometheus, metr
     assert {name: known[name][0]["type"] for name in kinds if name in known} == kinds
     for name, kind in kinds.items():
         found = prometheus.values(f"count({name}{'_count' if kind == 'histogram' else ''})")
-        assert found and found[0] >= 1, f"{name} has no series"
+        assert found != [], f"{name} has no series"
 
 
 def test_the_dashboard_finds_its_variables(prometheus: Prometheus) -> None:

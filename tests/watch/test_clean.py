@@ -103,7 +103,9 @@ def test_nothing_is_told_of_a_clean_application_under_load(serve: Serve, disturb
         served.wait_for(r"GET /blocks \(clean\.blocks\) blocked the event loop for \d+ ms; .*clean\.py:\d+, in blocks")
     served.process.send_signal(signal.SIGTERM)
     served.wait()
-    verdicts = re.findall(r"^((?:GET|POST|WS) \S+) +(?:async|def) .* (OK|Bad|Could be better)$", served.log, re.MULTILINE)
+    verdicts = re.findall(
+        r"^((?:GET|POST|WS) \S+) +(?:async|def) .* (OK|Bad|Could be better)$", served.log, re.MULTILINE
+    )
     assert len(verdicts) >= 10, served.log
     assert [endpoint for endpoint, word in verdicts if word == "Bad"] == ["GET /blocks"]
     told = re.findall(r"^(?:WARNING|ERROR).*$", served.log, re.MULTILINE)
