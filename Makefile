@@ -23,6 +23,9 @@ test:  ## build and run every test, on every Python from 3.11 up that is found
 soak:  ## ten minutes of mixed traffic, with PostgreSQL and Redis: memory, descriptors and references stay flat
 	SOAK_SECONDS=$(or $(SOAK_SECONDS),600) scripts/test.sh services -s -k nothing_grows
 
+clean-minute:  ## a minute each of a clean application under load, on a quiet and on a busy machine: the watch tells nothing
+	CLEAN_SECONDS=$(or $(CLEAN_SECONDS),60) scripts/test.sh $(or $(VERSION),3.13) tests/watch/test_clean.py -s
+
 lint:  ## formatting, clippy, ruff and mypy
 	scripts/lint.sh
 

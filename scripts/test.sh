@@ -7,7 +7,7 @@
 #   scripts/test.sh services [pytest …] those alone that need PostgreSQL and Redis, on the newest Python
 #   scripts/test.sh instruments […]     those alone of instruments (Sentry, OpenTelemetry and others), likewise
 #   scripts/test.sh applications [pytest …] those alone that serve other projects' applications (-k gradio: one of them)
-#   scripts/test.sh page [pytest …]     those alone that need a browser (Debian's Chromium, installed if there is none)
+#   scripts/test.sh page [pytest …]     those alone that need a browser or Prometheus (Debian's, installed if there is none)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,7 +35,7 @@ python_suite() { # INTERPRETER [pytest arguments]
     for group in services applications instruments page; do
         case "$*" in *tests/$group*) installed tests/$group/requirements.txt "$venv" ;; esac
     done
-    case "$*" in *tests/page*) scripts/chromium.sh ;; esac
+    case "$*" in *tests/page*) scripts/chromium.sh && scripts/prometheus.sh ;; esac
     # A target folder for each interpreter, within the one folder, so that they do not rebuild each other's crates.
     (
         export VIRTUAL_ENV=$PWD/$venv PYO3_PYTHON=$PWD/$venv/bin/python

@@ -68,7 +68,7 @@ impl Engine {
         let py = event_loop.py();
         let reactor = Reactor::new()?;
         let fd = reactor.as_raw_fd();
-        let on_loop = watch.as_ref().map(|watch| watch.get().on_loop(py));
+        let on_loop = watch.as_ref().map(|watch| watch.get().on_loop(py, reactor.handle()));
         let host = Host::new(event_loop, context, settings.get().reset_contextvars, on_loop)?;
         let bridge = Bridge::new(py, host.clone(), app, settings, state, reactor.handle(), side_channel)?;
         let application = Rc::new(AsgiApplication(bridge.clone()));
@@ -278,6 +278,13 @@ impl Core {
         if let Some(watch) = &self.host.watch {
             let weak = Rc::downgrade(self);
             watch.set_schedule_settling(Rc::new(move || with(&weak, |core| core.schedule_settling())));
+            // Weak: the watch has the reactor.
+            let weak = Rc::downgrade(watch);
+            self.reactor.on_poll_end(move |now| {
+                if let Some(watch) = weak.upgrade() {
+                    watch.poll_ended(now);
+                }
+            });
         }
         let weak = Rc::downgrade(self);
         self.host.set_on_idle(Rc::new(move |py| with(&weak, |core| report(py, core.check_drained(py)))));

@@ -21,12 +21,13 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use crate::polls::Polls;
+
 pub(crate) struct Executor {
     tasks: RefCell<Slab<Task>>,
     local: Rc<LocalQueue>,
     remote: Arc<RemoteQueue>,
-    /// The clock as of the last task poll; reading it costs nothing.
-    now: Rc<Cell<Instant>>,
+    polls: Rc<Polls>,
     on_panic: RefCell<Option<PanicHook>>,
     /// What is to be done at the end of the run.
     deferred: RefCell<Vec<Rc<dyn Deferred>>>,
@@ -60,7 +61,7 @@ struct Task {
 }
 
 impl Executor {
-    pub(crate) fn new(waker: mio::Waker, now: Rc<Cell<Instant>>) -> Executor {
+    pub(crate) fn new(waker: mio::Waker, polls: Rc<Polls>) -> Executor {
         let local = Rc::new(LocalQueue::default());
         let id = NEXT_REACTOR.fetch_add(1, Ordering::Relaxed);
         let slot = QUEUES.with_borrow_mut(|queues| queues.insert((id, local.clone())));
@@ -69,7 +70,7 @@ impl Executor {
             tasks: RefCell::default(),
             local,
             remote,
-            now,
+            polls,
             on_panic: RefCell::default(),
             deferred: RefCell::default(),
         }
@@ -106,18 +107,18 @@ impl Executor {
         }
     }
 
-    /// Polls queued tasks until none is left or `budget` is used up; asks for another run if any is left.
-    pub(crate) fn run(&self, budget: Duration) {
+    /// Polls queued tasks until none is left or `budget` is used up, from `start` on; asks for another run if any is left.
+    pub(crate) fn run(&self, start: Instant, budget: Duration) {
         self.local.scheduled.set(false);
-        let start = Instant::now();
-        self.now.set(start);
+        self.polls.set_now(start);
         loop {
             // A statement of its own: the borrow must end before the task is polled.
             let next = self.local.keys.borrow_mut().pop_front();
             let Some(key) = next else { break };
+            let outer = self.polls.begin();
             self.poll_task(key);
             let now = Instant::now();
-            self.now.set(now);
+            self.polls.end(now, outer);
             if now.duration_since(start) >= budget {
                 break;
             }

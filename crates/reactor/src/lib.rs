@@ -37,6 +37,7 @@ mod executor;
 mod fork;
 mod io;
 mod listener;
+mod polls;
 mod reactor;
 mod stream;
 mod timer;

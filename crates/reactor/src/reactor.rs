@@ -13,6 +13,7 @@ use mio::{Events, Poll};
 use crate::executor::{Deferred, Executor, Pinger};
 use crate::io::{Driver, WAKER};
 use crate::listener::Listener;
+use crate::polls::Polls;
 use crate::timer::{Sleep, Timers};
 
 /// A reactor and its tasks; see the [crate] for how a host drives it. Dropping it drops all its tasks.
@@ -22,7 +23,7 @@ pub struct Reactor {
     driver: Rc<Driver>,
     timers: Rc<Timers>,
     executor: Rc<Executor>,
-    now: Rc<Cell<Instant>>,
+    polls: Rc<Polls>,
 }
 
 impl Reactor {
@@ -31,14 +32,14 @@ impl Reactor {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKER)?;
         let driver = Rc::new(Driver::new(poll.registry().try_clone()?));
-        let now = Rc::new(Cell::new(Instant::now()));
+        let polls = Rc::new(Polls::new(Instant::now()));
         Ok(Reactor {
             poll: RefCell::new(poll),
             events: RefCell::new(Events::with_capacity(EVENTS)),
             driver,
             timers: Rc::default(),
-            executor: Rc::new(Executor::new(waker, now.clone())),
-            now,
+            executor: Rc::new(Executor::new(waker, polls.clone())),
+            polls,
         })
     }
 
@@ -48,7 +49,7 @@ impl Reactor {
             driver: self.driver.clone(),
             timers: self.timers.clone(),
             executor: Rc::downgrade(&self.executor),
-            now: self.now.clone(),
+            polls: self.polls.clone(),
         }
     }
 
@@ -63,6 +64,12 @@ impl Reactor {
     /// Sets what is told when a task panics. The task is gone, the others go on.
     pub fn on_panic(&self, hook: impl Fn(Box<dyn Any + Send>) + 'static) {
         self.executor.set_on_panic(Rc::new(hook));
+    }
+
+    /// Sets, once, what is told when a poll has ended of which a task wants to know that ([`Handle::want_poll_end`]): the time,
+    /// which is that of the next poll's begin, so that the clock is read once for both.
+    pub fn on_poll_end(&self, hook: impl Fn(Instant) + 'static) {
+        self.polls.set_on_end(Box::new(hook));
     }
 
     /// Collects readiness from the kernel and queues the tasks that waited for it. Runs no task, never blocks.
@@ -82,8 +89,9 @@ impl Reactor {
         if self.driver.is_forked_child() {
             return;
         }
-        self.timers.fire(Instant::now());
-        self.executor.run(budget);
+        let now = Instant::now();
+        self.timers.fire(now);
+        self.executor.run(now, budget);
     }
 
     /// When [`Reactor::request_run`] should be called although nothing has happened. May change with every run.
@@ -168,7 +176,7 @@ pub struct Handle {
     driver: Rc<Driver>,
     timers: Rc<Timers>,
     executor: Weak<Executor>,
-    now: Rc<Cell<Instant>>,
+    polls: Rc<Polls>,
 }
 
 impl Handle {
@@ -193,7 +201,7 @@ impl Handle {
 
     /// Ready at `deadline`.
     pub fn sleep_until(&self, deadline: Instant) -> Sleep {
-        Sleep::new(self.timers.clone(), self.now.clone(), deadline)
+        Sleep::new(self.timers.clone(), self.polls.clone(), deadline)
     }
 
     /// Lets the other queued tasks go first.
@@ -211,7 +219,17 @@ impl Handle {
 
     /// The time when the running task's poll began: cheap, and exact enough for timeouts.
     pub fn now(&self) -> Instant {
-        self.now.get()
+        self.polls.now()
+    }
+
+    /// When the poll that is under way began; `None` outside of one.
+    pub fn poll_began(&self) -> Option<Instant> {
+        self.polls.began()
+    }
+
+    /// Has the hook of [`Reactor::on_poll_end`] called when the poll that is under way has ended. Outside of one it is not.
+    pub fn want_poll_end(&self) {
+        self.polls.want_end();
     }
 
     /// Accepts connections on a listening socket that somebody else has bound. Works on a duplicate of `fd`.

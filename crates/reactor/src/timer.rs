@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use crate::polls::Polls;
+
 /// Every deadline of a reactor.
 #[derive(Default)]
 pub(crate) struct Timers {
@@ -49,14 +51,14 @@ impl Timers {
 /// A future that is ready when its deadline has passed. It belongs to the task that polls it first.
 pub struct Sleep {
     timers: Rc<Timers>,
-    now: Rc<Cell<Instant>>,
+    polls: Rc<Polls>,
     deadline: Instant,
     armed: Option<(Instant, u64)>,
 }
 
 impl Sleep {
-    pub(crate) fn new(timers: Rc<Timers>, now: Rc<Cell<Instant>>, deadline: Instant) -> Sleep {
-        Sleep { timers, now, deadline, armed: None }
+    pub(crate) fn new(timers: Rc<Timers>, polls: Rc<Polls>, deadline: Instant) -> Sleep {
+        Sleep { timers, polls, deadline, armed: None }
     }
 
     /// The instant it waits for.
@@ -82,14 +84,14 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.now.get() >= self.deadline {
+        if self.polls.now() >= self.deadline {
             if let Some(armed) = self.armed.take() {
                 self.timers.remove(&armed);
             }
             return Poll::Ready(());
         }
         // An armed timer whose instant lies ahead has not fired, and will wake the same task.
-        if self.armed.is_none_or(|armed| armed.0 <= self.now.get()) {
+        if self.armed.is_none_or(|armed| armed.0 <= self.polls.now()) {
             if let Some(armed) = self.armed {
                 self.timers.remove(&armed);
             }

@@ -325,6 +325,52 @@ fn a_task_may_run_the_reactor_itself() {
 }
 
 #[test]
+fn who_wants_to_know_the_end_of_a_poll_is_told_once() {
+    let host = Host::new();
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let list = told.clone();
+    host.reactor.on_poll_end(move |now| list.borrow_mut().push(now));
+    let handle = host.reactor.handle();
+    assert_eq!(handle.poll_began(), None);
+    handle.want_poll_end();
+    let polls = Rc::new(RefCell::new(Vec::new()));
+    for wants in [true, false] {
+        let (handle, polls) = (handle.clone(), polls.clone());
+        host.reactor.handle().spawn(async move {
+            polls.borrow_mut().push(handle.poll_began().unwrap());
+            if wants {
+                thread::sleep(Duration::from_millis(5));
+                handle.want_poll_end();
+            }
+        });
+    }
+    // Longer than the budget is: two runs.
+    host.iterate_until(|| polls.borrow().len() == 2);
+    let (told, polls) = (told.borrow(), polls.borrow());
+    assert_eq!(told.len(), 1, "neither outside of a poll nor unasked");
+    assert!(told[0] >= polls[0] + Duration::from_millis(5) && told[0] <= polls[1]);
+    assert_eq!(handle.poll_began(), None);
+}
+
+#[test]
+fn a_poll_within_a_poll_leaves_the_outer_one_under_way() {
+    let host = Host::new();
+    let handle = host.reactor.handle();
+    let (reactor, outer) = (host.reactor.clone(), handle.clone());
+    let seen = Rc::new(Cell::new(None));
+    let after = seen.clone();
+    handle.spawn(async move {
+        let began = outer.poll_began().unwrap();
+        let inner = outer.clone();
+        outer.spawn(async move { assert!(inner.poll_began().is_some()) });
+        reactor.run(BUDGET);
+        after.set(outer.poll_began().map(|now| now >= began));
+    });
+    host.iterate_until(|| seen.get().is_some());
+    assert_eq!(seen.get(), Some(true));
+}
+
+#[test]
 fn unix_and_tcp_listeners_accept() {
     let folder = std::env::temp_dir().join(format!("overdrive-reactor-{}", std::process::id()));
     let unix = UnixListener::bind(&folder).unwrap();

@@ -36,7 +36,7 @@ use crate::host::pool::Pool;
 use crate::plan::mount::Within;
 use crate::plan::runtime::Runtime;
 use crate::plan::table::{Plan, Plans};
-use crate::watch::RequestClock;
+use crate::watch::{RequestClock, Timed};
 
 /// The state of one request, shared by its coroutine, its `receive` and `send`, and its connection.
 pub(crate) struct Exchange {
@@ -236,9 +236,9 @@ impl Exchange {
         self.clock.as_ref()
     }
 
-    /// The request as people name it.
-    pub(crate) fn name(&self) -> String {
-        self.line.name()
+    /// The request as its clock knows it, if somebody watches.
+    pub(crate) fn timed(self: &Rc<Self>) -> Option<Rc<dyn Timed>> {
+        self.clock.is_some().then(|| self.clone() as _)
     }
 
     /// The request's task makes its first step.
@@ -287,6 +287,16 @@ impl Exchange {
             self.senders.wake(py);
         }
         gone || (self.stage.get() == Stage::Complete && self.answer.is_empty() && self.senders.is_empty())
+    }
+}
+
+impl Timed for Exchange {
+    fn clock(&self) -> Option<&RequestClock> {
+        self.clock.as_ref()
+    }
+
+    fn line(&self) -> String {
+        self.line.name()
     }
 }
 

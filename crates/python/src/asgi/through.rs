@@ -13,7 +13,7 @@ use super::http::{Exchange, HttpRequestCall};
 use crate::host::coroutine::{Begun, Request};
 use crate::host::steps::{Baton, Steps};
 use crate::plan::table::Plans;
-use crate::watch::RequestClock;
+use crate::watch::Timed;
 
 /// See the [module](self).
 pub(crate) struct ThroughMiddleware {
@@ -40,12 +40,8 @@ impl Request for ThroughMiddleware {
         self.call.ended(py, outcome)
     }
 
-    fn clock(&self) -> Option<&RequestClock> {
-        self.call.clock()
-    }
-
-    fn line(&self) -> String {
-        self.call.line()
+    fn timed(&self) -> Option<Rc<dyn Timed>> {
+        self.call.timed()
     }
 
     fn paused(&self, py: Python<'_>) {

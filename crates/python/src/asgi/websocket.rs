@@ -25,7 +25,7 @@ use crate::host::loop_bound::LoopBound;
 use crate::plan::socket;
 use crate::plan::table::Plans;
 use crate::plan::wire::Place;
-use crate::watch::RequestClock;
+use crate::watch::{RequestClock, Timed};
 
 /// The state of one WebSocket, shared by its coroutine, its `receive` and `send`, and its connection.
 pub(crate) struct Session {
@@ -344,6 +344,16 @@ impl Session {
     }
 }
 
+impl Timed for Session {
+    fn clock(&self) -> Option<&RequestClock> {
+        self.clock.as_ref()
+    }
+
+    fn line(&self) -> String {
+        format!("WebSocket {}", self.line.uri.path_and_query().map_or("/", |target| target.as_str()))
+    }
+}
+
 /// `receive` and `send` of one WebSocket, as bound methods of this object.
 #[pyclass(frozen, module = "overdrive._overdrive")]
 struct WebSocketChannel(LoopBound<Session>);
@@ -501,13 +511,9 @@ impl Request for WebSocketCall {
         result
     }
 
-    fn clock(&self) -> Option<&RequestClock> {
-        self.session.get_here()?.clock.as_ref()
-    }
-
-    fn line(&self) -> String {
-        let path = |session: &Session| session.line.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        self.session.get_here().map(|session| format!("WebSocket {}", path(session))).unwrap_or_default()
+    fn timed(&self) -> Option<Rc<dyn Timed>> {
+        let session = self.session.get_here()?;
+        session.clock.is_some().then(|| session.clone() as _)
     }
 
     fn paused(&self, py: Python<'_>) {

@@ -19,7 +19,7 @@ use super::awaitable::thrown;
 use super::loop_bound::LoopBound;
 use super::steps::{Resume, Steps};
 use super::{Host, ffi};
-use crate::watch::RequestClock;
+use crate::watch::Timed;
 
 /// A request, seen from its coroutine.
 pub(crate) trait Request: Send + Sync {
@@ -29,11 +29,8 @@ pub(crate) trait Request: Send + Sync {
     /// The application is done, one way or the other. Whatever this returns as an error goes on to the task.
     fn ended(&self, py: Python<'_>, outcome: PyResult<()>) -> PyResult<()>;
 
-    /// The request's clock; `None` if nobody watches.
-    fn clock(&self) -> Option<&RequestClock>;
-
-    /// What the request is called where it has kept others waiting: "GET /items/3".
-    fn line(&self) -> String;
+    /// The request as its clock knows it; `None` if nobody watches.
+    fn timed(&self) -> Option<Rc<dyn Timed>>;
 
     /// What has become known by the end of a step, the route above all.
     fn paused(&self, py: Python<'_>);
@@ -106,13 +103,14 @@ impl RequestCoroutine {
         py: Python<'py>,
         act: impl FnOnce() -> PyResult<PySendResult<'py>>,
     ) -> PyResult<Option<Py<PyAny>>> {
-        let Some(clock) = self.request.clock() else {
+        let timed = self.request.timed();
+        let Some((timed, clock)) = timed.as_ref().and_then(|timed| Some((timed, timed.clock()?))) else {
             let result = act();
             return self.stepped(py, result);
         };
         let running = clock.run();
         if self.inner.get().is_none() {
-            clock.mark_context(py, || self.request.line());
+            clock.mark_context(py, || timed.line());
         }
         let result = act();
         // Its end is a part of the step: an answer may be made there.
@@ -120,10 +118,7 @@ impl RequestCoroutine {
         if !clock.has_route() {
             self.request.paused(py);
         }
-        clock.pause(running, || self.request.line());
-        if self.has_ended() {
-            clock.end();
-        }
+        clock.pause(running, timed, self.has_ended());
         result
     }
 

@@ -124,10 +124,12 @@ impl Host {
         request: Box<dyn Request>,
         context: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let context = match (context, request.clock()) {
-            (Some(context), _) => Ok(context),
-            (None, Some(clock)) => clock.marked_context(py, || self.fresh_context(py)),
-            (None, None) => self.fresh_context(py),
+        let context = match context {
+            Some(context) => Ok(context),
+            None => match request.timed().as_ref().and_then(|timed| timed.clock()) {
+                Some(clock) => clock.marked_context(py, || self.fresh_context(py)),
+                None => self.fresh_context(py),
+            },
         };
         let host = LoopBound::new(self.clone(), &self.graveyard);
         let coroutine = Bound::new(py, RequestCoroutine::new(request, host))?;

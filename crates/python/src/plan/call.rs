@@ -26,7 +26,7 @@ use crate::asgi::http::Read;
 use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
 use crate::host::steps::{Baton, Steps};
-use crate::watch::RequestClock;
+use crate::watch::Timed;
 
 /// See the [module](self).
 pub(crate) struct Call {
@@ -341,12 +341,8 @@ impl Request for PlannedRequest {
         }
     }
 
-    fn clock(&self) -> Option<&RequestClock> {
-        self.0.get_here()?.wire.engine()?.clock()
-    }
-
-    fn line(&self) -> String {
-        self.0.get_here().and_then(|call| Some(call.wire.engine()?.name())).unwrap_or_default()
+    fn timed(&self) -> Option<Rc<dyn Timed>> {
+        self.0.get_here()?.wire.engine()?.timed()
     }
 
     /// The plan has said it all.

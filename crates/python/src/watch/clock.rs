@@ -1,4 +1,8 @@
 //! The clock of one request: when it was received, each step on the loop, each wait, its answer, its end.
+//!
+//! Looking at the clock is the dearest part of the watch. The reactor does so between two polls anyway, and most steps are
+//! within one: the first step of an eager task, which is often the only one. Such a step begins with its poll and ends with
+//! it ([`Ending`]). That is the truth as seen by others, too, who cannot run before.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -32,6 +36,9 @@ pub(crate) struct RequestClock {
     longest_thread_queue: Cell<u64>,
     thread_ran: Cell<u64>,
     answered: Cell<Moment>,
+    /// The response was completed in the step that is under way. As nothing is sent before that ends, it counts from then.
+    answered_in_step: Cell<bool>,
+    is_running: Cell<bool>,
     status: Cell<u16>,
     ended: Cell<bool>,
     /// Its events are written for those who look.
@@ -64,6 +71,8 @@ impl RequestClock {
             longest_thread_queue: Cell::new(0),
             thread_ran: Cell::new(0),
             answered: Cell::new(Moment::NONE),
+            answered_in_step: Cell::new(false),
+            is_running: Cell::new(false),
             status: Cell::new(0),
             ended: Cell::new(false),
             traced: Cell::new(false),
@@ -133,7 +142,8 @@ impl RequestClock {
 
     /// A step begins; [`RequestClock::pause`] has to follow.
     pub(crate) fn run(&self) -> Running {
-        let now = Moment::now();
+        let (now, in_poll) = self.watch.step_begins(self.traced.get());
+        self.is_running.set(true);
         let paused = self.paused.get();
         if !paused.is_none() {
             self.waits.set(self.waits.get() + 1);
@@ -141,14 +151,23 @@ impl RequestClock {
         }
         self.watch.resumed(self, now);
         self.note(now, &Written::StepBegan);
-        Running { began: now, outer: self.watch.pulse().begin(now, self.serial, self.route.get()) }
+        Running { began: now, in_poll, outer: self.watch.pulse().begin(now, self.serial, self.route.get()) }
     }
 
-    /// The step has ended. `line` names the request, should it have taken long.
-    pub(crate) fn pause(&self, running: Running, line: impl FnOnce() -> String) {
-        let now = Moment::now();
+    /// The step has ended, or does so with the poll that it is in, and so has the request if it `is_last`.
+    pub(crate) fn pause(&self, running: Running, timed: &Rc<dyn Timed>, is_last: bool) {
+        self.is_running.set(false);
+        let in_poll = running.in_poll;
+        let ending = Ending { timed: timed.clone(), running, is_last };
+        if in_poll { self.watch.end_with_poll(ending) } else { ending.at(Moment::now()) }
+    }
+
+    fn paused_at(&self, now: Moment, running: Running, line: impl FnOnce() -> String) {
         self.watch.pulse().end(now, running.outer);
         self.paused.set(now);
+        if self.answered_in_step.take() {
+            self.answered.set(now);
+        }
         self.note(now, &Written::StepEnded);
         let took = now.since(running.began);
         self.watch.shared.totals.stepped.add(took);
@@ -192,7 +211,13 @@ impl RequestClock {
 
     /// The application has said the last of its response.
     pub(crate) fn answered(&self) {
-        if self.answered.get().is_none() {
+        if !self.answered.get().is_none() || self.answered_in_step.get() {
+            return;
+        }
+        if self.is_running.get() {
+            self.answered_in_step.set(true);
+            self.note_now(&Written::Answered);
+        } else {
             let now = Moment::now();
             self.answered.set(now);
             self.note(now, &Written::Answered);
@@ -225,12 +250,16 @@ impl RequestClock {
         };
         route.requests.add(1);
         route.latencies[usize::from(self.status.get() / 100).min(5)].add(answered.since(self.received));
-        route.afterwards.add(last.since(answered));
+        if last > answered {
+            route.afterwards.add(last.since(answered));
+        }
         route.steps.add(self.steps.get());
         route.loop_time.add(self.loop_time.get());
         route.longest_step.raise_to(self.longest_step.get());
-        route.waits.add(self.waits.get());
-        route.waited.add(self.waited.get());
+        if self.waits.get() > 0 {
+            route.waits.add(self.waits.get());
+            route.waited.add(self.waited.get());
+        }
         if self.thread_calls.get() > 0 {
             route.thread_calls.add(self.thread_calls.get());
             route.thread_queued.add(self.thread_queued.get());
@@ -270,9 +299,37 @@ impl Drop for ThreadCall {
     }
 }
 
+/// Who has a clock, and can be named.
+pub(crate) trait Timed {
+    /// `None` if nobody watches.
+    fn clock(&self) -> Option<&RequestClock>;
+
+    /// What the request is called where it has kept others waiting: "GET /items/3".
+    fn line(&self) -> String;
+}
+
+/// The end of a step of which the time is not known yet.
+pub(super) struct Ending {
+    timed: Rc<dyn Timed>,
+    running: Running,
+    is_last: bool,
+}
+
+impl Ending {
+    pub(super) fn at(self, now: Moment) {
+        let Some(clock) = self.timed.clock() else { return };
+        clock.paused_at(now, self.running, || self.timed.line());
+        if self.is_last {
+            clock.end();
+        }
+    }
+}
+
 /// A step that is under way.
 #[must_use = "a step ends with RequestClock::pause"]
 pub(crate) struct Running {
     began: Moment,
+    /// Of the reactor, with which the step ends.
+    in_poll: bool,
     outer: Step,
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use overdrive_reactor::Pinger;
 use pyo3::prelude::*;
 
-use super::machine::{Pressure, Schedule};
+use super::machine::Machine;
 use super::moment::{Moment, nanoseconds};
 use super::pulse::Silence;
 use super::stall::{Culprit, Sample, Stall};
@@ -55,8 +55,7 @@ impl Detector {
         let watched = Watched {
             shared,
             pinger,
-            schedule: Schedule::of_this_thread(),
-            pressure: Pressure::of_the_machine(),
+            machine: Machine::for_this_thread(),
             ident: crate::host::ffi::thread_ident(),
             current_tasks: py.import("asyncio.tasks")?.getattr_opt("_current_tasks")?.map(Bound::unbind),
             event_loop: event_loop.clone().unbind(),
@@ -86,8 +85,7 @@ impl Drop for Detector {
 struct Watched {
     shared: Arc<Shared>,
     pinger: Pinger,
-    schedule: Schedule,
-    pressure: Pressure,
+    machine: Machine,
     /// By which Python knows the loop's thread.
     ident: u64,
     event_loop: Py<PyAny>,
@@ -114,8 +112,6 @@ impl Watched {
             }
             let now = Moment::now();
             let late = now.since(asleep.plus(nanoseconds(pause)));
-            // Nobody keeps this thread from running but the machine, and it will have kept the loop, too.
-            let lost = self.shared.lost.load(Ordering::Relaxed) + late;
             if late > threshold / 2 {
                 self.shared.slow_machine.fetch_add(1, Ordering::Relaxed);
             }
@@ -126,7 +122,7 @@ impl Watched {
             pause = match self.shared.pulse.silence() {
                 None => {
                     (looks, silent_since) = (0, Moment::NONE);
-                    self.shared.begin_silence(self.schedule.delayed(), self.pressure.waited());
+                    self.shared.account().rest(self.machine.reading(now));
                     self.shared.pulse.ask(now);
                     self.pinger.ping();
                     tick
@@ -134,11 +130,14 @@ impl Watched {
                 Some(silence) => {
                     if silence.since != silent_since {
                         (looks, silent_since) = (0, silence.since);
-                        self.shared.begin_silence(self.schedule.delayed(), self.pressure.waited());
-                    } else {
-                        self.shared.lost.store(lost, Ordering::Relaxed);
                     }
-                    let quiet = self.shared.loops_own(now.since(silence.since), &self.schedule);
+                    let mut reading = self.machine.reading(now);
+                    // Most silences are short, and what follows is not for nothing.
+                    if now.since(silence.since) >= threshold / 4 {
+                        self.machine.look_closer(&mut reading);
+                    }
+                    // Nobody keeps this thread from running but the machine, and it may have kept the loop, too.
+                    let quiet = self.shared.account().goes_on(silence.since, reading, late);
                     if quiet < threshold {
                         tick.min(Duration::from_nanos(threshold - quiet))
                     } else {

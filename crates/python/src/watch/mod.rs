@@ -9,11 +9,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
+use overdrive_reactor::Handle;
 use pyo3::prelude::*;
 
 use crate::host::pool::Gauge;
 
+mod account;
 pub(crate) mod blame;
 mod clock;
 mod collector;
@@ -35,12 +38,14 @@ pub(crate) mod tally;
 mod totals;
 pub(crate) mod verdict;
 
+use account::Account;
 use blame::Libraries;
-pub(crate) use clock::RequestClock;
+use clock::Ending;
+pub(crate) use clock::{RequestClock, Timed};
 use collector::Collector;
 use events::{Events, Sampler};
 use found::FoundRoutes;
-use machine::{Pressure, Schedule};
+use machine::Machine;
 use moment::Moment;
 use places::{Fault, Place, Places, merge};
 use pulse::Pulse;
@@ -63,12 +68,8 @@ pub(crate) struct Shared {
     pub(crate) under_way: UnderWay,
     pub(crate) totals: Totals,
     places: Mutex<Places>,
-    /// For how long the loop's thread had been kept from running in all, when the watcher first saw the present silence.
-    delayed_before: AtomicU64,
-    /// For how long the watcher itself was kept from running since then.
-    lost: AtomicU64,
-    /// For how long anything on the machine had waited for a processor, when the watcher first saw the present silence.
-    pressed_before: AtomicU64,
+    /// What of the present silence is the machine's. The watcher keeps it; the loop's thread asks when it is over.
+    account: Mutex<Account>,
     /// How often the watcher itself was kept from running.
     slow_machine: AtomicU64,
     /// What happens to requests, while somebody looks.
@@ -94,9 +95,7 @@ impl Shared {
             pulse: Pulse::default(),
             routes: Routes::default(),
             under_way: UnderWay::default(),
-            delayed_before: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            pressed_before: AtomicU64::new(0),
+            account: Mutex::default(),
             slow_machine: AtomicU64::new(0),
             events: Events::default(),
             late_stalls: Mutex::default(),
@@ -147,32 +146,26 @@ impl Shared {
         }
     }
 
-    fn begin_silence(&self, delayed: u64, pressed: u64) {
-        self.pressed_before.store(pressed, Ordering::Relaxed);
-        self.delayed_before.store(delayed, Ordering::Relaxed);
-        self.lost.store(0, Ordering::Relaxed);
+    fn account(&self) -> MutexGuard<'_, Account> {
+        self.account.lock().expect("no code panics while holding it")
     }
 
     /// There is a stall, and nobody has seen its stack yet.
     fn is_stall_unseen(&self) -> bool {
         self.pulse.is_stalled() && self.under_way.lock().as_ref().is_some_and(|stall| stall.samples.is_empty())
     }
-
-    /// How much of a silence is the loop's own doing: all but what the machine was busy with other things.
-    fn loops_own(&self, silence: u64, schedule: &Schedule) -> u64 {
-        let delayed = schedule.delayed().saturating_sub(self.delayed_before.load(Ordering::Relaxed));
-        silence.saturating_sub(delayed.max(self.lost.load(Ordering::Relaxed)))
-    }
 }
 
 /// The watch as the loop's thread has it.
 pub(crate) struct Watch {
     shared: Arc<Shared>,
+    reactor: Handle,
+    /// The step that ends with the poll which is under way.
+    ending: RefCell<Option<Ending>>,
     index: RefCell<RouteIndex>,
     serial: Cell<u64>,
     sampler: Sampler,
-    schedule: Schedule,
-    pressure: Pressure,
+    machine: Machine,
     /// The stall that has just ended, while those who had to wait for it are counted.
     aftermath: RefCell<Option<Aftermath>>,
     /// Names this watch among those of the process; never 0.
@@ -201,8 +194,10 @@ pub(crate) struct Watch {
 pub(crate) struct PlaceCache {
     /// The watch, and the place.
     place: AtomicU64,
-    /// Of the path, without what it is mounted below.
-    own_length: AtomicUsize,
+    /// As [`packed`] has it.
+    method: AtomicU64,
+    /// Of what the path begins with, for where it is mounted.
+    below: AtomicUsize,
 }
 
 struct Aftermath {
@@ -212,14 +207,21 @@ struct Aftermath {
 }
 
 impl Watch {
-    fn new(shared: Arc<Shared>, describe: Py<PyAny>, on_stall: Py<PyAny>, origin: Py<PyAny>) -> Rc<Watch> {
+    fn new(
+        shared: Arc<Shared>,
+        reactor: Handle,
+        describe: Py<PyAny>,
+        on_stall: Py<PyAny>,
+        origin: Py<PyAny>,
+    ) -> Rc<Watch> {
         Rc::new(Watch {
             shared,
+            reactor,
+            ending: RefCell::default(),
             index: RefCell::default(),
             serial: Cell::new(0),
             sampler: Sampler::new(),
-            schedule: Schedule::of_this_thread(),
-            pressure: Pressure::of_the_machine(),
+            machine: Machine::for_this_thread(),
             aftermath: RefCell::default(),
             id: NEXT_WATCH.fetch_add(1, Ordering::Relaxed),
             stalls: Cell::new(0),
@@ -314,17 +316,19 @@ impl Watch {
     ) -> usize {
         let cached = cache.place.load(Ordering::Relaxed);
         let (watch, place) = ((cached >> 32) as u32, (cached & 0xffff_ffff) as usize);
-        if watch == self.id {
-            let index = self.index.borrow();
-            let name = &index.get(place).name;
-            let length = below.len() + cache.own_length.load(Ordering::Relaxed);
-            if name.method == method && name.path.len() == length && name.path.starts_with(below) {
+        let packed = packed(method);
+        if watch == self.id && packed == cache.method.load(Ordering::Relaxed) && packed != 0 {
+            // Most are mounted nowhere, and there is no need to look at the name then.
+            let is_same = below.len() == cache.below.load(Ordering::Relaxed)
+                && (below.is_empty() || self.index.borrow().get(place).name.path.starts_with(below));
+            if is_same {
                 return place;
             }
         }
         let (own, endpoint) = find();
         let place = self.place(py, method, &format!("{below}{own}"), endpoint.as_ref());
-        cache.own_length.store(own.len(), Ordering::Relaxed);
+        cache.method.store(packed, Ordering::Relaxed);
+        cache.below.store(below.len(), Ordering::Relaxed);
         cache.place.store(u64::from(self.id) << 32 | place as u64, Ordering::Relaxed);
         place
     }
@@ -376,6 +380,36 @@ impl Watch {
         place
     }
 
+    /// A step begins: when, and whether it may end with the poll that it is in. Who `is_traced` wants to know exactly.
+    fn step_begins(&self, is_traced: bool) -> (Moment, bool) {
+        let ending = self.ending.take();
+        if let Some(ending) = ending {
+            // Another one in the same poll, as of a client that does not wait for its answers.
+            let now = Moment::now();
+            ending.at(now);
+            return (now, !is_traced);
+        }
+        // A step in a loop that runs within a step has a poll around it that began long ago.
+        let poll = self.reactor.poll_began().filter(|_| !is_traced && !self.pulse().is_in_step()).map(Moment::of);
+        match poll.filter(|began| *began >= self.pulse().alive()) {
+            Some(began) => (began, true),
+            None => (Moment::now(), false),
+        }
+    }
+
+    fn end_with_poll(&self, ending: Ending) {
+        self.ending.replace(Some(ending));
+        self.reactor.want_poll_end();
+    }
+
+    /// The poll has ended that a step wanted to end with.
+    pub(crate) fn poll_ended(&self, now: Instant) {
+        let ending = self.ending.take();
+        if let Some(ending) = ending {
+            ending.at(Moment::of(now));
+        }
+    }
+
     /// A request goes on; perhaps it had to wait for a stall.
     fn resumed(&self, clock: &RequestClock, now: Moment) {
         let Ok(mut aftermath) = self.aftermath.try_borrow_mut() else { return };
@@ -421,7 +455,7 @@ impl Watch {
         stall.ended = now;
         if stall.is_of_nobody() {
             // Somebody else had the GIL, and may not have been let run with it.
-            let pressed = self.pressure.waited().saturating_sub(self.shared.pressed_before.load(Ordering::Relaxed));
+            let pressed = self.shared.account().pressed(self.machine.reading(now));
             if stall.duration().saturating_sub(pressed) < self.threshold() {
                 return None;
             }
@@ -429,7 +463,7 @@ impl Watch {
         stall.collected = self.shared.collector.within(began, now);
         if !was_seen {
             // The watcher did not get to it; what it keeps in mind is kept in mind here, too.
-            let own = self.shared.loops_own(stall.duration(), &self.schedule);
+            let own = self.shared.account().own(began, self.machine.reading(now));
             if own < self.threshold() || self.last.get() == began {
                 return None;
             }
@@ -497,6 +531,16 @@ impl Watch {
             error.write_unraisable(py, Some(self.on_stall.bind(py)));
         }
     }
+}
+
+/// A method as a number; 0 if it is longer than any that has a name.
+fn packed(method: &str) -> u64 {
+    let mut bytes = [0; 8];
+    match bytes.get_mut(..method.len()) {
+        Some(place) => place.copy_from_slice(method.as_bytes()),
+        None => return 0,
+    }
+    u64::from_ne_bytes(bytes)
 }
 
 /// Requests that had to wait make their next step within so many turns of the loop: in the first one it hears of what has

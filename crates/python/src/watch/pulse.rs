@@ -51,6 +51,10 @@ impl Pulse {
         self.step.store(outer.began.number(), Ordering::Release);
     }
 
+    pub(crate) fn is_in_step(&self) -> bool {
+        self.step.load(Ordering::Relaxed) != 0
+    }
+
     /// The step that is under way.
     pub(crate) fn step(&self) -> Option<Step> {
         let began = Moment::from_number(self.step.load(Ordering::Acquire));

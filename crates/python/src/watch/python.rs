@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use overdrive_reactor::Handle;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -181,9 +182,10 @@ impl PyWatch {
     }
 
     /// The watch of the calling thread's loop.
-    pub(crate) fn on_loop(&self, py: Python<'_>) -> std::rc::Rc<Watch> {
+    pub(crate) fn on_loop(&self, py: Python<'_>, reactor: Handle) -> std::rc::Rc<Watch> {
         Watch::new(
             self.shared.clone(),
+            reactor,
             self.describe.clone_ref(py),
             self.on_stall.clone_ref(py),
             self.origin.clone_ref(py),

@@ -9,7 +9,7 @@ use super::{Exchange, Stage, traverse};
 use crate::asgi::route;
 use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
-use crate::watch::RequestClock;
+use crate::watch::Timed;
 
 /// The request as its coroutine sees it.
 pub(crate) struct HttpRequestCall {
@@ -36,12 +36,8 @@ impl Request for HttpRequestCall {
         self.exchange.get()?.ended(py, outcome)
     }
 
-    fn clock(&self) -> Option<&RequestClock> {
-        self.exchange.get_here()?.clock()
-    }
-
-    fn line(&self) -> String {
-        self.exchange.get_here().map(|exchange| exchange.name()).unwrap_or_default()
+    fn timed(&self) -> Option<Rc<dyn Timed>> {
+        self.exchange.get_here()?.timed()
     }
 
     fn paused(&self, py: Python<'_>) {
