@@ -105,7 +105,7 @@ class Server:
         config = self.config
         self._listener = listener = Listener(sockets, "") if sockets is not None else config.bind()
         self.lifespan = Lifespan(config.loaded_app, config.lifespan)
-        self.engine = self._attach(self.lifespan)
+        self._attach(self.lifespan)
         await self._unless_forced(self.lifespan.startup())
         if self._force_exit:
             return
@@ -133,14 +133,15 @@ class Server:
             log_address(listener.address)
         self.started = True
 
-    def _attach(self, lifespan: Lifespan) -> Engine:
-        """The engine on the running loop: before the application starts, as that is watched, too."""
+    def _attach(self, lifespan: Lifespan) -> None:
+        """Makes the engine on the running loop: before the application starts, as that is watched, too."""
         config = self.config
         if config.limit_max_requests is not None:
             self._request_limit = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)
         if config.watch != "off":
             self.watch = LoopWatch(config.watch_threshold, strict=config.watch == "strict")
-        engine = Engine(
+        # Kept before anything can fail: it has threads that are to be ended.
+        self.engine = Engine(
             config.loaded_app,
             asyncio.get_running_loop(),
             config.engine_settings(self._request_limit),
@@ -150,11 +151,10 @@ class Server:
             on_request_limit=self._request_limit_reached,
             watch=self.watch.engine if self.watch is not None else None,
         )
-        engine.attach()
+        self.engine.attach()
         if self.watch is not None:
             self.watch.start(asyncio.get_running_loop())
             self._inspection = self._inspect(self.watch)
-        return engine
 
     def _inspect(self, watch: LoopWatch) -> Inspection | InspectorFeed | None:
         """What shows the watch to those who look; a worker's supervisor has the page."""
@@ -178,8 +178,6 @@ class Server:
         if self.engine is not None and not self._force_exit:
             await self._drain(self.engine)
             self._log_counts(self.engine)
-        if self.config.report:
-            self.print_report()
         if self.lifespan is not None and not self._force_exit:
             await self._unless_forced(self.lifespan.shutdown())
         if self.engine is not None and self._force_exit:
@@ -255,6 +253,9 @@ class Server:
             if self._listener is not None:
                 self._listener.close()
             self._loop = None
+        if was_started and self.config.report:
+            # Once nothing blocks any more: what the application did at its end is a part of it.
+            self.print_report()
         if was_started:
             _log_process("Finished server process [%s]", process)
         if self.watch is not None and self.watch.strict and self.watch.stalls.count:
