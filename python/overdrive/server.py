@@ -48,6 +48,8 @@ class Server:
         self.watch: LoopWatch | None = None
         self._shared = shared
         self._inspection: Inspection | InspectorFeed | None = None
+        # Above a printed report, where there may be several.
+        self.report_title = ""
         self._listener: Listener | None = None
         self._request_limit: int | None = None
         self._should_exit = False
@@ -105,7 +107,7 @@ class Server:
         config = self.config
         self._listener = listener = Listener(sockets, "") if sockets is not None else config.bind()
         self.lifespan = Lifespan(config.loaded_app, config.lifespan)
-        self._attach(self.lifespan)
+        engine = self._attach(self.lifespan)
         await self._unless_forced(self.lifespan.startup())
         if self._force_exit:
             return
@@ -116,7 +118,7 @@ class Server:
         except StartupError:
             await self._unless_forced(self.lifespan.shutdown())
             raise
-        self.routes = CompiledRoutes(config.loaded_app, self.engine, config.compile)
+        self.routes = CompiledRoutes(config.loaded_app, engine, config.compile)
         try:
             with self.watch.suspended() if self.watch is not None else contextlib.nullcontext():
                 self.routes.start()
@@ -126,22 +128,22 @@ class Server:
         if self.watch is not None:
             self.watch.measure()
         if self._shared is not None:
-            self.engine.share(*self._shared.place)
+            engine.share(*self._shared.place)
         for sock in listener.sockets:
-            self.engine.listen(sock.fileno())
+            engine.listen(sock.fileno())
         if sockets is None:
             log_address(listener.address)
         self.started = True
 
-    def _attach(self, lifespan: Lifespan) -> None:
-        """Makes the engine on the running loop: before the application starts, as that is watched, too."""
+    def _attach(self, lifespan: Lifespan) -> Engine:
+        """The engine on the running loop: before the application starts, as that is watched, too."""
         config = self.config
         if config.limit_max_requests is not None:
             self._request_limit = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)
         if config.watch != "off":
             self.watch = LoopWatch(config.watch_threshold, strict=config.watch == "strict")
         # Kept before anything can fail: it has threads that are to be ended.
-        self.engine = Engine(
+        self.engine = engine = Engine(
             config.loaded_app,
             asyncio.get_running_loop(),
             config.engine_settings(self._request_limit),
@@ -151,10 +153,11 @@ class Server:
             on_request_limit=self._request_limit_reached,
             watch=self.watch.engine if self.watch is not None else None,
         )
-        self.engine.attach()
+        engine.attach()
         if self.watch is not None:
             self.watch.start(asyncio.get_running_loop())
             self._inspection = self._inspect(self.watch)
+        return engine
 
     def _inspect(self, watch: LoopWatch) -> Inspection | InspectorFeed | None:
         """What shows the watch to those who look; a worker's supervisor has the page."""
@@ -214,7 +217,7 @@ class Server:
             print("There is no report: the watch is off.", file=sys.stderr)
             return
         colors = self.config.use_colors if self.config.use_colors is not None else sys.stderr.isatty()
-        print(self.watch.report(colors=colors), file=sys.stderr, flush=True)
+        print(self.report_title + self.watch.report(colors=colors), file=sys.stderr, flush=True)
 
     def handle_exit(self, number: int, frame: FrameType | None) -> None:
         """The signal handler: the first signal stops gracefully, a second SIGINT at once."""

@@ -196,7 +196,8 @@ impl Gatherer {
         let span = if before.at > 0.0 { (at - before.at).max(1e-3) } else { f64::INFINITY };
         model::Numbers {
             at,
-            lag: seconds(totals.take_longest_lag().max(silent)),
+            // While a step is under way the loop is not asked, but would not answer either.
+            lag: seconds(totals.take_longest_lag().max(silent).max(step)),
             in_flight: totals.in_flight(),
             connections: totals.connections.get(),
             requests: if span.is_finite() { after.requests.saturating_sub(before.requests) } else { 0 },
