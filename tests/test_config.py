@@ -70,6 +70,8 @@ def _same_process_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("timeout_worker_healthcheck", None, "a number of seconds, more than 0"),
         ("ws_ping_interval", float("inf"), "a number of seconds, 0 or more"),
         ("ws_ping_timeout", "20", "a number of seconds, 0 or more"),
+        ("watch_threshold", 0, "a number of seconds, more than 0"),
+        ("watch_threshold", 0.0001, "0.001 seconds at the least"),
         ("reload_delay", -1, "a number of seconds, 0 or more"),
         ("lifespan", "maybe", "one of auto, on, off"),
         ("interface", "cgi", "one of auto, asgi3, asgi2, wsgi"),

@@ -127,6 +127,13 @@ def test_a_folder_beside_the_current_one_is_watched_when_named(serve: Serve, pro
     served.wait_for(f"WatchFiles detected changes in '{library / 'module.py'}'. Reloading")
 
 
+def test_sigusr1_prints_the_verdicts(serve: Serve, project: Path) -> None:
+    served = reloading(serve, project)
+    served.signal(signal.SIGUSR1)
+    served.wait_for("No request has come in, and nothing has blocked the event loop")
+    assert served.process.poll() is None
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_both_processes(serve: Serve, project: Path, number: signal.Signals) -> None:
     served = reloading(serve, project)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import gc
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import fastapi
 import httpx
 import pytest
 
@@ -191,6 +193,23 @@ def test_one_config_serves_several_times() -> None:
         server = WatchedServer(shared)
         with in_thread(server):
             assert httpx.get(address(server), trust_env=False).text == "unset"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs Linux's list of descriptors")
+def test_servers_of_a_compiled_application_leave_nothing_behind() -> None:
+    application = fastapi.FastAPI()
+
+    async def main() -> None:
+        server = WatchedServer(config(application))
+        async with running(server):
+            assert "Not Found" in await get(server)
+
+    descriptors = []
+    for _ in range(4):
+        asyncio.run(main())
+        gc.collect()
+        descriptors.append(len(os.listdir("/proc/self/fd")))
+    assert descriptors[1] == descriptors[3], "the first one may load libraries"
 
 
 def test_serving_ends_when_its_task_is_cancelled() -> None:

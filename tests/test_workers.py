@@ -259,6 +259,15 @@ def test_sighup_keeps_the_old_workers_when_a_new_one_cannot_start(serve: Serve, 
         assert {pid_of(connection) for connection in opened} == set(pids)
 
 
+def test_sigusr1_has_each_worker_print_its_verdicts(serve: Serve) -> None:
+    served = serve("cli_app:app", "--workers", "2")
+    pids = workers(served, 2)
+    served.signal(signal.SIGUSR1)
+    for pid in pids:
+        served.wait_for(rf"Worker \[{pid}\]:\nNo request has come in, and nothing has blocked the event loop")
+    assert served.process.poll() is None
+
+
 def test_sigttin_adds_a_worker_and_sigttou_takes_one_away(serve: Serve) -> None:
     served = serve("cli_app:app", "--workers", "2")
     workers(served, 2)

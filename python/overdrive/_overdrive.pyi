@@ -172,14 +172,15 @@ class Watch:
         threshold: float,
         describe: Callable[[Any], tuple[str, str, int, str]],
         on_stall: Callable[[dict[str, Any]], object],
-        origin: ContextVar[int | str],
+        origin: ContextVar[int | tuple[str, int]],
         libraries: tuple[list[str], list[str], list[str]],
     ) -> Watch:
         """
         threshold: seconds from which on a silence of the loop is a stall.
         describe: gives name, file, line and pattern ("async", "def", "") of an endpoint.
         on_stall: called on the loop's thread with each stall, some turns of the loop after its end.
-        origin: set in the context of each request: to the place of its route, or to its line where that is not known.
+        origin: set in the context of each request: to the place of its route, or to its line and number where that is
+            not known yet.
         libraries: folders of overdrive, of Python's library, and of installed packages; all other code is the user's.
         """
 
@@ -189,8 +190,18 @@ class Watch:
     def route_name(self, place: int) -> tuple[str, str, str] | None:
         """Method, path and endpoint of a route, by its place."""
 
+    def found_route(self, request: int) -> int | None:
+        """The place of the route that a request has found, by its number, while it is remembered."""
+
     def collector(self) -> Callable[[str, dict[str, int]], None]:
         """What `gc.callbacks` is to call, so that pauses are known."""
+
+    @staticmethod
+    def unawaited(warn: Callable[[Any], object], note: Callable[[Any], object]) -> Callable[[Any], None]:
+        """
+        What `warnings._warn_unawaited_coroutine` is to be: it does what that does, `warn`, blaming the same line, and
+        calls `note`.
+        """
 
     def collections(self) -> tuple[int, float, float]:
         """How often the garbage collector ran, for how many seconds in all, and at the longest."""

@@ -25,6 +25,9 @@ COMPILE_MODES = ("auto", "off", "strict")
 WATCH_MODES = ("on", "strict", "off")
 LIFESPANS = ("auto", "on", "off")
 
+# Seconds: the watch looks twice as often, and would itself be what keeps the processor.
+SHORTEST_STALL = 0.001
+
 _TLS = "TLS is not served; put a proxy in front that does"
 # Options of uvicorn that mean nothing here, with what to do instead.
 ELSEWHERE = {
@@ -296,6 +299,8 @@ class Config:
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
             if not is_number or value < 0 or (value == 0 and not may_be_zero):
                 raise self._wrong(name, f"a number of seconds, {'0 or more' if may_be_zero else 'more than 0'}")
+        if self.watch_threshold < SHORTEST_STALL:
+            raise self._wrong("watch_threshold", f"{SHORTEST_STALL} seconds at the least")
 
     def _wrong(self, name: str, must: str) -> ConfigError:
         return ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be {must}.")

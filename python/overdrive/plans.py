@@ -65,11 +65,15 @@ class CompiledRoutes:
         self._use(compilation)
 
     def stop(self) -> None:
-        """Compiles no more."""
+        """Compiles no more, and leaves the engine without plans."""
         if self._again is not None:
             self._again.cancel()
         if self._mounts is not None:
             self._mounts.stop()
+        if self._engine is not None:
+            # They refer to us, as we to the engine, which the garbage collector cannot look into.
+            self._engine.set_plans(None)
+            self._engine = None
 
     def _compile(self) -> Compilation | None:
         from overdrive import compiler

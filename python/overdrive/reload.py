@@ -43,6 +43,8 @@ class Reloader:
         logger.info("Will watch for changes in these directories: %s", [str(path) for path in self._counts.folders])
         logger.info("Started reloader process [%d] using WatchFiles", os.getpid())
         before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
+        if hasattr(signal, "SIGUSR1"):
+            before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._report_wanted)
         try:
             self._supervise()
         finally:
@@ -84,6 +86,10 @@ class Reloader:
             self._worker.join()
             self._worker.close()
             self._worker = None
+
+    def _report_wanted(self, number: int, frame: FrameType | None) -> None:
+        if self._worker is not None:
+            self._worker.report()
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         # The second time there is no patience with a server that still waits for its connections.

@@ -48,6 +48,8 @@ class Server:
         self.watch: LoopWatch | None = None
         self._shared = shared
         self._inspection: Inspection | InspectorFeed | None = None
+        # Above a printed report, where there may be several.
+        self.report_title = ""
         self._listener: Listener | None = None
         self._request_limit: int | None = None
         self._should_exit = False
@@ -105,7 +107,7 @@ class Server:
         config = self.config
         self._listener = listener = Listener(sockets, "") if sockets is not None else config.bind()
         self.lifespan = Lifespan(config.loaded_app, config.lifespan)
-        self.engine = self._attach(self.lifespan)
+        engine = self._attach(self.lifespan)
         await self._unless_forced(self.lifespan.startup())
         if self._force_exit:
             return
@@ -116,7 +118,7 @@ class Server:
         except StartupError:
             await self._unless_forced(self.lifespan.shutdown())
             raise
-        self.routes = CompiledRoutes(config.loaded_app, self.engine, config.compile)
+        self.routes = CompiledRoutes(config.loaded_app, engine, config.compile)
         try:
             with self.watch.suspended() if self.watch is not None else contextlib.nullcontext():
                 self.routes.start()
@@ -126,9 +128,9 @@ class Server:
         if self.watch is not None:
             self.watch.measure()
         if self._shared is not None:
-            self.engine.share(*self._shared.place)
+            engine.share(*self._shared.place)
         for sock in listener.sockets:
-            self.engine.listen(sock.fileno())
+            engine.listen(sock.fileno())
         if sockets is None:
             log_address(listener.address)
         self.started = True
@@ -140,7 +142,8 @@ class Server:
             self._request_limit = config.limit_max_requests + random.randint(0, config.limit_max_requests_jitter)
         if config.watch != "off":
             self.watch = LoopWatch(config.watch_threshold, strict=config.watch == "strict")
-        engine = Engine(
+        # Kept before anything can fail: it has threads that are to be ended.
+        self.engine = engine = Engine(
             config.loaded_app,
             asyncio.get_running_loop(),
             config.engine_settings(self._request_limit),
@@ -178,8 +181,6 @@ class Server:
         if self.engine is not None and not self._force_exit:
             await self._drain(self.engine)
             self._log_counts(self.engine)
-        if self.config.report:
-            self.print_report()
         if self.lifespan is not None and not self._force_exit:
             await self._unless_forced(self.lifespan.shutdown())
         if self.engine is not None and self._force_exit:
@@ -216,7 +217,7 @@ class Server:
             print("There is no report: the watch is off.", file=sys.stderr)
             return
         colors = self.config.use_colors if self.config.use_colors is not None else sys.stderr.isatty()
-        print(self.watch.report(colors=colors), file=sys.stderr, flush=True)
+        print(self.report_title + self.watch.report(colors=colors), file=sys.stderr, flush=True)
 
     def handle_exit(self, number: int, frame: FrameType | None) -> None:
         """The signal handler: the first signal stops gracefully, a second SIGINT at once."""
@@ -255,6 +256,9 @@ class Server:
             if self._listener is not None:
                 self._listener.close()
             self._loop = None
+        if was_started and self.config.report:
+            # Once nothing blocks any more: what the application did at its end is a part of it.
+            self.print_report()
         if was_started:
             _log_process("Finished server process [%s]", process)
         if self.watch is not None and self.watch.strict and self.watch.stalls.count:

@@ -1,6 +1,7 @@
 """Keeps `--workers` processes alive on one socket.
 
-SIGTERM and SIGINT drain and end, SIGHUP replaces the workers one by one, SIGTTIN and SIGTTOU add and remove one.
+SIGTERM and SIGINT drain and end, SIGHUP replaces the workers one by one, SIGTTIN and SIGTTOU add and remove one, and
+SIGUSR1 has each print its verdicts.
 Nothing is shared with the workers but the listening sockets and the file of connection counters, so that a crash
 corrupts nothing.
 
@@ -34,7 +35,7 @@ PING_INTERVAL = 1.0
 # A rolling restart has as many again for a moment.
 MOST_WORKERS = SLOTS // 2
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU)
 
 logger = logging.getLogger("overdrive.error")
 
@@ -108,6 +109,9 @@ class Supervisor:
                 self._stopping = True
             elif number == signal.SIGHUP:
                 self._to_replace.extend(worker for worker in self._workers if worker not in self._to_replace)
+            elif number == signal.SIGUSR1:
+                for worker in self._workers:
+                    worker.report()
             elif number == signal.SIGTTIN:
                 self._change_wanted(+1)
             else:

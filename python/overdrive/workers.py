@@ -38,6 +38,7 @@ ALIVE = b"a"
 READY = b"r"
 PING = b"?"
 PONG = b"!"
+REPORT = b"#"
 
 
 class Worker:
@@ -109,6 +110,11 @@ class Worker:
             self._connection.send_bytes(PING)
         return True
 
+    def report(self) -> None:
+        """Has it print its verdicts, even while its loop is blocked."""
+        with contextlib.suppress(OSError):
+            self._connection.send_bytes(REPORT)
+
     def terminate(self) -> None:
         """Asks it to end gracefully."""
         self._process.terminate()
@@ -170,6 +176,7 @@ class _WorkerServer(Server):
         super().__init__(config, shared=shared)
         self._connection = connection
         self._news = news
+        self.report_title = f"Worker [{os.getpid()}]:\n"
         self._sending = threading.Lock()
 
     async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
@@ -181,12 +188,18 @@ class _WorkerServer(Server):
         return InspectorFeed(self._news.fileno(), watch.engine) if self._news is not None else super()._inspect(watch)
 
     def answer_supervisor(self) -> None:
-        """Answers pings. Without a supervisor nobody would ever stop this worker, so then it stops itself."""
+        """Answers pings, and prints reports.
+
+        Without a supervisor nobody would ever stop this worker, so then it stops itself.
+        """
         self._send(ALIVE)
         try:
             while True:
-                if self._connection.recv_bytes() == PING:
+                message = self._connection.recv_bytes()
+                if message == PING:
                     self._send(PONG)
+                elif message == REPORT and self.watch is not None:
+                    self.print_report()
         except (EOFError, OSError):
             if self.started:
                 self.should_exit = True

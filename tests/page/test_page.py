@@ -49,6 +49,17 @@ DRAWING = """new Promise((done) => {
 })"""
 
 
+# The gaps between the times on the axis of the timeline, in pixels.
+AXIS_GAPS = """(() => {
+  const texts = [];
+  const fillText = context.fillText;
+  context.fillText = (text, x, y) => y === 12 && texts.push([x, x + context.measureText(text).width]);
+  drawTimeline();
+  context.fillText = fillText;
+  return texts.slice(1).map(([left], place) => left - texts[place][1]);
+})()"""
+
+
 def until(page: Page, expression: str, seconds: float = 20.0) -> None:
     """Waits until it is so. (Playwright's own way evaluates text in the page, which the page's policy forbids.)"""
     deadline = time.monotonic() + seconds
@@ -180,6 +191,17 @@ def test_what_clients_send_is_text_and_nothing_else(page: Page, scene: Scene) ->
     page.get_by_label("Only requests with").fill("onerror")
     expect(page.locator("#step-rows")).to_contain_text("GET /quick/", timeout=5000)
     assert page.locator("#step-rows img, #step-rows script").count() == 0
+
+
+@pytest.mark.parametrize("span", ["2", "10", "60"])
+def test_the_times_on_a_narrow_axis_stay_apart(browser: Browser, scene: Scene, span: str) -> None:
+    page = browser.new_page(viewport={"width": 380, "height": 800})
+    page.goto(scene.address)
+    page.locator("#span").select_option(span)
+    gaps = page.evaluate(AXIS_GAPS)
+    page.close()
+    assert gaps
+    assert min(gaps) > 3, gaps
 
 
 def test_it_stays_smooth_with_many_requests_and_says_what_it_leaves_out(serve: Serve, browser: Browser) -> None:

@@ -112,7 +112,8 @@ def test_the_page_is_in_one_piece_and_runs_no_script_but_its_own(any_inspected: 
 
 def test_other_methods_and_paths_are_refused(any_inspected: Inspected) -> None:
     headers = {"authorization": f"Bearer {any_inspected.token}"}
-    assert httpx.post(f"{any_inspected.url}/events", headers=headers).status_code == 405
+    refused = httpx.post(f"{any_inspected.url}/events", headers=headers)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
     missing = any_inspected.get("/none")
     assert missing.status_code == 404
     assert "/metrics" in missing.text
@@ -344,6 +345,19 @@ def test_of_many_requests_a_sample_is_told(serve: Serve) -> None:
     assert {event["request"] for event in events} <= {event["request"] for event in received} | {
         event["request"] for event in events[:100]
     }
+
+
+@pytest.mark.parametrize("compile_mode", ["auto", "off"])
+def test_methods_that_clients_make_up_are_counted_as_one(serve: Serve, compile_mode: str) -> None:
+    inspected = Inspected(serve("inspected:app", "--compile", compile_mode, "--inspect=127.0.0.1:0", app_dir=APPS))
+    with httpx.Client() as client:
+        for number in range(20):
+            client.request(f"MADE{number}UP", f"{inspected.served.url}/waits")
+        client.get(f"{inspected.served.url}/waits")
+    until(lambda: sum(route["requests"] for route in inspected.json("/routes")) == 21)
+    methods = {route["method"]: route["requests"] for route in inspected.json("/routes")}
+    assert sorted(methods.values()) == [1, 20]
+    assert methods["GET"] == 1
 
 
 def test_several_workers_are_shown_together_and_apart(serve: Serve) -> None:

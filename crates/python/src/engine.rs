@@ -107,8 +107,9 @@ impl Engine {
         let harvest = this.getattr("_harvest")?;
         core.host.event_loop.bind(py).call_method1("add_reader", (this.get().fd, harvest))?;
         if let Some(watch) = &core.watch {
-            let shared = watch.get().shared().clone();
-            core.detector.replace(Some(Detector::start(core.host.event_loop.bind(py), shared, core.reactor.pinger())?));
+            let (shared, origin) = (watch.get().shared().clone(), watch.get().origin().clone_ref(py));
+            let event_loop = core.host.event_loop.bind(py);
+            core.detector.replace(Some(Detector::start(event_loop, shared, core.reactor.pinger(), origin)?));
         }
         // What was spawned before had nobody to schedule it.
         core.schedule();

@@ -28,7 +28,8 @@ class Faults:
     def __init__(self, watch: Watch, *, traces_origins: bool = False) -> None:
         self._watch = watch
         self._traces_origins = traces_origins
-        self._lock = threading.Lock()
+        # Of its own thread's again, as a coroutine may die within: whatever allocates may run the garbage collector.
+        self._lock = threading.RLock()
         self._telling = Telling()
         self._restore: list[Callable[[], object]] = []
 
@@ -69,10 +70,7 @@ class Faults:
         if tell is None:
             return
 
-        def told(coroutine: Any) -> None:
-            tell(coroutine)
-            self._unawaited(coroutine)
-
+        told = self._watch.unawaited(tell, self._unawaited)
         warnings._warn_unawaited_coroutine = told  # type: ignore[attr-defined]
 
         def restore() -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from overdrive._overdrive import Watch
 
-# Set by the engine: the place of a route, or the line of a request whose route it did not know yet.
-ORIGIN: ContextVar[int | str] = ContextVar("overdrive_request")
+# Set by the engine: the place of a route, or line and number of a request whose route it did not know yet.
+ORIGIN: ContextVar[int | tuple[str, int]] = ContextVar("overdrive_request")
 
 
 def here(watch: Watch) -> str | None:
@@ -36,8 +36,9 @@ def route_text(route: tuple[str, str, str]) -> str:
     return f"{text} ({endpoint})" if endpoint else text
 
 
-def _name(watch: Watch, value: int | str | None) -> str | None:
-    if isinstance(value, int):
-        route = watch.route_name(value)
-        return route_text(route) if route is not None else None
-    return value
+def _name(watch: Watch, value: int | tuple[str, int] | None) -> str | None:
+    if value is None:
+        return None
+    line, place = (None, value) if isinstance(value, int) else (value[0], watch.found_route(value[1]))
+    route = watch.route_name(place) if place is not None else None
+    return route_text(route) if route is not None else line

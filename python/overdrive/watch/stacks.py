@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ Frame = tuple[str, int, str]
 
 # Packages that call the user's code, or serve it: never the place where a remedy is due.
 FRAMEWORKS = ("overdrive", "fastapi", "starlette", "anyio", "uvloop", "pydantic", "asyncio")
+
+PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,9 @@ def _python_folders() -> frozenset[str]:
 
 @cache
 def _package_folders() -> frozenset[str]:
-    return frozenset({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    """The environment's own, and whatever else is imported from: the user's, the system's, Debian's."""
+    others = (entry.rstrip(os.sep) for entry in sys.path if os.path.basename(entry.rstrip(os.sep)) in PACKAGE_FOLDERS)
+    return frozenset({sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *others})
 
 
 def _inside(file: str, folder: str) -> bool:

@@ -31,7 +31,7 @@ class Stalls:
         for listener in self.listeners:
             listener(stall)
         found = None if is_collectors(stall) else blame(usual_stack([stack for _, stack in stall["samples"]]))
-        key = (stall["route"] or stall["task"], is_collectors(stall), found.frame[:2] if found else None)
+        key = (stall["culprit"], is_collectors(stall), found.frame[:2] if found else None)
         with self._lock:
             self.count += 1
             untold = self._telling.due(key)
@@ -40,37 +40,41 @@ class Stalls:
 
 
 def is_collectors(stall: dict[str, Any]) -> bool:
-    """Whether the garbage collector was most of a stall, and the line where it happened to run is not to blame."""
+    """Whether the garbage collector was most of a stall, and the line where it happened to run need not be to blame."""
     return bool(stall["collected"] * 2 > stall["seconds"])
 
 
-def outside(task: str | None) -> str:
-    """What is to be said of a stall outside of requests."""
-    if task is not None and task.endswith("(Lifespan._run)"):
-        return "the application's start-up or shutdown"
-    return f"the task {task}" if task else "a callback outside of requests"
+def who(stall: dict[str, Any]) -> str:
+    """Who has stalled the loop, with the endpoint if there is one."""
+    route = stall["route"]
+    if not stall["line"]:
+        return (
+            route_text(route)
+            if route
+            else "a request"
+            if stall["request"]
+            else stall["task"] or "a callback outside of requests"
+        )
+    return f"{stall['line']} ({route[2]})" if route and route[2] else str(stall["line"])
 
 
 def line(stall: dict[str, Any], untold: int) -> str:
     """A stall in one line: who, for how long, who waited, and where."""
     found = blame(usual_stack([stack for _, stack in stall["samples"]]))
-    who = stall["line"] or outside(stall["task"])
-    endpoint = f" ({stall['route'][2]})" if stall["route"] and stall["route"][2] else ""
-    text = f"{who}{endpoint} blocked the event loop for {stall['seconds'] * 1000:.0f} ms"
+    text = f"{who(stall)} blocked the event loop for {stall['seconds'] * 1000:.0f} ms"
+    text += f"; started by {stall['started_by']}" if stall["started_by"] else ""
     waited = stall["waited"]
     text += f"; {waited} request{'s' if waited != 1 else ''} waited" if waited else ""
     if is_collectors(stall):
         text += f"; {stall['collected'] * 1000:.0f} ms of it were the garbage collector's"
-    else:
-        text += f"; {found}" if found else f"; {unseen(stall)}"
+    text += f"; {found}" if found else f"; {unseen(stall)}"
     return text + again(untold)
 
 
 def still(stall: dict[str, Any]) -> str:
     """A stall that goes on, in one line."""
     stack = usual_stack([stack for _, stack in stall["samples"]])
-    who = route_text(stall["route"]) if stall["route"] else "a request" if stall["request"] else outside(stall["task"])
-    text = f"{who} has been blocking the event loop for {stall['seconds']:.1f} s and goes on"
+    text = f"{who(stall)} has been blocking the event loop for {stall['seconds']:.1f} s and goes on"
     found = blame(stack)
     return f"{text}; {found}" if found else f"{text}; {unseen(stall)}"
 

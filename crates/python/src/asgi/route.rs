@@ -12,7 +12,7 @@ pub(super) fn find(clock: &RequestClock, py: Python<'_>, method: &str, scope: &B
         clock.found(place);
     } else if end && matches!(scope.get_item(pyo3::intern!(py, "router")), Ok(None)) {
         // What has a router and found nothing is a 404, most often; without one there are no routes.
-        clock.found(clock.watch().place(py, method, "(application)", None));
+        clock.found(clock.watch().place(py, told(method, None), "(application)", None));
     }
 }
 
@@ -20,8 +20,19 @@ pub(super) fn find(clock: &RequestClock, py: Python<'_>, method: &str, scope: &B
 fn routed(watch: &Watch, py: Python<'_>, method: &str, scope: &Bound<'_, PyDict>) -> PyResult<Option<usize>> {
     let Some(endpoint) = scope.get_item(pyo3::intern!(py, "endpoint"))? else { return Ok(None) };
     let route = scope.get_item(pyo3::intern!(py, "route"))?;
+    let method = told(method, route.as_ref());
     let below = if route.is_some() { mounted(py, scope)? } else { String::new() };
     watch.found_place(py, method, &below, &endpoint, route.as_ref()).map(Some)
+}
+
+/// A method as it is counted: clients can make up as many as they like, which then are one.
+fn told<'a>(method: &'a str, route: Option<&Bound<'_, PyAny>>) -> &'a str {
+    let is_declared = || route.is_some_and(|route| declares(route, method).unwrap_or(false));
+    if METHODS.contains(&method) || is_declared() { method } else { OTHER }
+}
+
+fn declares(route: &Bound<'_, PyAny>, method: &str) -> PyResult<bool> {
+    route.getattr(pyo3::intern!(route.py(), "methods"))?.contains(method)
 }
 
 /// Where the application that has found the route is mounted.
@@ -34,3 +45,9 @@ fn mounted(py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<String> {
     let root = text(pyo3::intern!(py, "root_path"))?;
     Ok(root.strip_prefix(&outer).unwrap_or_default().to_owned())
 }
+
+/// RFC 9110, section 9.3, RFC 5789 and the QUERY method; and what a WebSocket is counted as.
+const METHODS: [&str; 11] =
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "WS"];
+/// As OpenTelemetry's conventions have it.
+const OTHER: &str = "_OTHER";

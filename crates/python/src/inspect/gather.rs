@@ -8,6 +8,7 @@ use super::process::{Usage, wall_clock};
 use crate::watch::Shared;
 use crate::watch::events::{Event, What};
 use crate::watch::moment::{Moment, seconds};
+use crate::watch::places::task_text;
 use crate::watch::source::Sources;
 use crate::watch::stall::{Culprit, Stall};
 use crate::watch::tally::Counts;
@@ -102,10 +103,13 @@ impl Gatherer {
     }
 
     fn stall(&mut self, stall: &Stall) -> model::Stall {
-        let (request, line, route, task) = match &stall.culprit {
-            Culprit::Request { serial, line, route } => (Some(*serial), line.clone(), *route, None),
-            Culprit::Elsewhere(task) => (None, String::new(), None, task.clone()),
+        let request = match &stall.culprit {
+            Culprit::Request { serial, .. } => Some(*serial),
+            Culprit::Elsewhere(_) => None,
         };
+        let task = stall.culprit.task();
+        let origin = task.and_then(|task| task.origin.as_ref());
+        let started_by = origin.and_then(|origin| origin.text(&self.shared.routes.snapshot()));
         let shared = self.shared.clone();
         let usual = shared.libraries.usual(stall.samples.iter().map(|sample| sample.stack.as_slice()));
         let blamed = shared.libraries.blame(usual).filter(|place| *place < MOST_LINES);
@@ -115,9 +119,11 @@ impl Gatherer {
             seconds: seconds(ended.since(stall.began)),
             over: !stall.ended.is_none(),
             request,
-            line,
-            route,
-            task,
+            line: stall.culprit.line().to_owned(),
+            route: stall.culprit.route(),
+            task: task.map(task_text),
+            started_by,
+            collected: seconds(stall.collected),
             waited: stall.waited,
             delayed: seconds(stall.delayed),
             looks: stall.samples.len(),
@@ -190,7 +196,8 @@ impl Gatherer {
         let span = if before.at > 0.0 { (at - before.at).max(1e-3) } else { f64::INFINITY };
         model::Numbers {
             at,
-            lag: seconds(totals.take_longest_lag().max(silent)),
+            // While a step is under way the loop is not asked, but would not answer either.
+            lag: seconds(totals.take_longest_lag().max(silent).max(step)),
             in_flight: totals.in_flight(),
             connections: totals.connections.get(),
             requests: if span.is_finite() { after.requests.saturating_sub(before.requests) } else { 0 },

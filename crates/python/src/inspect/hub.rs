@@ -129,7 +129,9 @@ impl Hub {
         let stalls = self.chosen(number).flat_map(|worker| {
             worker.stalls.iter().chain(&worker.under_way).map(|stall| One { worker: worker.number, stall })
         });
-        json(&Answer { now: wall_clock(), stalls: stalls.collect() })
+        let mut stalls: Vec<One> = stalls.collect();
+        stalls.sort_by(|one, other| one.stall.began.total_cmp(&other.stall.began));
+        json(&Answer { now: wall_clock(), stalls })
     }
 
     /// The routes of that process, or of all together, with their verdicts, as JSON.

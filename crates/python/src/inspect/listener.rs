@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
 use http::header::{X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use overdrive_http::{Address, Application, Report, RequestBody, ResponseBody, Server, Settings, Upgrade};
@@ -135,7 +135,10 @@ impl Inspection {
             return refusal();
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            return text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "Only GET is answered here.\n");
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "Only GET is answered here.\n");
+            // RFC 9110, section 15.5.6
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
         }
         let query = Query(request.uri().query().unwrap_or(""));
         let worker = query.number("worker");

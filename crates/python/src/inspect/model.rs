@@ -77,8 +77,12 @@ pub(super) struct Stall {
     /// "GET /items/3"; empty while it is not known, or if there is none.
     pub(super) line: String,
     pub(super) route: Option<usize>,
-    /// What else it was, if it was no request's.
+    /// "the task sync (refresh)", if it was no request's.
     pub(super) task: Option<String>,
+    /// The request that has started the task.
+    pub(super) started_by: Option<String>,
+    /// For how long the garbage collector ran meanwhile.
+    pub(super) collected: f64,
     /// Requests that had to wait, at the most so many, and for how long together.
     pub(super) waited: u64,
     pub(super) delayed: f64,

@@ -38,6 +38,11 @@ impl Libraries {
         seen.iter().rev().max_by_key(|known| known.count).map_or(&[], |known| known.stack)
     }
 
+    /// Whether a file is of a framework or of Python's library.
+    pub(crate) fn is_frameworks(&self, file: &str) -> bool {
+        !self.is_users(file) && !self.is_no_frameworks(file)
+    }
+
     /// Whether a file is neither of Python's library nor of an installed package.
     fn is_users(&self, file: &str) -> bool {
         let libraries = self.own.iter().chain(&self.python).chain(&self.packages);

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
 use super::Watch;
 use super::events::Written;
@@ -111,6 +110,11 @@ impl RequestClock {
         self.note_now(&Written::Found(route));
         if self.route.replace(Some(route)).is_none() && !self.ended.get() {
             self.watch.with_route(route, Route::entered);
+            self.watch.pulse().found(self.serial, route);
+            if self.marked.get() {
+                // Its context, and those of the tasks that it has started, know its line alone.
+                self.watch.shared.found.note(self.serial, route);
+            }
         }
     }
 
@@ -131,7 +135,10 @@ impl RequestClock {
         if self.marked.replace(true) {
             return;
         }
-        if let Err(error) = ffi::set_context_variable(self.watch.origin.bind(py), PyString::new(py, &line()).as_any()) {
+        let marked = (line(), self.serial)
+            .into_pyobject(py)
+            .and_then(|mark| ffi::set_context_variable(self.watch.origin.bind(py), mark.as_any()));
+        if let Err(error) = marked {
             error.write_unraisable(py, None);
         }
     }

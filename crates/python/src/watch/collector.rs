@@ -10,13 +10,26 @@ use super::moment::Moment;
 use super::number::Number;
 
 /// What it has cost so far. Written with the GIL held, read on any thread. Times are in nanoseconds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Collector {
     pub(crate) runs: Number,
     pub(crate) total: Number,
     pub(crate) longest: Number,
     began: AtomicU64,
-    ended: AtomicU64,
+    /// When the runs of late began and ended, the oldest of them replaced by the next one.
+    late: [(AtomicU64, AtomicU64); LATE_RUNS],
+}
+
+impl Default for Collector {
+    fn default() -> Collector {
+        Collector {
+            runs: Number::default(),
+            total: Number::default(),
+            longest: Number::default(),
+            began: AtomicU64::default(),
+            late: std::array::from_fn(|_| Default::default()),
+        }
+    }
 }
 
 impl Collector {
@@ -29,19 +42,22 @@ impl Collector {
         if began.is_none() {
             return;
         }
-        self.ended.store(now.number(), Ordering::Relaxed);
+        let (start, end) = &self.late[self.runs.get() as usize % LATE_RUNS];
+        start.store(began.number(), Ordering::Relaxed);
+        end.store(now.number(), Ordering::Relaxed);
         self.runs.add(1);
         self.total.add(now.since(began));
         self.longest.raise_to(now.since(began));
     }
 
-    /// How long the last run took, if it was between these two.
+    /// For how long it ran between these two, as far as it is remembered.
     pub(super) fn within(&self, from: Moment, to: Moment) -> u64 {
-        let began = Moment::from_number(self.began.load(Ordering::Relaxed));
-        let ended = Moment::from_number(self.ended.load(Ordering::Relaxed));
-        if began >= from && ended <= to { ended.since(began) } else { 0 }
+        let moment = |number: &AtomicU64| Moment::from_number(number.load(Ordering::Relaxed));
+        self.late.iter().map(|(began, ended)| moment(ended).min(to).since(moment(began).max(from))).sum()
     }
 }
+
+const LATE_RUNS: usize = 64;
 
 /// For `gc.callbacks`.
 #[pyclass(frozen, module = "overdrive._overdrive")]
@@ -70,14 +86,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_run_counts_where_it_was() {
+    fn runs_count_where_they_were() {
         let at = Moment::from_number;
         let collector = Collector::default();
         collector.end(at(1));
         assert_eq!(collector.runs.get(), 0, "it began before anybody listened");
         collector.begin(at(10));
         collector.end(at(15));
-        assert_eq!((collector.within(at(9), at(20)), collector.within(at(11), at(20))), (5, 0));
-        assert_eq!((collector.runs.get(), collector.total.get(), collector.longest.get()), (1, 5, 5));
+        assert_eq!((collector.within(at(9), at(20)), collector.within(at(11), at(20))), (5, 4));
+        assert_eq!((collector.within(at(1), at(12)), collector.within(at(1), at(9))), (2, 0));
+        collector.begin(at(17));
+        collector.end(at(19));
+        assert_eq!(collector.within(at(9), at(20)), 7, "not the last one alone");
+        assert_eq!((collector.runs.get(), collector.total.get(), collector.longest.get()), (2, 7, 5));
     }
 }

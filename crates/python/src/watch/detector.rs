@@ -15,8 +15,9 @@ use pyo3::prelude::*;
 use super::machine::Machine;
 use super::moment::{Moment, nanoseconds};
 use super::pulse::Silence;
-use super::stall::{Culprit, Sample, Stall};
+use super::stall::{Culprit, Origin, Sample, Stall, Task};
 use super::{Shared, UNKNOWN, stack};
+use crate::host::ffi;
 
 /// The watcher's thread. Dropping it stops the thread, but does not wait for it.
 pub(crate) struct Detector {
@@ -49,16 +50,24 @@ impl Stop {
 
 impl Detector {
     /// Watches the calling thread, which is the loop's.
-    pub(crate) fn start(event_loop: &Bound<'_, PyAny>, shared: Arc<Shared>, pinger: Pinger) -> PyResult<Detector> {
+    ///
+    /// `origin`: the context variable that says which request a task was made for.
+    pub(crate) fn start(
+        event_loop: &Bound<'_, PyAny>,
+        shared: Arc<Shared>,
+        pinger: Pinger,
+        origin: Py<PyAny>,
+    ) -> PyResult<Detector> {
         let py = event_loop.py();
         let stop = Arc::new(Stop::default());
         let watched = Watched {
             shared,
             pinger,
             machine: Machine::for_this_thread(),
-            ident: crate::host::ffi::thread_ident(),
+            ident: ffi::thread_ident(),
             current_tasks: py.import("asyncio.tasks")?.getattr_opt("_current_tasks")?.map(Bound::unbind),
             event_loop: event_loop.clone().unbind(),
+            origin,
             stop: stop.clone(),
         };
         let thread = std::thread::Builder::new().name("overdrive-watch".to_owned()).spawn(move || watched.watch())?;
@@ -89,6 +98,7 @@ struct Watched {
     /// By which Python knows the loop's thread.
     ident: u64,
     event_loop: Py<PyAny>,
+    origin: Py<PyAny>,
     /// asyncio's own dict of the task that each loop runs; `None` where Python keeps it elsewhere.
     current_tasks: Option<Py<PyAny>>,
     stop: Arc<Stop>,
@@ -157,9 +167,8 @@ impl Watched {
         self.noted(silence, None, None);
         // Nothing is attached once the interpreter is on its way out.
         let _ = Python::try_attach(|py| {
-            if self.shared.pulse.silence() != Some(silence) {
-                return;
-            }
+            // The route of a request may have become known meanwhile.
+            let Some(silence) = self.shared.pulse.silence().filter(|now| now.is_same(&silence)) else { return };
             // With the GIL held the loop's thread cannot end its step, so this is the stack of that very silence.
             let below = self.shared.loop_depth.load(Ordering::Relaxed);
             let found = stack::of_thread(py, self.ident, if below == UNKNOWN { 0 } else { below });
@@ -169,8 +178,8 @@ impl Watched {
         });
     }
 
-    /// What the task is called that the loop runs.
-    fn task(&self, py: Python<'_>) -> Option<String> {
+    /// The task that the loop runs.
+    fn task(&self, py: Python<'_>) -> Option<Task> {
         let task = self.current_tasks.as_ref()?.bind(py).get_item(&self.event_loop).ok()?;
         // The accelerated class alone: any other may run bytecode for its name.
         let class = task.get_type();
@@ -180,10 +189,27 @@ impl Watched {
         let name: String = task.call_method0("get_name").ok()?.extract().ok()?;
         let coroutine = task.getattr("_coro").ok()?;
         let function: String = coroutine.getattr("__qualname__").ok()?.extract().ok()?;
-        Some(format!("{name} ({function})"))
+        let is_frameworks = ffi::is_coroutine(&coroutine) && self.is_frameworks(&coroutine).unwrap_or(false);
+        Some(Task { name, function, is_frameworks, origin: self.origin(&task) })
     }
 
-    fn noted(&self, silence: Silence, sample: Option<Sample>, task: Option<String>) {
+    fn is_frameworks(&self, coroutine: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let file: String = coroutine.getattr("cr_code")?.getattr("co_filename")?.extract()?;
+        Ok(self.shared.libraries.is_frameworks(&file))
+    }
+
+    /// Before Python 3.12 a task does not let its context be seen.
+    fn origin(&self, task: &Bound<'_, PyAny>) -> Option<Origin> {
+        let context = task.call_method0("get_context").ok()?;
+        let origin = context.call_method1("get", (self.origin.bind(task.py()),)).ok()?;
+        if let Ok(place) = origin.extract() {
+            return Some(Origin::Route(place));
+        }
+        let (line, request): (String, u64) = origin.extract().ok()?;
+        Some(self.shared.found.of(request).map_or(Origin::Line(line), Origin::Route))
+    }
+
+    fn noted(&self, silence: Silence, sample: Option<Sample>, task: Option<Task>) {
         let mut under_way = self.shared.under_way.lock();
         let is_new = under_way.as_ref().is_none_or(|stall| stall.began != silence.since);
         if is_new {
@@ -194,8 +220,10 @@ impl Watched {
             *under_way = Some(Stall::new(culprit, silence.since));
         }
         if let Some(stall) = &mut *under_way {
-            if let (Culprit::Elsewhere(name), Some(task)) = (&mut stall.culprit, task) {
-                *name = Some(task);
+            match (&mut stall.culprit, silence.request) {
+                (Culprit::Request { route, .. }, Some((_, found))) => *route = route.or(found),
+                (Culprit::Elsewhere(known), None) if task.is_some() => *known = task,
+                _ => {}
             }
             if let Some(sample) = sample {
                 stall.add(sample);

@@ -1,73 +1,49 @@
-//! The places of routes that requests find on their own way through the application, by the identity of what is in the scope.
-//!
-//! To describe an endpoint takes Python, and costs as much as a small middleware.
+//! Which routes the requests of late have found, for the tasks that they have started before they found one.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use pyo3::prelude::*;
+/// In fixed memory: the place of a request that came long ago is taken by another one. Written by the loop's thread alone.
+#[derive(Debug)]
+pub(crate) struct FoundRoutes(Box<[AtomicU64]>);
 
-use super::{PlaceCache, Watch};
-
-/// See the [module](self).
-#[derive(Default)]
-pub(super) struct FoundRoutes(RefCell<HashMap<(usize, usize), Rc<FoundRoute>>>);
-
-struct FoundRoute {
-    endpoint: Py<PyAny>,
-    /// Kept, so that nothing else comes to have its identity.
-    _route: Option<Py<PyAny>>,
-    /// The path, without what the application is mounted below.
-    path: String,
-    place: PlaceCache,
-}
-
-impl Watch {
-    /// The place of a route by what a scope holds of it; `below`: where its application is mounted.
-    ///
-    /// # Errors
-    /// The route has no path.
-    pub(crate) fn found_place(
-        &self,
-        py: Python<'_>,
-        method: &str,
-        below: &str,
-        endpoint: &Bound<'_, PyAny>,
-        route: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<usize> {
-        let found = self.found.get(py, endpoint, route)?;
-        let describe = || (found.path.clone(), Some(found.endpoint.bind(py).clone()));
-        Ok(self.cached_place(&found.place, method, below, py, describe))
+impl Default for FoundRoutes {
+    fn default() -> FoundRoutes {
+        FoundRoutes((0..REQUESTS).map(|_| AtomicU64::default()).collect())
     }
 }
 
 impl FoundRoutes {
-    fn get(
-        &self,
-        py: Python<'_>,
-        endpoint: &Bound<'_, PyAny>,
-        route: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Rc<FoundRoute>> {
-        let key = (endpoint.as_ptr() as usize, route.map_or(0, |route| route.as_ptr() as usize));
-        if let Some(found) = self.0.borrow().get(&key) {
-            return Ok(found.clone());
-        }
-        let path = match route {
-            Some(route) => route.getattr(pyo3::intern!(py, "path"))?.str()?.to_string_lossy().into_owned(),
-            None => "(endpoint)".to_owned(),
-        };
-        let endpoint = endpoint.clone().unbind();
-        let route = route.map(|route| route.clone().unbind());
-        let found = Rc::new(FoundRoute { endpoint, _route: route, path, place: PlaceCache::default() });
-        let is_full = self.0.borrow().len() >= MOST_ROUTES;
-        let forgotten = is_full.then(|| self.0.take());
-        let replaced = self.0.borrow_mut().insert(key, found.clone());
-        // Code of the user's may run when the last reference to an endpoint goes.
-        drop((forgotten, replaced));
-        Ok(found)
+    pub(super) fn note(&self, request: u64, route: usize) {
+        self.slot(request).store(request << ROUTE_BITS | (route as u64 + 1), Ordering::Relaxed);
+    }
+
+    /// The place of the route that a request has found, if that is known and not forgotten.
+    pub(crate) fn of(&self, request: u64) -> Option<usize> {
+        let noted = self.slot(request).load(Ordering::Relaxed);
+        let route = (noted & ((1 << ROUTE_BITS) - 1)) as usize;
+        if noted >> ROUTE_BITS == request { route.checked_sub(1) } else { None }
+    }
+
+    fn slot(&self, request: u64) -> &AtomicU64 {
+        &self.0[request as usize % REQUESTS]
     }
 }
 
-/// Who makes an endpoint a request has them looked at each time, and no more than so many kept.
-const MOST_ROUTES: usize = 1024;
+const REQUESTS: usize = 4096;
+/// Enough for all routes that are told apart.
+const ROUTE_BITS: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_known_until_another_takes_its_place() {
+        let found = FoundRoutes::default();
+        assert_eq!((found.of(0), found.of(7)), (None, None));
+        found.note(7, 0);
+        assert_eq!((found.of(7), found.of(7 + REQUESTS as u64)), (Some(0), None));
+        found.note(7 + REQUESTS as u64, 3999);
+        assert_eq!((found.of(7), found.of(7 + REQUESTS as u64)), (None, Some(3999)));
+    }
+}

@@ -18,6 +18,7 @@ use crate::host::pool::Gauge;
 
 mod account;
 pub(crate) mod blame;
+mod by_scope;
 mod clock;
 mod collector;
 pub(crate) mod detector;
@@ -36,10 +37,12 @@ pub(crate) mod stack;
 pub(crate) mod stall;
 pub(crate) mod tally;
 mod totals;
+mod unawaited;
 pub(crate) mod verdict;
 
 use account::Account;
 use blame::Libraries;
+use by_scope::RoutesByScope;
 use clock::Ending;
 pub(crate) use clock::{RequestClock, Timed};
 use collector::Collector;
@@ -65,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) libraries: Libraries,
     pub(crate) pulse: Pulse,
     pub(crate) routes: Routes,
+    pub(crate) found: FoundRoutes,
     pub(crate) under_way: UnderWay,
     pub(crate) totals: Totals,
     places: Mutex<Places>,
@@ -94,6 +98,7 @@ impl Shared {
             places: Mutex::default(),
             pulse: Pulse::default(),
             routes: Routes::default(),
+            found: FoundRoutes::default(),
             under_way: UnderWay::default(),
             account: Mutex::default(),
             slow_machine: AtomicU64::new(0),
@@ -120,10 +125,7 @@ impl Shared {
         if let Some(mut stall) = under_way {
             stall.ended = Moment::now();
             let routes = self.routes.snapshot();
-            let route = match &stall.culprit {
-                Culprit::Request { route: Some(place), .. } => routes.get(*place),
-                _ => None,
-            };
+            let route = stall.culprit.route().and_then(|place| routes.get(place));
             merge(&mut stalls, &places.place_of(&stall, route.map(|route| &**route), &self.libraries));
         }
         (stalls, places.faults.clone())
@@ -178,7 +180,7 @@ pub(crate) struct Watch {
     describe: Py<PyAny>,
     /// Called with each stall once it is over.
     on_stall: Py<PyAny>,
-    /// The context variable that says whose a context is: the place of a route, or the line of a request.
+    /// The context variable that says whose a context is: the place of a route, or the line of a request and its number.
     origin: Py<PyAny>,
     /// For each route a context that says so, to be copied, as that costs less than to set the variable.
     contexts: RefCell<Vec<Option<Py<PyAny>>>>,
@@ -186,7 +188,7 @@ pub(crate) struct Watch {
     schedule_settling: RefCell<Option<Rc<dyn Fn()>>>,
     /// The place of what has no route.
     unrouted: Cell<Option<usize>>,
-    found: FoundRoutes,
+    by_scope: RoutesByScope,
 }
 
 /// Where a plan keeps the place of its route: in that watch which asked for it last.
@@ -202,6 +204,8 @@ pub(crate) struct PlaceCache {
 
 struct Aftermath {
     stall: Stall,
+    /// The route of the request that the stall was a part of, until it goes on: it did not wait for anybody else.
+    own: Option<usize>,
     /// Turns of the loop to go.
     turns: u32,
 }
@@ -232,7 +236,7 @@ impl Watch {
             contexts: RefCell::default(),
             schedule_settling: RefCell::default(),
             unrouted: Cell::new(None),
-            found: FoundRoutes::default(),
+            by_scope: RoutesByScope::default(),
         })
     }
 
@@ -275,8 +279,13 @@ impl Watch {
         self.shared.totals.answered(pulse.asked(), now);
         let silent_since = pulse.asked().max(pulse.alive());
         pulse.answer(now);
-        if now.since(silent_since) >= self.threshold() || pulse.is_stalled() {
-            self.over(silent_since, now, |culprit| {
+        self.silence_is_over(silent_since, now);
+    }
+
+    /// Something goes on after a silence outside of requests' steps, that was a stall perhaps.
+    fn silence_is_over(&self, since: Moment, now: Moment) {
+        if now.since(since) >= self.threshold() || self.pulse().is_stalled() {
+            self.over(since, now, |culprit| {
                 if matches!(culprit, Culprit::Request { .. }) {
                     *culprit = Culprit::Elsewhere(None);
                 }
@@ -412,6 +421,11 @@ impl Watch {
 
     /// A request goes on; perhaps it had to wait for a stall.
     fn resumed(&self, clock: &RequestClock, now: Moment) {
+        let pulse = self.pulse();
+        // Whatever kept the loop is over now, though the loop has not come to the question yet.
+        if pulse.is_asked() && pulse.step().is_none() {
+            self.silence_is_over(pulse.asked().max(pulse.alive()), now);
+        }
         let Ok(mut aftermath) = self.aftermath.try_borrow_mut() else { return };
         let Some(aftermath) = &mut *aftermath else { return };
         if clock.held_up_by.replace(self.stalls.get()) == self.stalls.get() {
@@ -419,6 +433,10 @@ impl Watch {
         }
         let stall = &mut aftermath.stall;
         if matches!(&stall.culprit, Culprit::Request { serial, .. } if *serial == clock.serial) {
+            return;
+        }
+        if aftermath.own.is_some() && aftermath.own == clock.route.get() {
+            aftermath.own = None;
             return;
         }
         let waited_since = clock.paused.get().max(stall.began);
@@ -442,7 +460,7 @@ impl Watch {
         }
     }
 
-    /// A silence that began at `began` is over. Gives how long it was, if it was a stall.
+    /// A silence that began at `began` is over. Gives how long it was, if it was a stall of its own making.
     fn over(&self, began: Moment, now: Moment, name: impl FnOnce(&mut Culprit)) -> Option<u64> {
         self.pulse().set_stalled(false);
         if self.shared.suspended.load(Ordering::Relaxed) {
@@ -475,13 +493,15 @@ impl Watch {
         self.shared.totals.stalled.add(duration);
         self.shared.totals.answered(began, now);
         self.stalls.set(self.stalls.get() + 1);
-        let earlier = self.aftermath.borrow_mut().replace(Aftermath { stall, turns: SETTLING_TURNS });
+        let is_collectors = stall.is_collectors();
+        let own = if matches!(stall.culprit, Culprit::Elsewhere(_)) { stall.culprit.route() } else { None };
+        let earlier = self.aftermath.borrow_mut().replace(Aftermath { stall, own, turns: SETTLING_TURNS });
         if let Some(earlier) = earlier {
             Python::attach(|py| self.tell(py, &earlier.stall));
         } else {
             self.ask_to_settle();
         }
-        Some(duration)
+        (!is_collectors).then_some(duration)
     }
 
     /// The loop has turned once more since a stall; from the last turn on nobody can have waited for it.
@@ -511,21 +531,26 @@ impl Watch {
     }
 
     fn tell(&self, py: Python<'_>, stall: &Stall) {
-        if let Culprit::Request { route: Some(place), .. } = &stall.culprit {
-            self.with_route(*place, |route| route.delayed_others.add(stall.delayed));
+        let place = stall.culprit.route();
+        if let Some(place) = place.filter(|_| !stall.is_collectors()) {
+            self.with_route(place, |route| {
+                route.delayed_others.add(stall.delayed);
+                if matches!(stall.culprit, Culprit::Elsewhere(_)) {
+                    route.stalls.add(1);
+                    route.stalled.add(stall.duration());
+                }
+            });
         }
         {
             let index = self.index.borrow();
-            let route = match &stall.culprit {
-                Culprit::Request { route: Some(place), .. } => Some(&**index.get(*place)),
-                _ => None,
-            };
+            let route = place.map(|place| &**index.get(place));
             self.shared.places().add(stall, route, &self.shared.libraries);
         }
         if self.shared.events.is_open() {
             self.shared.keep(stall);
         }
-        let told = python::stall(py, stall, &self.index.borrow())
+        let routes = self.shared.routes.snapshot();
+        let told = python::describe_stall(py, stall, &routes)
             .and_then(|stall| self.on_stall.bind(py).call1((stall,)).map(drop));
         if let Err(error) = told {
             error.write_unraisable(py, Some(self.on_stall.bind(py)));

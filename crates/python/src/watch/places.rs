@@ -6,7 +6,7 @@ use super::blame::Libraries;
 use super::moment::seconds;
 use super::route::Route;
 use super::source::Sources;
-use super::stall::{Culprit, Stall};
+use super::stall::{Culprit, Stall, Task};
 use super::verdict;
 
 /// A place that has stalled the loop. Times are in seconds.
@@ -62,11 +62,9 @@ impl Places {
 
     /// One stall, which need not be over, as a place of its own.
     pub(super) fn place_of(&mut self, stall: &Stall, route: Option<&Route>, libraries: &Libraries) -> Place {
-        let is_collectors = stall.collected * 2 > stall.duration();
         let stack = libraries.usual(stall.samples.iter().map(|sample| sample.stack.as_slice()));
-        let blamed = libraries.blame(stack).filter(|_| !is_collectors);
         let (mut line, mut clue) = (String::new(), String::new());
-        if let Some(place) = blamed {
+        if let Some(place) = libraries.blame(stack) {
             let frame = &stack[place];
             let source = self.sources.line(&frame.file, frame.line);
             line = format!("{}:{} {source}", self.sources.short(&frame.file), frame.line).trim_end().to_owned();
@@ -75,9 +73,14 @@ impl Places {
                 clue = format!("{clue} {} {} {}", called.file, called.line, called.function);
             }
         }
+        // Of a run that was asked for it is known who is to blame.
+        let is_collectors = stall.is_collectors() && !line.contains("gc.collect(");
+        if is_collectors {
+            (line, clue) = ("at any line".to_owned(), "the garbage collector".to_owned());
+        }
         let duration = seconds(stall.duration());
         Place {
-            culprit: culprit(stall, route, is_collectors),
+            culprit: if is_collectors { clue.clone() } else { culprit(&stall.culprit, route) },
             line,
             remedy: verdict::remedy(&clue).to_owned(),
             count: 1,
@@ -122,20 +125,37 @@ pub(crate) fn merge_fault(faults: &mut Vec<Fault>, new: &Fault) {
 }
 
 /// Whom a stall is put down to.
-fn culprit(stall: &Stall, route: Option<&Route>, is_collectors: bool) -> String {
-    if is_collectors {
-        return "the garbage collector".to_owned();
-    }
-    match (&stall.culprit, route) {
-        (_, Some(route)) => format!("{} {}", route.name.method, route.name.path).trim().to_owned(),
-        (Culprit::Request { line, .. }, None) if !line.is_empty() => "a request without a route".to_owned(),
-        (Culprit::Elsewhere(Some(task)), None) if task.ends_with("(Lifespan._run)") => {
-            "the application's start-up or shutdown".to_owned()
-        }
-        (Culprit::Elsewhere(Some(task)), None) => format!("the task {task}"),
-        _ => "a callback outside of requests".to_owned(),
+pub(super) fn culprit(culprit: &Culprit, route: Option<&Route>) -> String {
+    match (culprit, route) {
+        (_, Some(route)) => route.name.text(),
+        (Culprit::Request { .. }, None) => "a request without a route".to_owned(),
+        (Culprit::Elsewhere(Some(task)), None) => of_task(task),
+        (Culprit::Elsewhere(None), None) => "a callback outside of requests".to_owned(),
     }
 }
+
+/// A task by what it runs. Of those with a number in their name, asyncio's own or an application's, there is no end.
+fn of_task(task: &Task) -> String {
+    if task.serves().is_some() {
+        "a request's own task".to_owned()
+    } else if task.name.contains(|c: char| c.is_ascii_digit()) && task.function != LIFESPAN {
+        format!("a task of {}", task.function)
+    } else {
+        task_text(task)
+    }
+}
+
+/// A single task.
+pub(crate) fn task_text(task: &Task) -> String {
+    if task.function == LIFESPAN {
+        "the application's start-up or shutdown".to_owned()
+    } else {
+        format!("the task {} ({})", task.name, task.function)
+    }
+}
+
+/// The coroutine in which the lifespan runs.
+const LIFESPAN: &str = "Lifespan._run";
 
 /// Places that are kept apart; whatever comes later is counted in the totals only.
 const MOST_PLACES: usize = 1000;

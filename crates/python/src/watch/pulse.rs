@@ -44,6 +44,13 @@ impl Pulse {
         outer
     }
 
+    /// The route of the request whose step is under way has become known.
+    pub(crate) fn found(&self, request: u64, route: usize) {
+        if self.step.load(Ordering::Relaxed) != 0 && self.request.load(Ordering::Relaxed) == request {
+            self.route.store(route + 1, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn end(&self, now: Moment, outer: Step) {
         self.alive.store(now.number(), Ordering::Relaxed);
         self.request.store(outer.request, Ordering::Relaxed);
@@ -103,6 +110,14 @@ pub(crate) struct Silence {
     pub(crate) request: Option<(u64, Option<usize>)>,
 }
 
+impl Silence {
+    /// Whether it is the same one, however much is known of it.
+    pub(crate) fn is_same(&self, other: &Silence) -> bool {
+        let request = |silence: &Silence| silence.request.map(|(serial, _)| serial);
+        self.since == other.since && request(self) == request(other)
+    }
+}
+
 impl Pulse {
     /// The silence that the watcher sees now; `None` if nothing is owed to anybody.
     pub(crate) fn silence(&self) -> Option<Silence> {
@@ -134,6 +149,21 @@ mod tests {
         assert_eq!(pulse.silence(), Some(Silence { since: at(5), request: Some((1, None)) }));
         pulse.end(at(8), outer);
         assert_eq!(pulse.silence(), None);
+    }
+
+    #[test]
+    fn a_route_that_is_found_in_a_step_is_known_in_it() {
+        let pulse = Pulse::default();
+        pulse.found(1, 3);
+        let outer = pulse.begin(at(5), 1, None);
+        let before = pulse.silence().expect("there is a step");
+        pulse.found(2, 3);
+        assert_eq!(pulse.silence(), Some(before), "it is another request's");
+        pulse.found(1, 3);
+        let after = pulse.silence().expect("there is a step");
+        assert_eq!(after.request, Some((1, Some(3))));
+        assert!(before.is_same(&after));
+        pulse.end(at(6), outer);
     }
 
     #[test]

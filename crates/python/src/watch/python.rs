@@ -13,12 +13,13 @@ use super::blame::Libraries;
 use super::collector::CollectorCallback;
 use super::moment::{Moment, seconds};
 use super::number::BOUNDS;
-use super::places::Fault;
+use super::places::{Fault, culprit, task_text};
 use super::report::table;
-use super::route::{Pattern, Route, RouteIndex};
+use super::route::{Pattern, Route};
 use super::source::Sources;
 use super::stack::Frame;
 use super::stall::{Culprit, Stall};
+use super::unawaited::UnawaitedCallback;
 use super::verdict::{Verdict, verdicts};
 use super::{Shared, Watch};
 
@@ -61,9 +62,20 @@ impl PyWatch {
         self.shared.routes.get(place).map(|route| name(py, &route)).transpose()
     }
 
+    /// The place of the route that a request has found, by its number.
+    fn found_route(&self, request: u64) -> Option<usize> {
+        self.shared.found.of(request)
+    }
+
     /// What `gc.callbacks` is to call, so that pauses are known.
     fn collector(&self) -> CollectorCallback {
         CollectorCallback::new(self.shared.clone())
+    }
+
+    /// What Python is to call for each coroutine that dies without having begun: it warns as `warn` does, and calls `note`.
+    #[staticmethod]
+    fn unawaited(warn: Py<PyAny>, note: Py<PyAny>) -> UnawaitedCallback {
+        UnawaitedCallback::new(warn, note)
     }
 
     /// How often the garbage collector ran, for how many seconds in all, and at the longest.
@@ -139,11 +151,8 @@ impl PyWatch {
     /// The stall that is under way.
     fn under_way<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let stall = self.shared.under_way.lock().clone();
-        let route = match stall.as_ref().map(|stall| &stall.culprit) {
-            Some(Culprit::Request { route: Some(place), .. }) => self.shared.routes.get(*place),
-            _ => None,
-        };
-        stall.map(|stall| describe_stall(py, &stall, route.as_deref())).transpose()
+        let routes = self.shared.routes.snapshot();
+        stall.map(|stall| describe_stall(py, &stall, &routes)).transpose()
     }
 
     /// The server itself is about to keep the loop's thread, which is nobody's fault.
@@ -181,6 +190,10 @@ impl PyWatch {
         &self.shared
     }
 
+    pub(crate) fn origin(&self) -> &Py<PyAny> {
+        &self.origin
+    }
+
     /// The watch of the calling thread's loop.
     pub(crate) fn on_loop(&self, py: Python<'_>, reactor: Handle) -> std::rc::Rc<Watch> {
         Watch::new(
@@ -208,29 +221,25 @@ fn verdict<'py>(py: Python<'py>, verdict: &Verdict) -> PyResult<Bound<'py, PyDic
     Ok(dict)
 }
 
-/// A stall that is over, with its route.
-pub(super) fn stall<'py>(py: Python<'py>, stall: &Stall, routes: &RouteIndex) -> PyResult<Bound<'py, PyDict>> {
-    let route = match &stall.culprit {
-        Culprit::Request { route: Some(place), .. } => Some(routes.get(*place).clone()),
-        _ => None,
-    };
-    describe_stall(py, stall, route.as_deref())
-}
-
-fn describe_stall<'py>(py: Python<'py>, stall: &Stall, route: Option<&Route>) -> PyResult<Bound<'py, PyDict>> {
+/// A stall, with its route.
+pub(super) fn describe_stall<'py>(
+    py: Python<'py>,
+    stall: &Stall,
+    routes: &[Arc<Route>],
+) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
-    let (serial, line) = match &stall.culprit {
-        Culprit::Request { serial, line, .. } => (Some(*serial), line.as_str()),
-        Culprit::Elsewhere(_) => (None, ""),
+    let serial = match &stall.culprit {
+        Culprit::Request { serial, .. } => Some(*serial),
+        Culprit::Elsewhere(_) => None,
     };
-    let task = match &stall.culprit {
-        Culprit::Elsewhere(task) => task.as_deref(),
-        Culprit::Request { .. } => None,
-    };
+    let route = stall.culprit.route().and_then(|place| routes.get(place));
+    let task = stall.culprit.task();
     dict.set_item("request", serial)?;
-    dict.set_item("line", line)?;
-    dict.set_item("task", task)?;
+    dict.set_item("line", stall.culprit.line())?;
+    dict.set_item("task", task.map(task_text))?;
+    dict.set_item("culprit", culprit(&stall.culprit, route.map(|route| &**route)))?;
     dict.set_item("route", route.map(|route| name(py, route)).transpose()?)?;
+    dict.set_item("started_by", task.and_then(|task| task.origin.as_ref()).and_then(|origin| origin.text(routes)))?;
     let ended = if stall.ended.is_none() { Moment::now() } else { stall.ended };
     dict.set_item("seconds", seconds(ended.since(stall.began)))?;
     dict.set_item("is_over", !stall.ended.is_none())?;

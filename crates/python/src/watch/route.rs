@@ -25,6 +25,18 @@ pub(crate) struct RouteName {
     pub(crate) endpoint: String,
 }
 
+impl RouteName {
+    /// "GET /items/{number}"
+    pub(crate) fn text(&self) -> String {
+        format!("{} {}", self.method, self.path).trim().to_owned()
+    }
+
+    /// "GET /items/{number} (main.read_item)"
+    pub(crate) fn full_text(&self) -> String {
+        if self.endpoint.is_empty() { self.text() } else { format!("{} ({})", self.text(), self.endpoint) }
+    }
+}
+
 /// One route. Times are in nanoseconds.
 #[derive(Debug)]
 pub(crate) struct Route {

@@ -1,8 +1,9 @@
 //! Stalls: times in which the loop did one thing and nothing else.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::moment::Moment;
+use super::route::Route;
 use super::stack::Frame;
 
 /// Who had the loop.
@@ -16,8 +17,78 @@ pub(crate) enum Culprit {
         /// The place of its route, as far as it is known yet.
         route: Option<usize>,
     },
-    /// Anything else: a task of the application's, a callback, a start-up hook. The task's name, if it is one.
-    Elsewhere(Option<String>),
+    /// Anything else: a callback, a start-up hook, or a task of the application's.
+    Elsewhere(Option<Task>),
+}
+
+/// A task that is no request's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Task {
+    pub(crate) name: String,
+    /// Whose coroutine it runs.
+    pub(crate) function: String,
+    /// That is a framework's: what a request goes through runs in a task of its own, as `BaseHTTPMiddleware` has it.
+    pub(crate) is_frameworks: bool,
+    /// The request in whose context it was made.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// A request, as the context of its tasks names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The place of its route.
+    Route(usize),
+    /// "GET /items/3", where that was not known yet.
+    Line(String),
+}
+
+impl Origin {
+    /// As people name it: "GET /items/{number} (main.read_item)".
+    pub(crate) fn text(&self, routes: &[Arc<Route>]) -> Option<String> {
+        match self {
+            Origin::Route(place) => routes.get(*place).map(|route| route.name.full_text()),
+            Origin::Line(line) => Some(line.clone()),
+        }
+    }
+}
+
+impl Task {
+    /// The request that it does a part of.
+    pub(crate) fn serves(&self) -> Option<&Origin> {
+        self.origin.as_ref().filter(|_| self.is_frameworks)
+    }
+}
+
+impl Culprit {
+    /// The place of the route that is to blame, as far as it is known.
+    pub(crate) fn route(&self) -> Option<usize> {
+        match self {
+            Culprit::Request { route, .. } => *route,
+            Culprit::Elsewhere(task) => match task.as_ref()?.serves()? {
+                Origin::Route(place) => Some(*place),
+                Origin::Line(_) => None,
+            },
+        }
+    }
+
+    /// "GET /items/3", as far as it is known.
+    pub(crate) fn line(&self) -> &str {
+        match self {
+            Culprit::Request { line, .. } => line,
+            Culprit::Elsewhere(task) => match task.as_ref().and_then(Task::serves) {
+                Some(Origin::Line(line)) => line,
+                _ => "",
+            },
+        }
+    }
+
+    /// The task that is to blame, where that is no request.
+    pub(crate) fn task(&self) -> Option<&Task> {
+        match self {
+            Culprit::Request { .. } => None,
+            Culprit::Elsewhere(task) => task.as_ref().filter(|task| task.serves().is_none()),
+        }
+    }
 }
 
 /// A look at the stack of the loop's thread.
@@ -51,6 +122,11 @@ impl Stall {
 
     pub(crate) fn duration(&self) -> u64 {
         self.ended.since(self.began)
+    }
+
+    /// The garbage collector was most of it: whoever ran then is not to blame.
+    pub(crate) fn is_collectors(&self) -> bool {
+        self.collected * 2 > self.duration()
     }
 
     /// Nothing that the loop ran was seen: it was kept from running, or ran a function in C.

@@ -139,7 +139,8 @@ const OTHERWISE: &str = "`def`, or run_in_executor; a process pool if it compute
 /// What to do instead, by the first pattern that the blocking line or the function it was in matches.
 static REMEDIES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     let patterns = [
-        (r"\btime\.sleep\b|\bsleep\(", "await asyncio.sleep(...)"),
+        (r"^the garbage collector$|\bgc\.collect\b", "gc.freeze() after start-up, or a higher gc.set_threshold(...)"),
+        (r"\btime\.sleep\b|(^|[^.\w])sleep\(", "await asyncio.sleep(...)"),
         (
             r"\brequests\.|\burllib\b|\burlopen\b|\bhttpx\.(get|post|put|patch|delete|request|stream|Client)\b|http[/\\]client",
             "an async client (httpx.AsyncClient), or `def`",
@@ -177,6 +178,9 @@ mod tests {
     fn a_line_has_its_remedy() {
         for (clue, start) in [
             ("time.sleep(3)", "await asyncio.sleep"),
+            ("sleep(3)", "await asyncio.sleep"),
+            ("await asyncio.sleep(0); gc.collect()", "gc.freeze()"),
+            ("await asyncio.sleep(0); work()", "`def`, or run_in_executor"),
             ("requests.get(url)", "an async client"),
             ("cursor.execute(query)", "an async driver"),
             ("return json.loads(text)", "run_in_executor with a process pool"),

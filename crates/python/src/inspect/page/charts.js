@@ -50,7 +50,7 @@ function listWorkers(workers) {
   const state = workers.map(({ worker, process }) => `${worker} ${process}`).join();
   if (select.dataset.state === state) return;
   select.dataset.state = state;
-  const options = workers.map(({ worker, process }) => element("option", { value: `${worker}` }, `${worker} (process ${process})`));
+  const options = workers.map(({ worker, process }) => element("option", { value: `${worker}` }, process === 0 ? `${worker} (starts)` : `${worker} (process ${process})`));
   select.replaceChildren(element("option", { value: "" }, `all ${workers.length}`), ...options);
 }
 

@@ -183,7 +183,7 @@ function culprit(stall) {
   const route = routeOf(stall);
   if (route !== undefined) return `${route.method} ${route.path}`;
   if (stall.request !== null) return `request #${stall.request}`;
-  return stall.task ? `the task ${stall.task}` : "a callback outside of requests";
+  return stall.task ?? "a callback outside of requests";
 }
 
 // How long a request was held up by stalls of others, between two points in time.

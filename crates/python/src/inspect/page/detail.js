@@ -56,6 +56,8 @@ function ofStall(stall) {
     facts([
       ["since", clock(stall.began)],
       ["endpoint", route === undefined ? "" : `${route.endpoint}, ${route.pattern || "no function"}, ${route.file}:${route.line}`],
+      ["started by", stall.started_by],
+      ["garbage collector", stall.collected > 0 ? `${duration(stall.collected)} of it` : ""],
       ["who waited", stall.over ? (stall.waited === 0 ? "nobody" : `${waited}, ${duration(stall.delayed)} together at the most`) : "is counted at its end"],
       ["stack seen", stall.looks === 1 ? "once" : `${stall.looks} times`],
     ]),

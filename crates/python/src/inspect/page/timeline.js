@@ -6,6 +6,8 @@ const view = { span: 10, paused: null, chosen: null, hovered: null, drawn: [], c
 const AXIS = 20;
 const LOOP = 26;
 const LANE = 17;
+// Seconds from one time on the axis to the next, which must not run into each other.
+const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30];
 // Events are a little late.
 const DELAY = 0.3;
 
@@ -57,7 +59,7 @@ function drawTimeline() {
   const c = view.colours;
   view.drawn = [];
   context.clearRect(0, 0, width, height);
-  drawAxis(x, from, to, height);
+  drawAxis(x, from, to, scale, height);
   context.fillStyle = c.faint;
   context.fillRect(0, AXIS, width, LOOP - 6);
   context.fillStyle = c.muted;
@@ -77,8 +79,8 @@ function drawTimeline() {
   tellSample(hidden);
 }
 
-function drawAxis(x, from, to, height) {
-  const step = view.span <= 2 ? 0.2 : view.span <= 5 ? 0.5 : view.span <= 10 ? 1 : view.span <= 30 ? 5 : 10;
+function drawAxis(x, from, to, scale, height) {
+  const step = STEPS.find((step) => step * scale >= (step < 1 ? 62 : 46)) ?? 60;
   context.font = "11px system-ui, sans-serif";
   context.fillStyle = view.colours.muted;
   context.strokeStyle = view.colours.line;
