@@ -63,7 +63,7 @@ def test_tasks_of_one_function_are_one_place_and_name_who_began_them(behind: Ser
     assert int(told[1]) == line_of("spawns")
     behind.process.send_signal(signal.SIGUSR1)
     row = behind.wait_for(r"a task of spawns\.<locals>\.work +- +- +- +(\d+) ms +(\d+) ms")
-    assert int(row[2]) > 2.5 * int(row[1]) > 0, "all three of them"
+    assert int(row[2]) > int(row[1]) > 0, "more than one of them"
     assert len(re.findall(r"the task Task-\d+ \(spawns", behind.log)) == 1, "told of once"
 
 
@@ -140,3 +140,14 @@ def test_packages_of_the_system_and_of_the_user_are_libraries(monkeypatch: pytes
         assert folder.rstrip("/") in stacks._package_folders()
     finally:
         stacks._package_folders.cache_clear()
+
+
+@pytest.mark.parametrize("compile_mode", ["auto", "off"])
+def test_of_a_huge_answer_the_framework_line_is_told_with_its_remedy(serve: Serve, compile_mode: str) -> None:
+    served = serve("huge:app", "--compile", compile_mode, "--report", app_dir=APPS)
+    get(served, "/huge")
+    served.wait_for(
+        r"GET /huge \(huge\.huge\) blocked the event loop for \d+ ms; .*fastapi/(?:encoders|routing|_compat)"
+    )
+    served.stop()
+    assert "use a smaller answer, a page of it" in served.log

@@ -179,6 +179,13 @@ def test_a_stall_is_told_while_the_loop_is_blocked(inspected: Inspected) -> None
     assert len([one for one in inspected.json("/stalls")["stalls"] if one["began"] == over["began"]]) == 1
 
 
+def test_the_lag_grows_while_a_step_keeps_the_loop(inspected: Inspected) -> None:
+    blocked = inspected.begin("/blocks?seconds=4")
+    until(lambda: any(second["lag"] > 1 for second in inspected.json("/numbers")[0]["seconds"]))
+    assert blocked.is_alive(), "it was told only when it was over"
+    blocked.join()
+
+
 def test_everything_is_told_while_c_code_keeps_the_gil(inspected: Inspected) -> None:
     inspected.call("/quick/1")
     blocked = inspected.begin("/explodes")

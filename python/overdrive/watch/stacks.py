@@ -46,9 +46,10 @@ def blame(stack: Sequence[Frame], *, strict: bool = False) -> Blame | None:
     """The innermost line of the user's code in a stack (innermost first). None: nothing of it is Python.
 
     Where all of it is a library's, as with an application that was installed, the innermost line of one that is no
-    framework counts; and then the outermost line, unless `strict`.
+    framework counts; then, unless `strict`, that of a framework, as where it makes a response of what an endpoint gave,
+    and then the outermost line.
     """
-    for is_theirs in (is_users, is_no_frameworks):
+    for is_theirs in (is_users, is_no_frameworks) if strict else (is_users, is_no_frameworks, is_packages):
         theirs = [place for place, frame in enumerate(stack) if is_theirs(frame)]
         if theirs:
             return _blame(stack, theirs[0], theirs[-1])
@@ -77,6 +78,12 @@ def is_users(frame: Frame) -> bool:
 def is_no_frameworks(frame: Frame) -> bool:
     """Whether a line is of a package that is no framework, nor of Python's library."""
     return _is_no_frameworks(frame[0])
+
+
+def is_packages(frame: Frame) -> bool:
+    """Whether a line is of an installed package, but not of overdrive."""
+    own, _, packages = libraries()
+    return any(_inside(frame[0], folder) for folder in packages) and not _inside(frame[0], own[0])
 
 
 def short(file: str) -> str:

@@ -15,12 +15,14 @@ impl Libraries {
     /// The place in a stack (innermost first) of the line that is to blame. `None`: nothing of it is Python.
     ///
     /// Where all of it is a library's, as with an application that was installed, the innermost line of one that is no
-    /// framework counts; and then the outermost line.
+    /// framework counts; then that of a framework, as where it makes a response of what an endpoint gave; and then the
+    /// outermost line.
     pub(crate) fn blame(&self, stack: &[Frame]) -> Option<usize> {
         stack
             .iter()
             .position(|frame| self.is_users(&frame.file))
             .or_else(|| stack.iter().position(|frame| self.is_no_frameworks(&frame.file)))
+            .or_else(|| stack.iter().position(|frame| self.is_packages(&frame.file)))
             .or(stack.len().checked_sub(1))
     }
 
@@ -43,8 +45,14 @@ impl Libraries {
         !self.is_users(file) && !self.is_no_frameworks(file)
     }
 
+    /// Whether a file is of an installed package, but not of overdrive.
+    fn is_packages(&self, file: &str) -> bool {
+        let inside = |folders: &[String]| folders.iter().any(|folder| within(file, folder).is_some());
+        inside(&self.packages) && !inside(&self.own)
+    }
+
     /// Whether a file is neither of Python's library nor of an installed package.
-    fn is_users(&self, file: &str) -> bool {
+    pub(super) fn is_users(&self, file: &str) -> bool {
         let libraries = self.own.iter().chain(&self.python).chain(&self.packages);
         !file.starts_with('<') && !libraries.into_iter().any(|folder| within(file, folder).is_some())
     }
@@ -105,6 +113,9 @@ mod tests {
             [frame("/lib/py/json.py", 1), frame("/lib/py/site/mlflow/a.py", 2), frame("/lib/py/site/fastapi/b.py", 3)];
         assert_eq!(libraries().blame(&stack), Some(1));
         assert_eq!(libraries().blame(&stack[..1]), Some(0));
+        let stack = [stack[0].clone(), stack[2].clone(), frame("/lib/py/site/overdrive/c.py", 4)];
+        assert_eq!(libraries().blame(&stack), Some(1), "what the framework does with what it was given");
+        assert_eq!(libraries().blame(&[stack[0].clone(), stack[2].clone()]), Some(1));
         assert_eq!(libraries().blame(&[]), None);
     }
 

@@ -68,7 +68,7 @@ impl Places {
             let frame = &stack[place];
             let source = self.sources.line(&frame.file, frame.line);
             line = format!("{}:{} {source}", self.sources.short(&frame.file), frame.line).trim_end().to_owned();
-            clue = source;
+            clue = if libraries.is_users(&frame.file) { source } else { format!("{source} {}", frame.file) };
             if let Some(called) = place.checked_sub(1).map(|inner| &stack[inner]) {
                 clue = format!("{clue} {} {} {}", called.file, called.line, called.function);
             }

@@ -149,6 +149,10 @@ static REMEDIES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
             r"psycopg|sqlite3|pymysql|MySQLdb|\bcursor\b|\.execute\(|sqlalchemy|pymongo|\bredis\b",
             "an async driver, or `def`",
         ),
+        (
+            r"fastapi[/\\](encoders|routing|_compat)|pydantic[/\\]|starlette[/\\]responses",
+            "a smaller answer, a page of it; or a Response that a `def` makes",
+        ),
         (r"\bsubprocess\b|\bos\.system\b", "asyncio.create_subprocess_exec"),
         (
             r"\bopen\(|\.read(_text|_bytes|lines?)?\(|\.write(_text|_bytes|lines)?\(|\bos\.(listdir|walk|stat)\b|\bshutil\b",
@@ -182,6 +186,7 @@ mod tests {
             ("await asyncio.sleep(0); gc.collect()", "gc.freeze()"),
             ("await asyncio.sleep(0); work()", "`def`, or run_in_executor"),
             ("requests.get(url)", "an async client"),
+            ("return jsonable_encoder( /lib/site/fastapi/encoders.py", "a smaller answer"),
             ("cursor.execute(query)", "an async driver"),
             ("return json.loads(text)", "run_in_executor with a process pool"),
             ("Path(name).read_text()", "`def`, or anyio"),
