@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON = $(shell python3 scripts/pythons.py --best)
 
-.PHONY: help demo test soak lint bench autobahn upstream upstream-all releases pictures clean
+.PHONY: help demo test soak clean-minute lint bench autobahn upstream upstream-all releases pictures clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

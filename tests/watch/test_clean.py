@@ -110,3 +110,34 @@ def test_nothing_is_told_of_a_clean_application_under_load(serve: Serve, disturb
     assert [endpoint for endpoint, word in verdicts if word == "Bad"] == ["GET /blocks"]
     told = re.findall(r"^(?:WARNING|ERROR).*$", served.log, re.MULTILINE)
     assert len(told) == 1, told
+
+
+def test_nothing_is_told_of_a_process_that_was_stopped_for_a_while(serve: Serve) -> None:
+    served = serve("clean:app", "--no-access-log", app_dir=APPS)
+    if sys.platform == "linux":
+        # On one processor it is not always the watcher that runs first again.
+        one = {min(os.sched_getaffinity(0))}
+        for thread in Path(f"/proc/{served.process.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), one)
+    over = threading.Event()
+
+    def work() -> None:
+        connection = http.client.HTTPConnection(served.host, served.port, timeout=60)
+        while not over.is_set():
+            connection.request("GET", "/nearly")
+            connection.getresponse().read()
+        connection.close()
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for _ in range(6):
+        time.sleep(0.3)  # It works, and is within a step nearly always.
+        served.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.4)  # The time that it loses.
+        served.process.send_signal(signal.SIGCONT)
+    over.set()
+    for worker in workers:
+        worker.join()
+    told = re.findall(r"^(?:WARNING|ERROR).*$", served.log, re.MULTILINE)
+    assert told == [], "\n".join(told)

@@ -90,6 +90,15 @@ async def echo(websocket: WebSocket) -> None:
         pass
 
 
+@app.get("/nearly")
+async def nearly() -> str:
+    # Not long enough to be told of.
+    ends = time.thread_time() + 0.03
+    while time.thread_time() < ends:
+        pass
+    return "done"
+
+
 @app.get("/blocks")
 async def blocks() -> str:
     time.sleep(0.2)  # blocks

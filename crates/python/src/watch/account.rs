@@ -65,8 +65,10 @@ impl Account {
     }
 
     /// How much of a silence that is over was the loop's own doing: all but what the machine was busy with other things.
-    pub(super) fn own(&self, since: Moment, reading: Reading) -> u64 {
-        reading.at.since(since).saturating_sub(self.lost_by(since, reading, 0))
+    /// `pause`: how often the watcher looks, unless it is kept from it, as everything is in a process that was stopped.
+    pub(super) fn own(&self, since: Moment, reading: Reading, pause: u64) -> u64 {
+        let late = reading.at.since(self.last.at).saturating_sub(pause);
+        reading.at.since(since).saturating_sub(self.lost_by(since, reading, late))
     }
 
     /// For how long anything on the machine had to wait while the silence lasted.
@@ -120,35 +122,35 @@ mod tests {
     #[test]
     fn what_the_loop_runs_or_sleeps_is_its_own() {
         let quiet = account(Reading { at: at(150), ran: 50, ..Reading::default() });
-        assert_eq!(quiet.own(at(110), Reading { at: at(300), ran: 200, ..Reading::default() }), 190);
-        assert_eq!(quiet.own(at(110), Reading { at: at(300), ran: 50, ..Reading::default() }), 190);
+        assert_eq!(quiet.own(at(110), Reading { at: at(300), ran: 200, ..Reading::default() }, 1000), 190);
+        assert_eq!(quiet.own(at(110), Reading { at: at(300), ran: 50, ..Reading::default() }, 1000), 190);
     }
 
     #[test]
     fn what_it_was_not_let_run_is_not() {
         let busy = account(Reading { at: at(150), ran: 10, delayed: 40, ..Reading::default() });
-        assert_eq!(busy.own(at(110), Reading { at: at(300), ran: 60, delayed: 140, ..Reading::default() }), 50);
+        assert_eq!(busy.own(at(110), Reading { at: at(300), ran: 60, delayed: 140, ..Reading::default() }, 1000), 50);
     }
 
     #[test]
     fn before_it_was_first_seen_no_more_is_lost_than_it_has_lasted() {
         let busy = account(Reading { at: at(300), delayed: 200, ..Reading::default() });
-        assert_eq!(busy.own(at(110), Reading { at: at(400), delayed: 200, ran: 100, ..Reading::default() }), 100);
+        assert_eq!(busy.own(at(110), Reading { at: at(400), delayed: 200, ran: 100, ..Reading::default() }, 1000), 100);
     }
 
     #[test]
     fn a_lock_that_a_starved_thread_has_is_the_machines_fault() {
         let first = Reading { at: at(150), ran: 50, others: Some(0), ..Reading::default() };
         let later = Reading { at: at(300), others: Some(500), pressed: 150, ..first };
-        assert_eq!(account(first).own(at(110), later), 40);
+        assert_eq!(account(first).own(at(110), later, 1000), 40);
         assert_eq!(
-            account(first).own(at(110), Reading { doing: Doing::Blocked, ..later }),
+            account(first).own(at(110), Reading { doing: Doing::Blocked, ..later }, 1000),
             190,
             "it sleeps for itself"
         );
-        assert_eq!(account(first).own(at(110), Reading { others: None, ..later }), 40, "perhaps");
+        assert_eq!(account(first).own(at(110), Reading { others: None, ..later }, 1000), 40, "perhaps");
         assert_eq!(
-            account(first).own(at(110), Reading { others: None, pressed: 0, ..later }),
+            account(first).own(at(110), Reading { others: None, pressed: 0, ..later }, 1000),
             190,
             "nobody has waited"
         );
@@ -175,6 +177,12 @@ mod tests {
         let mut busy = account(Reading { at: at(150), ran: 50, ..Reading::default() });
         let running = Reading { at: at(300), ran: 200, pressed: 200, doing: Doing::Unsettled, ..Reading::default() };
         assert_eq!(busy.goes_on(at(110), running, 0), 190);
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_is_not_to_blame() {
+        let stopped = account(Reading { at: at(150), ran: 50, ..Reading::default() });
+        assert_eq!(stopped.own(at(110), Reading { at: at(900), ran: 60, ..Reading::default() }, 50), 90);
     }
 
     #[test]

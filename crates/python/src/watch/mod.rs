@@ -481,7 +481,7 @@ impl Watch {
         stall.collected = self.shared.collector.within(began, now);
         if !was_seen {
             // The watcher did not get to it; what it keeps in mind is kept in mind here, too.
-            let own = self.shared.account().own(began, self.machine.reading(now));
+            let own = self.shared.account().own(began, self.machine.reading(now), self.threshold() / 2);
             if own < self.threshold() || self.last.get() == began {
                 return None;
             }
