@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -19,7 +19,7 @@ use super::mount::Mount;
 use super::node::{Kind, Node, Special};
 use super::overrides::Overrides;
 use super::reply::Answer;
-use super::request::Parameters;
+use super::request::{Parameters, ScopeTemplate};
 use super::router::{self, Entry, Found, Router, Segment};
 use super::runtime::Runtime;
 use super::spec::{EntrySpec, PlanSpec};
@@ -53,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) route: Py<PyAny>,
     /// What the matched route adds to the scope.
     pub(crate) scope: Py<PyDict>,
+    /// What its scopes have in common, once there was one.
+    pub(super) scope_template: OnceLock<ScopeTemplate>,
     /// Name and convertor of each path parameter; no convertor: a string.
     pub(crate) path_parameters: Parameters,
     pub(crate) nodes: Vec<Node>,
@@ -111,6 +113,7 @@ impl Plan {
             own_exits,
             route: spec.route,
             scope: spec.scope,
+            scope_template: OnceLock::new(),
             path_parameters: spec.path_parameters,
             nodes,
             arguments,
@@ -157,6 +160,9 @@ impl Plan {
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.route)?;
         visit.call(&self.scope)?;
+        if let Some(template) = self.scope_template.get() {
+            template.traverse(visit)?;
+        }
         visit.call(&self.form_limits)?;
         self.path_parameters.iter().try_for_each(|(_, convert)| visit.call(convert))?;
         self.nodes.iter().try_for_each(|node| node.traverse(visit))?;
