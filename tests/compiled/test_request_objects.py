@@ -22,7 +22,7 @@ UVICORN = [sys.executable, "-m", "uvicorn"]
 REQUESTS = [
     Request("/attributes"),
     Request("/attributes"),
-    Request("/scope/a%20b?q=1", headers=(("x-number", "1"),)),
+    Request("/scope/a%20b?q=1", headers=(("x-number", "1"), ("x-forwarded-proto", "https"))),
     Request("/scope/b", headers=(("x-number", "2"), ("x-more", "2"))),
     Request("/scope/c?q=2", headers=(("x-number", "3"),)),
     Request("/meddle/a"),
