@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.message
 import functools
 import http.cookies
@@ -21,6 +22,7 @@ from types import CodeType
 from typing import Any
 
 import anyio.to_thread
+import starlette.requests
 from anyio._backends._asyncio import AsyncIOBackend, _task_states
 from anyio._core._eventloop import claim_worker_thread, threadlocals
 from fastapi import _compat, routing
@@ -56,11 +58,6 @@ from overdrive.compiler.mounts import raising_below
 from overdrive.compiler.spec import Route
 from overdrive.compiler.stack import raise_innermost, without_first
 from overdrive.compiler.websocket import OpenWebSocket
-
-
-def _holds_callbacks_alone() -> bool:
-    """Whether an exit stack is nothing but a deque of callbacks, so that one can be made without its `__init__`."""
-    return AsyncExitStack.__new__ is object.__new__ and vars(AsyncExitStack()) == {"_exit_callbacks": deque()}
 
 
 def _render_json(content: Any) -> bytes:
@@ -154,6 +151,42 @@ def _injected_response() -> Response:
     del response.headers["content-length"]
     response.status_code = None  # type: ignore[assignment]
     return response
+
+
+def _exit_callbacks() -> Callable[[], Any] | None:
+    # What plans put into a new stack without running its constructor, if that does nothing else.
+    attributes = vars(AsyncExitStack())
+    if (
+        _is_made_by(AsyncExitStack, contextlib)
+        and list(attributes) == ["_exit_callbacks"]
+        and attributes["_exit_callbacks"] == deque()
+    ):
+        return deque
+    return None
+
+
+def _request_attributes() -> list[tuple[str, Any]] | None:
+    # The same of a request, but for what differs.
+    given = ({"type": "http"}, object(), object())
+    set_first = list(zip(("scope", "_receive", "_send"), given, strict=True))
+    attributes = list(vars(Request(*given)).items())  # type: ignore[arg-type]
+    rest = attributes[len(set_first) :]
+    if (
+        _is_made_by(Request, starlette.requests)
+        and attributes[: len(set_first)] == set_first
+        and all(value is None or isinstance(value, bool) for _, value in rest)
+    ):
+        return rest
+    return None
+
+
+def _is_made_by(made: type, module: types.ModuleType) -> bool:
+    # Nobody has put a constructor of their own in the place of one of the module's.
+    constructors = [vars(base)["__init__"] for base in made.__mro__ if "__init__" in vars(base) and base is not object]
+    return all(getattr(made, name) is getattr(object, name) for name in ("__new__", "__setattr__")) and all(
+        isinstance(constructor, types.FunctionType) and constructor.__code__.co_filename == module.__file__
+        for constructor in constructors
+    )
 
 
 async def _leave_with_error(stack: AsyncExitStack, error: BaseException) -> None:
@@ -319,6 +352,7 @@ class Runtime:
         self.shields_exits = not unshielded
         self.call_limited = _call_limited
         self.request = Request
+        self.request_attributes = _request_attributes()
         self.websocket = OpenWebSocket if own_messages else WebSocket
         self.response = Response
         self.response_call = Response.__call__
@@ -326,7 +360,7 @@ class Runtime:
         self.background_tasks = BackgroundTasks
         self.security_scopes = lambda dependant: SecurityScopes(scopes=models._get_oauth_scopes(dependant=dependant))
         self.exit_stack = AsyncExitStack
-        self.exit_stack_parts = (object.__new__, deque) if _holds_callbacks_alone() else None
+        self.exit_callbacks = _exit_callbacks()
         self.sender = Sender
         self.namespace = types.SimpleNamespace
         self.leave_generators = _leave_generators

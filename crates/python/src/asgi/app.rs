@@ -300,8 +300,13 @@ impl Bridge {
         py: Python<'py>,
         head: &Head<'_>,
         method: &str,
+        template: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        self.scopes.http(py, &self.host.names, head, method)
+        self.scopes.http(py, &self.host.names, head, method, template)
+    }
+
+    pub(super) fn templates(&self) -> &ScopeTemplates {
+        &self.scopes
     }
 
     fn serve_websocket(
@@ -563,7 +568,7 @@ impl Incoming for Arriving<'_> {
             client: &self.peer.client,
             server: &self.peer.server,
         };
-        self.exchange.new_scope(py, &head)
+        self.exchange.new_scope(py, &head, None)
     }
 }
 

@@ -207,13 +207,28 @@ impl Exchange {
         self.stage.get() != Stage::Start
     }
 
-    /// A scope for this request.
-    pub(crate) fn new_scope<'py>(&self, py: Python<'py>, head: &Head<'_>) -> PyResult<Bound<'py, PyDict>> {
-        let scope = self.bridge.http_scope(py, head, self.line.method.as_str())?;
+    /// A scope for this request; `template`: what to begin with, in the place of the engine's own.
+    pub(crate) fn new_scope<'py>(
+        &self,
+        py: Python<'py>,
+        head: &Head<'_>,
+        template: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let scope = self.bridge.http_scope(py, head, self.line.method.as_str(), template)?;
         if let Some(record) = &self.record {
             record.fill(py, &scope)?;
         }
         Ok(scope)
+    }
+
+    /// Names what its scope is made from; `None` where a test client has its say.
+    pub(crate) fn templates(&self) -> Option<u64> {
+        self.record.is_none().then(|| self.bridge.templates().id())
+    }
+
+    /// Takes out of a copy of its scope what is of this request.
+    pub(crate) fn clear_scope(&self, py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<()> {
+        self.bridge.templates().clear_http(py, scope)
     }
 
     /// The scope's `path`.

@@ -1,6 +1,7 @@
 //! The connection scope of a request (ASGI HTTP specification, "HTTP Connection Scope").
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, Uri, Version};
 use overdrive_http::Address;
@@ -13,6 +14,8 @@ use crate::host::names::Names;
 
 /// What every scope of an engine has in common, as dicts to be copied.
 pub(crate) struct ScopeTemplates {
+    /// Never used twice in a process.
+    id: u64,
     http: Py<PyDict>,
     websocket: Py<PyDict>,
     http_extensions: Py<PyDict>,
@@ -59,6 +62,7 @@ impl ScopeTemplates {
             Ok(extensions.unbind())
         };
         Ok(ScopeTemplates {
+            id: NEXT_TEMPLATES.fetch_add(1, Ordering::Relaxed),
             http: template(&names.http, &names.http, HTTP_SPEC)?,
             websocket: template(&names.websocket, &names.ws, WEBSOCKET_SPEC)?,
             http_extensions: extensions(&[
@@ -73,21 +77,26 @@ impl ScopeTemplates {
         })
     }
 
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Leaves an extension out of the scopes of HTTP requests from now on.
     pub(crate) fn withhold(&self, py: Python<'_>, extension: &str) -> PyResult<()> {
         let extensions = self.http_extensions.bind(py);
         if extensions.contains(extension)? { extensions.del_item(extension) } else { Ok(()) }
     }
 
-    /// The scope of an HTTP request.
+    /// The scope of an HTTP request; `template`: what [`ScopeTemplates::clear_http`] has left of an earlier one.
     pub(crate) fn http<'py>(
         &self,
         py: Python<'py>,
         names: &Names,
         head: &Head<'_>,
         method: &str,
+        template: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let scope = self.http.bind(py).copy()?;
+        let scope = template.unwrap_or_else(|| self.http.bind(py)).copy()?;
         scope.set_item(&names.method, method_name(py, method))?;
         if head.version == Version::HTTP_10 {
             scope.set_item(&names.http_version, &names.http_1_0)?;
@@ -98,6 +107,11 @@ impl ScopeTemplates {
         scope.set_item(&names.extensions, self.http_extensions.bind(py).copy()?)?;
         self.fill(py, names, &scope, head)?;
         Ok(scope)
+    }
+
+    /// Takes out of a copy of an HTTP request's scope what is of this request, so that others may begin as copies of it.
+    pub(crate) fn clear_http(&self, py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<()> {
+        scope.update(self.http.bind(py).as_mapping())
     }
 
     /// The scope of a WebSocket.
@@ -260,6 +274,8 @@ fn is_line(line: &Bound<'_, PyTuple>, name: &[u8], value: &[u8]) -> bool {
 const HTTP_SPEC: &str = "2.3";
 /// Sending to a client that has left raises `OSError`.
 const WEBSOCKET_SPEC: &str = "2.4";
+static NEXT_TEMPLATES: AtomicU64 = AtomicU64::new(0);
+
 const RECENT_LINES: usize = 32;
 const RECENT_LENGTH: usize = 256;
 const PRIVATE: [&[u8]; 4] = [b"authorization", b"cookie", b"proxy-authorization", b"x-api-key"];

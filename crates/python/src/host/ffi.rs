@@ -2,8 +2,8 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 use pyo3::types::iterator::PySendResult;
+use pyo3::types::{PyTuple, PyType};
 
 /// `callable(*args, **{name: value for name, value in zip(names, …)})`: the values of `names` are the last of `args`.
 ///
@@ -108,6 +108,18 @@ pub(crate) fn call_keywords<'py>(
     unsafe {
         let result = ffi::PyObject_Vectorcall(callable.as_ptr(), values.as_ptr().cast(), 0, names.as_ptr());
         Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+/// An object of a class whose constructor is not to run: `class.__new__(class)`.
+pub(crate) fn new_instance<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    let py = class.py();
+    let none = PyTuple::empty(py);
+    // SAFETY: a live type, whose slot was inherited or set when the class was made, and takes a tuple and perhaps a dict; the
+    // result is a new reference or null with an exception set.
+    unsafe {
+        let make = (*class.as_type_ptr()).tp_new.expect("classes made in Python inherit one from object");
+        Bound::from_owned_ptr_or_err(py, make(class.as_type_ptr(), none.as_ptr(), std::ptr::null_mut()))
     }
 }
 

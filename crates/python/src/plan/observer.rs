@@ -58,7 +58,7 @@ impl Call {
 
     fn enter_observer(&self, py: Python<'_>, observer: &Py<PyAny>) -> PyResult<Option<Py<PyAny>>> {
         let headers = &self.input.headers;
-        let scope = self.wire.scope(py, headers)?;
+        let scope = self.wire.scope(py, headers, None)?;
         self.plans().enter_application(py, &scope)?;
         let _ = self.shown_scope.set(scope.clone().unbind());
         let route = self.plan().scope.bind(py);

@@ -15,9 +15,12 @@ impl Call {
         get_or_try_init(&self.request, || {
             let (receive, send) = self.wire.channel(py)?;
             let runtime = &self.plans().runtime;
-            let class = if self.wire.is_websocket() { &runtime.websocket } else { &runtime.request };
-            let class = class.bind(py);
-            let request = class.call1((self.scope(py)?, receive, send))?;
+            let scope = self.scope(py)?.bind(py);
+            let request = if self.wire.is_websocket() {
+                runtime.websocket.bind(py).call1((scope, receive, send))?
+            } else {
+                runtime.new_request(scope, &receive, &send)?
+            };
             if let Some(body) = self.raw_body.get() {
                 request.setattr(pyo3::intern!(py, "_body"), body)?;
                 request.setattr(pyo3::intern!(py, "_stream_consumed"), true)?;
@@ -36,10 +39,13 @@ impl Call {
     /// The scope as FastAPI's endpoint would find it.
     pub(super) fn scope(&self, py: Python<'_>) -> PyResult<&Py<PyDict>> {
         get_or_try_init(&self.scope, || {
+            if let Some(scope) = self.copied_scope(py)? {
+                return Ok(scope.unbind());
+            }
             let plans = self.plans();
             let scope = match self.shown_scope.get() {
                 Some(scope) => scope.bind(py).clone(),
-                None => self.wire.scope(py, &self.input.headers)?,
+                None => self.wire.scope(py, &self.input.headers, None)?,
             };
             if let Some(headers) = scope.get_item(pyo3::intern!(py, "headers"))? {
                 let _ = self.first_headers.set(headers.unbind());
@@ -71,9 +77,68 @@ impl Call {
             scope.set_item(pyo3::intern!(py, "path_params"), parameters)?;
             scope.set_item(pyo3::intern!(py, "fastapi_inner_astack"), &stacks.request)?;
             scope.set_item(pyo3::intern!(py, "fastapi_function_astack"), &stacks.function)?;
+            self.keep_template(py, &scope)?;
             self.tell_entered(py, &scope)?;
             Ok(scope.unbind())
         })
+    }
+
+    /// The scope as a copy of an earlier one, where that differs in nothing but what is set anew here.
+    fn copied_scope<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(templates) = self.templates() else { return Ok(None) };
+        let Some(template) = self.plan().scope_template.get().filter(|template| template.engine == templates) else {
+            return Ok(None);
+        };
+        let scope = self.wire.scope(py, &self.input.headers, Some(template.scope.bind(py)))?;
+        if let Some(headers) = scope.get_item(pyo3::intern!(py, "headers"))? {
+            let _ = self.first_headers.set(headers.unbind());
+        }
+        let stacks = self.stacks(py)?;
+        scope.set_item(pyo3::intern!(py, "fastapi_middleware_astack"), &stacks.file)?;
+        for (key, room) in &template.rooms {
+            scope.set_item(key, room.bind(py).copy()?)?;
+        }
+        scope.set_item(pyo3::intern!(py, "path_params"), self.input.path_parameters(py)?)?;
+        scope.set_item(pyo3::intern!(py, "fastapi_inner_astack"), &stacks.request)?;
+        scope.set_item(pyo3::intern!(py, "fastapi_function_astack"), &stacks.function)?;
+        self.tell_entered(py, &scope)?;
+        Ok(Some(scope))
+    }
+
+    /// Keeps what the scopes of this plan have in common, in the order of their keys.
+    fn keep_template(&self, py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<()> {
+        let (Some(engine), plan) = (self.templates(), self.plan()) else { return Ok(()) };
+        if plan.scope_template.get().is_some() {
+            // Of another engine's.
+            return Ok(());
+        }
+        let common = scope.copy()?;
+        self.wire.clear_scope(py, &common)?;
+        if !self.plans().root_path.is_empty() {
+            common.set_item(pyo3::intern!(py, "root_path"), &self.plans().root_path)?;
+        }
+        let own = ["path_params", "fastapi_middleware_astack", "fastapi_inner_astack", "fastapi_function_astack"];
+        own.iter().try_for_each(|key| common.set_item(key, py.None()))?;
+        let mut rooms = Vec::new();
+        for (key, value) in plan.scope.bind(py) {
+            if let Ok(room) = value.cast_into::<PyDict>() {
+                common.set_item(&key, py.None())?;
+                rooms.push((key.unbind(), room.unbind()));
+            }
+        }
+        // Somebody may have been faster while objects were made.
+        let _ = plan.scope_template.set(ScopeTemplate { engine, scope: common.unbind(), rooms });
+        Ok(())
+    }
+
+    /// Whose scopes those of this plan are made from, where all of them are alike: straight from an engine, with nothing before
+    /// the plan that adds its own or has seen the scope.
+    fn templates(&self) -> Option<u64> {
+        let plain = self.wire.place() == Place::Application
+            && self.within.is_none()
+            && self.shown_scope.get().is_none()
+            && !self.is_layered();
+        if plain { self.wire.templates() } else { None }
     }
 
     /// The list that FastAPI's `Headers` of this request look at.
@@ -87,7 +152,7 @@ impl Call {
 
     pub(super) fn stacks(&self, py: Python<'_>) -> PyResult<&Stacks> {
         get_or_try_init(&self.stacks, || {
-            let new = || self.plans().runtime.new_exit_stack(py);
+            let new = || self.plans().runtime.new_stack(py);
             let stacks = Stacks { file: new()?, request: new()?, function: new()? };
             if self.wire.place() != Place::Router
                 && let Some(form) = self.form.get().filter(|form| form.is_own())
@@ -110,6 +175,23 @@ impl Call {
             "" => self.wire.root_path(),
             own => own,
         }
+    }
+}
+
+/// What the scopes of a plan have in common.
+pub(crate) struct ScopeTemplate {
+    /// The engine's templates that it was made from.
+    engine: u64,
+    scope: Py<PyDict>,
+    /// Dicts of the route's, of which every scope has a copy.
+    rooms: Vec<(Py<PyAny>, Py<PyDict>)>,
+}
+
+impl ScopeTemplate {
+    /// For the garbage collector.
+    pub(super) fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.scope)?;
+        self.rooms.iter().try_for_each(|(_, room)| visit.call(room))
     }
 }
 

@@ -1,7 +1,9 @@
 //! The functions and classes of the application's own libraries that plans use, looked up once.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+
+use crate::host::ffi;
 
 /// See `overdrive.compiler.runtime`, whose attributes these are.
 #[derive(FromPyObject)]
@@ -59,7 +61,9 @@ pub(crate) struct Runtime {
     /// `async (call, values, dependant, is_coroutine)`: a call that waits for a place of its dependency's concurrency limit
     pub(crate) call_limited: Py<PyAny>,
     /// Starlette's `Request`
-    pub(crate) request: Py<PyAny>,
+    pub(crate) request: Py<PyType>,
+    /// What its constructor sets besides scope, `receive` and `send`; `None` if it is not the one we know
+    pub(crate) request_attributes: Option<Vec<(Py<PyString>, Py<PyAny>)>>,
     /// Starlette's `WebSocket`
     pub(crate) websocket: Py<PyAny>,
     /// Starlette's `Response`
@@ -73,9 +77,9 @@ pub(crate) struct Runtime {
     /// `(dependant) -> SecurityScopes`
     pub(crate) security_scopes: Py<PyAny>,
     /// `contextlib.AsyncExitStack`
-    pub(crate) exit_stack: Py<PyAny>,
-    /// `(object.__new__, collections.deque)`, if a new stack has nothing but an empty deque of callbacks
-    pub(crate) exit_stack_parts: Option<(Py<PyAny>, Py<PyAny>)>,
+    pub(crate) exit_stack: Py<PyType>,
+    /// `collections.deque`, an empty one of which is all that its constructor sets; `None` if it is not the one we know
+    pub(crate) exit_callbacks: Option<Py<PyAny>>,
     /// What dispatching middleware gives its application as `send`: a class with `whole(start, body) -> bool`
     pub(crate) sender: Py<PyAny>,
     /// `async (stack, error)`: leaves a stack with an exception; returns if it was swallowed
@@ -186,13 +190,33 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// An empty exit stack.
-    pub(super) fn new_exit_stack(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let Some((new, deque)) = &self.exit_stack_parts else { return self.exit_stack.call0(py) };
-        // As its `__init__` does, for a third of what it costs to call that, three times a request.
-        let stack = new.bind(py).call1((&self.exit_stack,))?;
-        stack.setattr(pyo3::intern!(py, "_exit_callbacks"), deque.bind(py).call0()?)?;
+    /// A new `AsyncExitStack`.
+    pub(super) fn new_stack(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let class = self.exit_stack.bind(py);
+        let Some(callbacks) = &self.exit_callbacks else { return Ok(class.call0()?.unbind()) };
+        let stack = ffi::new_instance(class)?;
+        stack.setattr(pyo3::intern!(py, "_exit_callbacks"), callbacks.bind(py).call0()?)?;
         Ok(stack.unbind())
+    }
+
+    /// A new `Request`.
+    pub(super) fn new_request<'py>(
+        &self,
+        scope: &Bound<'py, PyDict>,
+        receive: &Bound<'py, PyAny>,
+        send: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = scope.py();
+        let class = self.request.bind(py);
+        let Some(attributes) = &self.request_attributes else { return class.call1((scope, receive, send)) };
+        let request = ffi::new_instance(class)?;
+        request.setattr(pyo3::intern!(py, "scope"), scope)?;
+        request.setattr(pyo3::intern!(py, "_receive"), receive)?;
+        request.setattr(pyo3::intern!(py, "_send"), send)?;
+        for (name, value) in attributes {
+            request.setattr(name, value)?;
+        }
+        Ok(request)
     }
 
     /// FastAPI's telemetry of the request whose context this is.

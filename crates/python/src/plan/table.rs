@@ -4,7 +4,7 @@ mod find;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -20,7 +20,7 @@ use super::mount::Mount;
 use super::node::{Kind, Node, Special};
 use super::overrides::Overrides;
 use super::reply::Answer;
-use super::request::Parameters;
+use super::request::{Parameters, ScopeTemplate};
 use super::router::{self, Entry, Router, Segment};
 use super::runtime::Runtime;
 use super::spec::{EntrySpec, PlanSpec};
@@ -54,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) route: Py<PyAny>,
     /// What the matched route adds to the scope.
     pub(crate) scope: Py<PyDict>,
+    /// What its scopes have in common, once there was one.
+    pub(super) scope_template: OnceLock<ScopeTemplate>,
     /// Name and convertor of each path parameter; no convertor: a string.
     pub(crate) path_parameters: Parameters,
     pub(crate) nodes: Vec<Node>,
@@ -112,6 +114,7 @@ impl Plan {
             own_exits,
             route: spec.route,
             scope: spec.scope,
+            scope_template: OnceLock::new(),
             path_parameters: spec.path_parameters,
             nodes,
             arguments,
@@ -158,6 +161,9 @@ impl Plan {
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.route)?;
         visit.call(&self.scope)?;
+        if let Some(template) = self.scope_template.get() {
+            template.traverse(visit)?;
+        }
         visit.call(&self.form_limits)?;
         self.path_parameters.iter().try_for_each(|(_, convert)| visit.call(convert))?;
         self.nodes.iter().try_for_each(|node| node.traverse(visit))?;

@@ -277,7 +277,14 @@ impl Wire {
     }
 
     /// The scope as the server, or whoever stands before the application's router, has it.
-    pub(crate) fn scope<'py>(&self, py: Python<'py>, headers: &HeaderMap) -> PyResult<Bound<'py, PyDict>> {
+    ///
+    /// `template`: what to begin with, in the place of an engine's own template.
+    pub(crate) fn scope<'py>(
+        &self,
+        py: Python<'py>,
+        headers: &HeaderMap,
+        template: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
         match self {
             Wire::Engine(exchange, peer) => {
                 let line = &exchange.line;
@@ -289,9 +296,25 @@ impl Wire {
                     client: &peer.client,
                     server: &peer.server,
                 };
-                exchange.new_scope(py, &head)
+                exchange.new_scope(py, &head, template)
             }
             Wire::Asgi(asgi) => Ok(asgi.scope.bind(py).clone()),
+        }
+    }
+
+    /// Names what an engine makes scopes from, if they have nothing of the request besides what each has.
+    pub(crate) fn templates(&self) -> Option<u64> {
+        match self {
+            Wire::Engine(exchange, _) => exchange.templates(),
+            Wire::Asgi(_) => None,
+        }
+    }
+
+    /// Takes out of a copy of such a scope what is of its request.
+    pub(crate) fn clear_scope(&self, py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<()> {
+        match self {
+            Wire::Engine(exchange, _) => exchange.clear_scope(py, scope),
+            Wire::Asgi(_) => Ok(()),
         }
     }
 }
