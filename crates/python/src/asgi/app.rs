@@ -145,6 +145,11 @@ impl Bridge {
         self.total_requests.set(self.total_requests.get() + 1);
     }
 
+    /// Has `work` done in a run of the reactor, in its turn.
+    pub(super) fn queue(&self, work: Rc<dyn Deferred>) {
+        self.reactor.queue(work);
+    }
+
     /// Has `work` done at the end of the reactor's run.
     pub(super) fn defer(&self, work: Rc<dyn Deferred>) {
         self.reactor.defer(work);
@@ -629,7 +634,7 @@ impl Application for AsgiApplication {
                 }
                 gone
             }),
-            Current::WebSocket(session) => Python::attach(|py| session.progress(py, gone)),
+            Current::WebSocket(session) => session.progress(gone),
         };
         if finished {
             // Nothing of a finished request is kept while its connection is idle.
