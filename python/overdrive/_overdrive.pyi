@@ -275,6 +275,26 @@ class HttpChannel:
     def send(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         """Sends a message."""
 
+class OpenMessages:
+    """What a WebSocket's class has before Starlette's among its bases: methods that speak with the engine themselves
+    where an `await` calls them, while the connection is open. Otherwise it is the next class's turn."""
+
+    def __init__(self, scope: Any, receive: Any, send: Any) -> None:
+        """The class has `_connected`, what both states are on an open connection, and `_ended(message)`, which raises
+        what comes of a message that tells its end."""
+
+    async def receive_text(self) -> str:
+        """As Starlette's; where an `await` calls it, what it returns is no coroutine."""
+
+    async def receive_bytes(self) -> bytes:
+        """Likewise."""
+
+    async def send_text(self, data: str) -> None:
+        """Likewise."""
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Likewise."""
+
 @final
 class Plans:
     """The compiled routes of one FastAPI application; see `overdrive.compiler`. Made once, never changed."""

@@ -22,6 +22,7 @@ class Talk:
     """A connection: what is sent, and what is heard at least.
 
     `until`: events that may come after the connection's end. `leaves`: the client says goodbye after what it has sent.
+    `asked`: what is sent one after the other, each when the application has said `next`.
     """
 
     path: str
@@ -30,6 +31,7 @@ class Talk:
     headers: tuple[tuple[str, str], ...] = ()
     until: tuple[str, ...] = ()
     leaves: bool = False
+    asked: tuple[str | bytes, ...] = ()
 
 
 EXIT = "exit session CONNECTED"
@@ -76,6 +78,20 @@ TALKS: dict[str, Talk] = {
     "odd": Talk("/odd", "[5,null]"),
     "kinds": Talk("/kinds", "4999", ("a", b"b", b"c"), leaves=True, until=("gone",)),
     "own": Talk("/own", "received", ("a",), until=("has sent",)),
+    "in-a-task": Talk("/ways/in_a_task", '["a"]', asked=("a",)),
+    "as-a-coroutine": Talk("/ways/as_a_coroutine", '[true,true,true,"a"]', asked=("a",)),
+    "wrapped": Talk("/ways/wrapped", '["a","b","c"]', asked=("a", "b", "c")),
+    "cancelled": Talk("/ways/cancelled", '["timeout","timeout","timeout","timeout",true,"a"]', asked=("a",)),
+    "cancelled-from-within": Talk("/ways/cancelled_from_within", '["by itself",1,0,"a"]', asked=("a",)),
+    "cancelled-as-it-comes": Talk("/ways/cancelled_as_it_comes", '["a"]', asked=("a",)),
+    "several": Talk("/ways/several", '["a","b","c"]', asked=("a", "b", "c")),
+    "in-a-group": Talk("/ways/in_a_group", '["a","b"]', asked=("a", "b")),
+    "with-its-context": Talk("/ways/with_its_context", '["b","task 1",true],"own"', asked=("a", "b")),
+    "beside-others": Talk("/ways/beside_others", '["slept","a"]', asked=("a",)),
+    "iterated": Talk("/ways/iterated", '["a","b","c"]', asked=("a", "b", b"c")),
+    "as-json": Talk("/ways/as_json", "not JSON serializable", asked=("[1]", "{", b"2")),
+    "changed-later": Talk("/ways/changed_later", '["a","received","c","received"]', asked=("a", "b", "c", "d")),
+    "told-wrongly": Talk("/ways/told_wrongly", "once a disconnect message has been received"),
     "of-request": Talk("/of-request", "500"),
     "def": Talk("/def", "500", until=("def",)),
     "nowhere": Talk("/nowhere", "403"),
@@ -115,8 +131,12 @@ def listen(story: Story, talk: Talk) -> None:
                 if talk.leaves:
                     heard.extend(repr(connection.recv(20)) for _ in talk.sends)
                     connection.close(4999, "goodbye")
+                asked = iter(talk.asked)
                 while True:
-                    heard.append(repr(connection.recv(20)))
+                    message = connection.recv(20)
+                    heard.append(repr(message))
+                    if message == "next" and (answer := next(asked, None)) is not None:
+                        connection.send(answer)
             except ConnectionClosed as closed:
                 if not talk.leaves:
                     frame = closed.rcvd
@@ -170,4 +190,4 @@ def test_a_handler_of_validation_errors_learns_where_they_are(sockets: Pair) -> 
 
 
 def test_websockets_are_served_by_plans(sockets: Pair) -> None:
-    assert "Compiled 21 of 23 routes" in sockets.overdrive.served.log
+    assert "Compiled 22 of 24 routes" in sockets.overdrive.served.log

@@ -78,6 +78,15 @@ impl Link {
         }
     }
 
+    /// Has `work` done at the end of the run, if one is under way.
+    pub(crate) fn defer_in_run(&self, work: impl FnOnce() -> Rc<dyn Deferred>) -> bool {
+        let is_running = self.handle.is_running();
+        if is_running {
+            self.handle.defer(work());
+        }
+        is_running
+    }
+
     /// Gives buffers back: the connection is idle.
     pub(crate) fn shed(&self) {
         let mut outbox = self.outbox.borrow_mut();

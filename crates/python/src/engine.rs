@@ -315,8 +315,7 @@ impl Core {
         if self.closed.get() {
             return Ok(());
         }
-        self.host.prepare(py)?;
-        self.reactor.run(BUDGET);
+        self.host.within_run(py, || self.reactor.run(BUDGET))?;
         self.host.graveyard.empty();
         let timer = self.callbacks.borrow().as_ref().map(|callbacks| callbacks.timer.clone_ref(py));
         if let Some(timer) = timer {

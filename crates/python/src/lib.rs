@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _overdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
+    asgi::open_websocket::register(py)?;
     host::awaitable::register(py)?;
     host::coroutine::register(py)?;
     plan::asgi::register(py)?;
@@ -22,5 +23,6 @@ fn _overdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<inspect::Inspector>()?;
     module.add_class::<inspect::InspectorFeed>()?;
     module.add_class::<asgi::http::HttpChannel>()?;
+    module.add_class::<asgi::open_websocket::OpenMessages>()?;
     module.add_class::<asgi::settings::EngineSettings>()
 }

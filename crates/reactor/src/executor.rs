@@ -31,11 +31,13 @@ pub(crate) struct Executor {
     on_panic: RefCell<Option<PanicHook>>,
     /// What is to be done at the end of the run.
     deferred: RefCell<Vec<Rc<dyn Deferred>>>,
+    /// Runs under way: more than one if a task runs a nested loop.
+    running: Cell<usize>,
 }
 
-/// Work that is put off to the end of a run, to be done for many tasks at once.
+/// Work that is put off to the end of a run, to be done for many tasks at once, or that takes its turn among the tasks.
 pub trait Deferred {
-    /// Called once for each [`Handle::defer`](crate::Handle::defer).
+    /// Called once for each [`Handle::defer`](crate::Handle::defer) or [`Handle::queue`](crate::Handle::queue).
     fn run_deferred(&self);
 }
 
@@ -73,6 +75,7 @@ impl Executor {
             polls,
             on_panic: RefCell::default(),
             deferred: RefCell::default(),
+            running: Cell::new(0),
         }
     }
 
@@ -103,20 +106,24 @@ impl Executor {
     pub(crate) fn collect_remote(&self) {
         let woken = std::mem::take(&mut *self.remote.woken.lock().expect("no code panics while holding it"));
         for task in woken {
-            self.local.push(task);
+            self.local.push(Turn::Task(task));
         }
     }
 
     /// Polls queued tasks until none is left or `budget` is used up, from `start` on; asks for another run if any is left.
     pub(crate) fn run(&self, start: Instant, budget: Duration) {
         self.local.scheduled.set(false);
+        self.running.set(self.running.get() + 1);
         self.polls.set_now(start);
         loop {
             // A statement of its own: the borrow must end before the task is polled.
-            let next = self.local.keys.borrow_mut().pop_front();
-            let Some(key) = next else { break };
+            let next = self.local.turns.borrow_mut().pop_front();
+            let Some(turn) = next else { break };
             let outer = self.polls.begin();
-            self.poll_task(key);
+            match turn {
+                Turn::Task(key) => self.poll_task(key),
+                Turn::Work(work) => self.do_work(&*work),
+            }
             let now = Instant::now();
             self.polls.end(now, outer);
             if now.duration_since(start) >= budget {
@@ -124,6 +131,7 @@ impl Executor {
             }
         }
         self.run_deferred();
+        self.running.set(self.running.get() - 1);
         if self.has_queued() {
             self.local.request();
         }
@@ -135,10 +143,26 @@ impl Executor {
         self.local.request();
     }
 
+    /// Has `work` done in its turn, behind all that is queued.
+    pub(crate) fn queue(&self, work: Rc<dyn Deferred>) {
+        self.local.push(Turn::Work(work));
+    }
+
+    /// Whether a run is under way.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.get() != 0
+    }
+
+    fn do_work(&self, work: &dyn Deferred) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work.run_deferred())) {
+            self.tell_panic(panic);
+        }
+    }
+
     fn run_deferred(&self) {
         let mut deferred = self.deferred.take();
         for work in deferred.drain(..) {
-            work.run_deferred();
+            self.do_work(&*work);
         }
         // Its memory is kept for the next run, unless that has begun already.
         let mut place = self.deferred.borrow_mut();
@@ -153,7 +177,7 @@ impl Executor {
     }
 
     pub(crate) fn has_queued(&self) -> bool {
-        !self.local.keys.borrow().is_empty()
+        !self.local.turns.borrow().is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -169,7 +193,8 @@ impl Executor {
             }
             drop(tasks);
         }
-        self.local.keys.borrow_mut().clear();
+        let turns = std::mem::take(&mut *self.local.turns.borrow_mut());
+        drop(turns);
     }
 
     fn poll_task(&self, key: usize) {
@@ -202,11 +227,15 @@ impl Executor {
             Ok(Poll::Ready(())) => self.forget(key),
             Err(panic) => {
                 self.forget(key);
-                let hook = self.on_panic.borrow().clone();
-                if let Some(hook) = hook {
-                    hook(panic);
-                }
+                self.tell_panic(panic);
             }
+        }
+    }
+
+    fn tell_panic(&self, panic: Box<dyn Any + Send>) {
+        let hook = self.on_panic.borrow().clone();
+        if let Some(hook) = hook {
+            hook(panic);
         }
     }
 
@@ -249,23 +278,30 @@ impl Wake for Header {
             .ok()
             .flatten();
         match local {
-            Some(queue) => queue.push(self.task),
+            Some(queue) => queue.push(Turn::Task(self.task)),
             None => self.remote.push(self.task),
         }
     }
 }
 
+/// What takes its turn in a run.
+enum Turn {
+    /// The task with this key is polled.
+    Task(usize),
+    Work(Rc<dyn Deferred>),
+}
+
 /// The run queue as the reactor's own thread sees it.
 #[derive(Default)]
 struct LocalQueue {
-    keys: RefCell<VecDeque<usize>>,
+    turns: RefCell<VecDeque<Turn>>,
     schedule: RefCell<Option<Rc<dyn Fn()>>>,
     scheduled: Cell<bool>,
 }
 
 impl LocalQueue {
-    fn push(&self, key: usize) {
-        self.keys.borrow_mut().push_back(key);
+    fn push(&self, turn: Turn) {
+        self.turns.borrow_mut().push_back(turn);
         // Also while a run is under way: its task may be running a nested loop, which waits for what is queued here.
         self.request();
     }

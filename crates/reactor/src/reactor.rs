@@ -194,6 +194,18 @@ impl Handle {
         }
     }
 
+    /// Has `work` done as if it were a task: in a run, behind what is queued already, within the run's budget.
+    pub fn queue(&self, work: Rc<dyn Deferred>) {
+        if let Some(executor) = self.executor.upgrade() {
+            executor.queue(work);
+        }
+    }
+
+    /// Whether a run is under way, so that its end is near.
+    pub fn is_running(&self) -> bool {
+        self.executor.upgrade().is_some_and(|executor| executor.is_running())
+    }
+
     /// Ready after `duration`.
     pub fn sleep(&self, duration: Duration) -> Sleep {
         self.sleep_until(Instant::now() + duration)

@@ -12,7 +12,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use overdrive_reactor::{Address, Reactor, Stream, channel};
+use overdrive_reactor::{Address, Deferred, Reactor, Stream, channel};
 
 const BUDGET: Duration = Duration::from_millis(1);
 
@@ -304,6 +304,52 @@ fn a_panic_ends_its_task_alone() {
     reactor.block_on(async move { handle.sleep(Duration::from_millis(1)).await });
     assert_eq!(*told.borrow(), "out of order");
     assert_eq!(reactor.tasks(), 0);
+}
+
+/// Says its name, in whatever run it is done.
+struct Said(Rc<RefCell<Vec<&'static str>>>, &'static str);
+
+impl Deferred for Said {
+    fn run_deferred(&self) {
+        self.0.borrow_mut().push(self.1);
+    }
+}
+
+#[test]
+fn queued_work_takes_its_turn_before_what_is_put_off_to_the_end() {
+    let host = Host::new();
+    let said = Rc::new(RefCell::new(Vec::new()));
+    let handle = host.reactor.handle();
+    assert!(!handle.is_running());
+    let work = |name| Rc::new(Said(said.clone(), name)) as Rc<dyn Deferred>;
+    handle.queue(work("first"));
+    let (queued, put_off, inner, log) = (work("queued"), work("put off"), handle.clone(), said.clone());
+    handle.spawn(async move {
+        assert!(inner.is_running());
+        inner.defer(put_off);
+        inner.queue(queued);
+        log.borrow_mut().push("task");
+    });
+    host.iterate_until(|| said.borrow().len() == 4);
+    assert_eq!(*said.borrow(), ["first", "task", "queued", "put off"]);
+}
+
+#[test]
+fn a_panic_of_queued_work_ends_nothing_else() {
+    struct Panics;
+    impl Deferred for Panics {
+        fn run_deferred(&self) {
+            panic!("work");
+        }
+    }
+    let host = Host::new();
+    let (said, told) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(0)));
+    let count = told.clone();
+    host.reactor.on_panic(move |_| count.set(count.get() + 1));
+    host.reactor.handle().queue(Rc::new(Panics));
+    host.reactor.handle().queue(Rc::new(Said(said.clone(), "after")));
+    host.iterate_until(|| !said.borrow().is_empty());
+    assert_eq!(told.get(), 1);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-"""Starlette's `WebSocket`, with one coroutine for a message where Starlette has two.
+"""Starlette's `WebSocket`, with one coroutine for a message where Starlette has two, and none on the engine's channel.
 
 Where somebody has put a `receive` or `send` of his own into the object, and in any state but that of an open
 connection, Starlette's methods do it.
@@ -6,16 +6,18 @@ connection, Starlette's methods do it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from overdrive._overdrive import OpenMessages
 
 CONNECTED = WebSocketState.CONNECTED
 DISCONNECTED = WebSocketState.DISCONNECTED
 
 
-class OpenWebSocket(WebSocket):
-    """See the module."""
+class SingleWebSocket(WebSocket):
+    """With one coroutine for a message."""
 
     __slots__ = ()
 
@@ -84,5 +86,17 @@ def _ended(websocket: WebSocket[Any], message: Any) -> None:
     websocket._raise_on_disconnect(message)
 
 
-for _name in ("__name__", "__qualname__", "__module__"):
-    setattr(OpenWebSocket, _name, getattr(WebSocket, _name))
+class OpenWebSocket(OpenMessages, SingleWebSocket):
+    """With the methods of `OpenMessages`, which speak with the engine themselves where they are awaited at once."""
+
+    __slots__ = ()
+    _connected: ClassVar[WebSocketState] = CONNECTED
+
+    def _ended(self, message: Any) -> None:
+        """Raises what comes of the connection's end, which `message` tells."""
+        _ended(self, message)
+
+
+for _class in (SingleWebSocket, OpenWebSocket):
+    for _name in ("__name__", "__qualname__", "__module__"):
+        setattr(_class, _name, getattr(WebSocket, _name))

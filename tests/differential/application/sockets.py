@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import inspect
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from typing import Annotated, Any
 from uuid import UUID
 
+import anyio
 from fastapi import (
     APIRouter,
     BackgroundTasks,
@@ -30,6 +34,7 @@ from fastapi.security import SecurityScopes
 from pydantic import BaseModel
 from starlette.endpoints import WebSocketEndpoint
 from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocketState
 
 from .journal import add_journal, note, where
 
@@ -319,6 +324,205 @@ async def own(websocket: WebSocket) -> None:
     await websocket.send_text(await websocket.receive_text())
     await websocket.send_bytes(b"sent")
     note("has sent")
+
+
+class Ways:
+    """Ways to receive and to send that are no plain `await`, and what may happen meanwhile. `next` asks the client."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self.websocket = websocket
+
+    async def ask(self) -> None:
+        await self.websocket.send_text("next")
+
+    async def in_a_task(self) -> list[Any]:
+        task = asyncio.create_task(self.websocket.receive_text())
+        await asyncio.sleep(0)
+        await self.ask()
+        return [await task]
+
+    async def as_a_coroutine(self) -> list[Any]:
+        receiving, sending = self.websocket.receive_text(), self.websocket.send_text("kept")
+        kinds = [inspect.iscoroutine(receiving), inspect.iscoroutine(sending), asyncio.iscoroutine(receiving)]
+        await self.websocket.send_text("sent before")
+        await sending
+        await self.ask()
+        return [*kinds, await receiving]
+
+    async def wrapped(self) -> list[Any]:
+        receive = functools.partial(self.websocket.receive_text)
+        heard = []
+        for each in (receive, lambda: self.websocket.receive_text(), self.in_a_helper):
+            await self.ask()
+            heard.append(await each())
+        return heard
+
+    async def in_a_helper(self) -> str:
+        return await self.websocket.receive_text()
+
+    async def cancelled(self) -> list[Any]:
+        told: list[Any] = []
+        for _ in range(3):
+            try:
+                async with asyncio.timeout(0.01):
+                    await self.websocket.receive_text()
+            except TimeoutError:
+                told.append("timeout")
+        try:
+            await asyncio.wait_for(self.websocket.receive_bytes(), 0.01)
+        except TimeoutError:
+            told.append("timeout")
+        with anyio.move_on_after(0.01) as scope:
+            await self.websocket.receive_text()
+        told.append(scope.cancelled_caught)
+        await self.ask()
+        return [*told, await self.websocket.receive_text()]
+
+    async def cancelled_from_within(self) -> list[Any]:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel("by itself")
+        try:
+            await self.websocket.receive_text()
+        except asyncio.CancelledError as error:
+            told = [str(error), task.cancelling(), task.uncancel()]
+        await self.ask()
+        return [*told, await self.websocket.receive_text()]
+
+    async def cancelled_as_it_comes(self) -> list[Any]:
+        """Whoever is cancelled in the moment in which a message comes either has it or leaves it."""
+        heard = []
+        task = asyncio.create_task(self.websocket.receive_text())
+        await asyncio.sleep(0)
+        await self.ask()
+        await asyncio.sleep(0.05)
+        task.cancel()
+        try:
+            heard.append(await task)
+        except asyncio.CancelledError:
+            heard.append(await self.websocket.receive_text())
+        return heard
+
+    async def several(self) -> list[Any]:
+        tasks = [asyncio.create_task(self.websocket.receive_text()) for _ in range(3)]
+        await asyncio.sleep(0)
+        for _ in tasks:
+            await self.ask()
+        return [await task for task in tasks]
+
+    async def in_a_group(self) -> list[Any]:
+        heard = []
+
+        async def hear() -> None:
+            heard.append(await self.websocket.receive_text())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(hear)
+            group.start_soon(self.websocket.send_text, "next")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.websocket.send_text("next"))
+            tasks.create_task(hear())
+        return heard
+
+    async def with_its_context(self) -> list[Any]:
+        async def hear(word: str) -> list[Any]:
+            seen.set(word)
+            task = asyncio.current_task()
+            text = await self.websocket.receive_text()
+            return [text, seen.get(), asyncio.current_task() is task]
+
+        tasks = [asyncio.create_task(hear(f"task {number}")) for number in range(2)]
+        await asyncio.sleep(0)
+        seen.set("own")
+        for _ in tasks:
+            await self.ask()
+        return [*[await task for task in tasks], seen.get()]
+
+    async def beside_others(self) -> list[Any]:
+        """The loop goes on, and a message is no longer waited for once something else was first."""
+        done, pending = await asyncio.wait(
+            [asyncio.create_task(self.websocket.receive_text()), asyncio.create_task(asyncio.sleep(0.01, "slept"))],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        await self.ask()
+        return [task.result() for task in done] + [await task for task in pending]
+
+    async def iterated(self) -> list[Any]:
+        heard: list[Any] = []
+        await self.ask()
+        async for text in self.websocket.iter_text():
+            heard.append(text)
+            if len(heard) == 2:
+                break
+            await self.ask()
+        await self.ask()
+        async for data in self.websocket.iter_bytes():
+            heard.append(data.decode())
+            break
+        return heard
+
+    async def as_json(self) -> list[Any]:
+        heard = []
+        for mode in ("text", "text", "binary", "other"):
+            try:
+                if mode != "other":
+                    await self.ask()
+                heard.append(await self.websocket.receive_json(mode))
+                await self.websocket.send_json({"é": heard}, mode)
+            except (ValueError, RuntimeError) as error:
+                heard.append(f"{type(error).__name__} {error}")
+        try:
+            await self.websocket.send_json({1, 2})
+        except TypeError as error:
+            heard.append(str(error))
+        return heard
+
+    async def changed_later(self) -> list[Any]:
+        """What is put into the object counts from then on, and what is taken out again no more."""
+        heard = []
+        receive = self.websocket.receive
+
+        async def received() -> Any:
+            return {**await receive(), "text": "received"}
+
+        for change in (
+            lambda: None,
+            lambda: setattr(self.websocket, "receive", received),
+            lambda: delattr(self.websocket, "receive"),
+            lambda: vars(self.websocket).update(receive=received),
+        ):
+            change()
+            await self.ask()
+            heard.append(await self.websocket.receive_text())
+        return heard
+
+    async def told_wrongly(self) -> list[Any]:
+        told = []
+        for change in ("client_state", "application_state"):
+            state = getattr(self.websocket, change)
+            setattr(self.websocket, change, WebSocketState.DISCONNECTED)
+            for act in (self.websocket.receive_text, self.websocket.receive_bytes):
+                try:
+                    await act()
+                except RuntimeError as error:
+                    told.append(str(error))
+            setattr(self.websocket, change, WebSocketState.CONNECTED)
+            try:
+                self.websocket.application_state = WebSocketState.DISCONNECTED
+                await self.websocket.send_text("never")
+            except RuntimeError as error:
+                told.append(str(error))
+            self.websocket.application_state = WebSocketState.CONNECTED
+            setattr(self.websocket, change, state)
+        return told
+
+
+@app.websocket("/ways/{way}")
+async def ways(websocket: WebSocket, way: str) -> None:
+    await websocket.accept()
+    told = await getattr(Ways(websocket), way)()
+    await websocket.send_json(told)
+    await websocket.close(4010)
 
 
 @app.websocket("/of-request")

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode};
-use overdrive_reactor::{Sleep, Stream};
+use overdrive_reactor::{Deferred, Sleep, Stream};
 
 use super::{CloseCode, Event, Handshake, InvalidSubprotocol, Protocol, Settings, Text};
 use crate::body::ResponseBody;
@@ -71,6 +71,7 @@ impl Upgrade {
             settings: self.settings.clone(),
             link: self.link.clone(),
             open: Cell::new(false),
+            deferred: Cell::new(false),
             closed: RefCell::default(),
             waker: RefCell::default(),
         }));
@@ -109,6 +110,8 @@ struct State {
     link: Rc<Link>,
     /// The 101 is out, and the stream is ours to write to.
     open: Cell<bool>,
+    /// What is in the outbox will be written at the end of the run.
+    deferred: Cell<bool>,
     closed: RefCell<Option<Closed>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -185,8 +188,9 @@ impl WebSocket {
         }
     }
 
-    /// The connection has ended without a close frame.
+    /// The connection has ended without a close frame. What was put off goes out if it still can.
     pub(crate) fn lost(&self) {
+        self.0.write();
         self.set_closed(CloseCode::Abnormal.into(), "");
     }
 
@@ -195,16 +199,25 @@ impl WebSocket {
         if state.closed.borrow().is_some() || state.protocol.borrow().close_sent() {
             return;
         }
-        let mut outbox = state.outbox.borrow_mut();
-        let was_empty = outbox.is_empty();
-        encode(&mut state.protocol.borrow_mut(), &mut outbox);
-        if was_empty && state.open.get() {
-            // At once: a trip through the task would cost as much again. An error comes again in the task.
-            let written = state.link.stream.try_write(&outbox).unwrap_or(0);
-            outbox.advance(written);
-        }
-        if !outbox.is_empty() {
+        let (was_empty, length) = {
+            let mut outbox = state.outbox.borrow_mut();
+            let was_empty = outbox.is_empty();
+            encode(&mut state.protocol.borrow_mut(), &mut outbox);
+            (was_empty, outbox.len())
+        };
+        let is_deferred = state.deferred.get();
+        if !state.open.get() || !(was_empty || is_deferred) {
+            // The task writes when it can.
             state.link.wake();
+        } else if length > PUT_OFF {
+            state.write();
+        } else if !is_deferred {
+            // What is sent in a run goes out at its end, that of all connections together: the clients' side is woken once
+            // and not for each, and messages that follow each other share a system call.
+            match state.link.defer_in_run(|| self.0.clone()) {
+                true => state.deferred.set(true),
+                false => state.write(),
+            }
         }
     }
 
@@ -233,6 +246,28 @@ impl WebSocket {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+impl State {
+    /// Writes what the socket takes at once; the rest, and an error, are the task's.
+    fn write(&self) {
+        let mut outbox = self.outbox.borrow_mut();
+        if outbox.is_empty() {
+            return;
+        }
+        let written = self.link.stream.try_write(&outbox).unwrap_or(0);
+        outbox.advance(written);
+        if !outbox.is_empty() {
+            self.link.wake();
+        }
+    }
+}
+
+impl Deferred for State {
+    fn run_deferred(&self) {
+        self.deferred.set(false);
+        self.write();
     }
 }
 
@@ -439,6 +474,8 @@ impl Pings {
 }
 
 const READ: usize = 16 * 1024;
+/// More than this is not kept for the end of the run.
+const PUT_OFF: usize = 16 * 1024;
 /// A write buffer larger than this is given back when it is empty.
 const KEPT_BUFFER: usize = 4096;
 /// How long the client may take to answer our close frame.

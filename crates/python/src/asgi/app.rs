@@ -149,6 +149,11 @@ impl Bridge {
         self.total_requests.set(self.total_requests.get() + 1);
     }
 
+    /// Has `work` done in a run of the reactor, in its turn.
+    pub(super) fn queue(&self, work: Rc<dyn Deferred>) {
+        self.reactor.queue(work);
+    }
+
     /// Has `work` done at the end of the reactor's run.
     pub(super) fn defer(&self, work: Rc<dyn Deferred>) {
         self.reactor.defer(work);

@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod app;
 pub(crate) mod http;
 pub(crate) mod message;
+pub(crate) mod open_websocket;
 mod route;
 pub(crate) mod scope;
 pub(crate) mod settings;

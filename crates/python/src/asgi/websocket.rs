@@ -9,6 +9,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use overdrive_http::websocket::Protocol;
 use overdrive_http::{BodySender, Closed, Message as Frame, ResponseBody, Upgrade, WebSocket};
+use overdrive_reactor::Deferred;
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
@@ -18,10 +19,11 @@ use super::http::{AnswerSlot, RequestLine, announced_length};
 use super::message::{Message, too_late, unexpected};
 use super::route;
 use super::side_channel::Record;
-use crate::host::Waiters;
 use crate::host::awaitable::{Operation, awaitable, later, nothing};
 use crate::host::coroutine::{Begun, Request};
 use crate::host::loop_bound::LoopBound;
+use crate::host::wake::Wakes;
+use crate::host::{Host, Waiters};
 use crate::plan::socket;
 use crate::plan::table::Plans;
 use crate::plan::wire::Place;
@@ -42,7 +44,9 @@ pub(crate) struct Session {
     denial_body: RefCell<Option<BodySender>>,
     /// The connection is over.
     gone: Cell<bool>,
-    receivers: Waiters,
+    receivers: Wakes,
+    /// The reactor will wake the receivers.
+    waking: Cell<bool>,
     senders: Waiters,
     /// A test client's.
     record: Option<Record>,
@@ -81,7 +85,8 @@ impl Session {
             denial: RefCell::default(),
             denial_body: RefCell::default(),
             gone: Cell::new(false),
-            receivers: Waiters::default(),
+            receivers: Wakes::default(),
+            waking: Cell::new(false),
             senders: Waiters::default(),
             record,
             clock,
@@ -106,15 +111,17 @@ impl Session {
     }
 
     /// See `Exchange::progress`.
-    pub(crate) fn progress(&self, py: Python<'_>, gone: bool) -> bool {
+    pub(crate) fn progress(self: &Rc<Self>, gone: bool) -> bool {
         if gone {
             self.gone.set(true);
-        }
-        if !self.receivers.is_empty() && self.is_ready() {
-            self.receivers.wake(py);
+            // The reactor may be on its way out, too.
+            Python::attach(|py| self.receivers.fire_soon(py));
+        } else if !self.receivers.is_empty() && self.is_ready() && !self.waking.replace(true) {
+            // Not from here, within the connection's poll: a task that runs a nested loop may wait for its next message.
+            self.bridge.queue(self.clone());
         }
         if !self.senders.is_empty() && self.is_drained() {
-            self.senders.wake(py);
+            Python::attach(|py| self.senders.wake(py));
         }
         gone
     }
@@ -160,16 +167,62 @@ impl Session {
                         Frame::Binary(data) => message.set_item(&names.bytes, PyBytes::new(py, &data)),
                     }
                 }
-                ended => {
-                    let abnormal = || Closed { code: 1006, reason: String::new() };
-                    let closed = ended.and_then(Result::err).unwrap_or_else(abnormal);
-                    message.set_item(&names.type_, &names.websocket_disconnect)?;
-                    message.set_item(&names.code, closed.code)?;
-                    message.set_item(&names.reason, closed.reason)
-                }
+                ended => self.fill_disconnect(&message, ended),
             }
         })();
         Poll::Ready(filled.map(|()| Some(message.into_any().unbind())))
+    }
+
+    fn fill_disconnect(&self, message: &Bound<'_, PyDict>, ended: Option<Result<Frame, Closed>>) -> PyResult<()> {
+        let names = &self.bridge.host.names;
+        let abnormal = || Closed { code: 1006, reason: String::new() };
+        let closed = ended.and_then(Result::err).unwrap_or_else(abnormal);
+        message.set_item(&names.type_, &names.websocket_disconnect)?;
+        message.set_item(&names.code, closed.code)?;
+        message.set_item(&names.reason, closed.reason)
+    }
+
+    /// As `receive()` on an open connection, without a message around what was received; an error is the message that says
+    /// how it ended.
+    pub(super) fn poll_frame<'py>(&self, py: Python<'py>) -> Poll<PyResult<Result<Frame, Bound<'py, PyDict>>>> {
+        if !self.is_ready() {
+            return Poll::Pending;
+        }
+        let received = self.socket.borrow().as_ref().and_then(WebSocket::try_receive);
+        Poll::Ready(match received {
+            Some(Ok(frame)) => Ok(Ok(frame)),
+            ended => {
+                let message = PyDict::new(py);
+                self.fill_disconnect(&message, ended).map(|()| Err(message))
+            }
+        })
+    }
+
+    /// Waits for something to receive.
+    pub(super) fn wait_with(&self, future: &Bound<'_, PyAny>) {
+        self.receivers.add(future, true);
+    }
+
+    pub(super) fn host(&self) -> &Host {
+        &self.bridge.host
+    }
+
+    /// Whether nothing but messages can come, and the end.
+    pub(super) fn is_open(&self) -> bool {
+        self.stage.get() == Stage::Open && self.connect_received.get()
+    }
+
+    /// The socket that `send()` would send to, if there is nothing to be said against it.
+    pub(super) fn open_socket(&self) -> Option<WebSocket> {
+        if self.gone.get() || self.stage.get() != Stage::Open {
+            return None;
+        }
+        self.socket.borrow().clone().filter(|socket| socket.closed().is_none())
+    }
+
+    /// What a `send()` returns that has sent: ready, unless the client is slow to read.
+    pub(super) fn sent(session: &LoopBound<Session>, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if session.get()?.is_full() { awaitable(py, Drain(session.another()?)) } else { Ok(nothing(py)) }
     }
 
     fn accept_message(&self, message: &Message<'_>) -> PyResult<()> {
@@ -308,7 +361,7 @@ impl Session {
         }
         if !more {
             self.stage.set(Stage::Closed);
-            self.receivers.wake(message.py());
+            self.receivers.fire_soon(message.py());
         }
         Ok(())
     }
@@ -354,9 +407,23 @@ impl Timed for Session {
     }
 }
 
+impl Deferred for Session {
+    /// Wakes the receivers.
+    fn run_deferred(&self) {
+        self.waking.set(false);
+        Python::attach(|py| self.receivers.fire(py, &self.bridge.host));
+    }
+}
+
 /// `receive` and `send` of one WebSocket, as bound methods of this object.
 #[pyclass(frozen, module = "overdrive._overdrive")]
-struct WebSocketChannel(LoopBound<Session>);
+pub(super) struct WebSocketChannel(LoopBound<Session>);
+
+impl WebSocketChannel {
+    pub(super) fn session(&self) -> &LoopBound<Session> {
+        &self.0
+    }
+}
 
 #[pymethods]
 impl WebSocketChannel {
@@ -389,7 +456,7 @@ impl WebSocketChannel {
             return Err(client_gone());
         }
         session.accept_message(&Message::new(message)?)?;
-        if session.is_full() { awaitable(py, Drain(self.0.another()?)) } else { Ok(nothing(py)) }
+        Session::sent(&self.0, py)
     }
 
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
@@ -409,7 +476,9 @@ impl Operation for Receive {
 
     fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let session = self.0.get()?;
-        session.receivers.add(py, &session.bridge.host)
+        let future = session.bridge.host.future(py)?;
+        session.receivers.add(&future, false);
+        Ok(future)
     }
 }
 

@@ -69,10 +69,68 @@ pub(crate) fn throw<'py>(
 pub(crate) fn stop_iteration(value: &Bound<'_, PyAny>) {
     let py = value.py();
     // SAFETY: live objects. A tuple as value would be taken for the constructor's arguments, and an exception for the
-    // exception itself (PEP 380's "return" has the same trap); what ends an iteration here is a dict.
+    // exception itself (PEP 380's "return" has the same trap); what ends an iteration here is neither.
     unsafe {
         debug_assert!(ffi::PyTuple_Check(value.as_ptr()) == 0 && ffi::PyExceptionInstance_Check(value.as_ptr()) == 0);
         ffi::PyErr_SetObject(py.get_type::<pyo3::exceptions::PyStopIteration>().as_ptr(), value.as_ptr());
+    }
+}
+
+/// The code of the innermost Python function, and the place in it where it is, in bytes.
+pub(crate) fn call_site(py: Python<'_>) -> Option<(Bound<'_, PyAny>, usize)> {
+    // SAFETY: the frame is borrowed from the running thread, and lives as long as nothing else runs; its code is a new
+    // reference, never null.
+    unsafe {
+        let frame = ffi::PyEval_GetFrame();
+        if frame.is_null() {
+            return None;
+        }
+        let at = usize::try_from(ffi::PyFrame_GetLasti(frame)).ok()?;
+        Some((Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(frame).cast()), at))
+    }
+}
+
+/// The `__dict__` of an object that has one.
+pub(crate) fn instance_dict<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, pyo3::types::PyDict>> {
+    // SAFETY: a live object; gives a new reference to its dict, or null with an exception set.
+    unsafe {
+        let dict = ffi::PyObject_GenericGetDict(object.as_ptr(), std::ptr::null_mut());
+        Ok(Bound::from_owned_ptr_or_err(object.py(), dict)?.cast_into()?)
+    }
+}
+
+/// `object.__setattr__(name, value)`; without a value `object.__delattr__(name)`.
+pub(crate) fn set_attribute(
+    object: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyAny>,
+    value: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let value = value.map_or(std::ptr::null_mut(), Bound::as_ptr);
+    // SAFETY: live objects, or null for a value, which deletes; anything but a string as name gives an error.
+    match unsafe { ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), value) } {
+        0 => Ok(()),
+        _ => Err(PyErr::fetch(object.py())),
+    }
+}
+
+/// The value of a key, as an address to compare; null if there is none.
+pub(crate) fn value_at(
+    dict: &Bound<'_, pyo3::types::PyDict>,
+    key: &Bound<'_, pyo3::types::PyString>,
+) -> *mut ffi::PyObject {
+    // SAFETY: live objects; a borrowed reference that is never looked into, or null without an exception, as strings can be
+    // hashed and compared.
+    unsafe { ffi::PyDict_GetItemWithError(dict.as_ptr(), key.as_ptr()) }
+}
+
+/// The object that a method of a class in C or Rust is bound to.
+pub(crate) fn bound_to<'py>(method: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    // SAFETY: the type is checked before it is asked; a borrowed reference or null.
+    unsafe {
+        if ffi::PyCFunction_Check(method.as_ptr()) == 0 {
+            return None;
+        }
+        Bound::from_borrowed_ptr_or_opt(method.py(), ffi::PyCFunction_GetSelf(method.as_ptr()))
     }
 }
 

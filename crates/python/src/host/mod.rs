@@ -18,13 +18,16 @@ use pyo3::types::{PyDict, PyTuple};
 use slab::Slab;
 
 pub(crate) mod awaitable;
+pub(crate) mod call_site;
 pub(crate) mod coroutine;
 pub(crate) mod ffi;
 pub(crate) mod loop_bound;
 pub(crate) mod names;
 pub(crate) mod pool;
 pub(crate) mod steps;
+pub(crate) mod wake;
 
+use call_site::CallSites;
 use coroutine::{Request, RequestCoroutine};
 use loop_bound::{Graveyard, LoopBound};
 use names::Names;
@@ -53,6 +56,12 @@ pub(crate) struct Host {
     create_future: Py<PyAny>,
     call_soon: Py<PyAny>,
     running_loop: Py<PyAny>,
+    current_task: Py<PyAny>,
+    /// A future that is done, for tasks that are told that one is.
+    done: Py<PyAny>,
+    /// A run is under way, and no task: see [`wake`].
+    may_step: Cell<bool>,
+    pub(crate) call_sites: CallSites,
     tasks: RefCell<Slab<Py<PyAny>>>,
     /// Coroutines that have begun and not ended; more than `tasks`, which knows no eager task in its first step.
     running: Cell<usize>,
@@ -79,6 +88,8 @@ impl Host {
         let eager_keywords = PyDict::new(py);
         eager_keywords.set_item(&names.loop_, event_loop)?;
         eager_keywords.set_item(&names.eager_start, true)?;
+        let done = event_loop.call_method0("create_future")?;
+        done.call_method1("set_result", (py.None(),))?;
         Ok(Rc::new(Host {
             event_loop: event_loop.clone().unbind(),
             graveyard: Arc::default(),
@@ -93,6 +104,10 @@ impl Host {
             create_future: event_loop.getattr("create_future")?.unbind(),
             call_soon: event_loop.getattr("call_soon")?.unbind(),
             running_loop: asyncio.getattr("_get_running_loop")?.unbind(),
+            current_task: asyncio.getattr("current_task")?.unbind(),
+            done: done.unbind(),
+            may_step: Cell::new(false),
+            call_sites: CallSites::new(py)?,
             names,
             tasks: RefCell::default(),
             running: Cell::new(0),
@@ -102,17 +117,27 @@ impl Host {
         }))
     }
 
-    /// To be called at the start of each `run`: how tasks are made may change at any time.
-    pub(crate) fn prepare(&self, py: Python<'_>) -> PyResult<()> {
+    /// To be called at the start of each `run`, which is `act`: how tasks are made may change at any time.
+    pub(crate) fn within_run(&self, py: Python<'_>, act: impl FnOnce()) -> PyResult<()> {
         let event_loop = self.event_loop.bind(py);
         let factory = event_loop.call_method0(pyo3::intern!(py, "get_task_factory"))?;
-        let here = || PyResult::Ok(self.running_loop.bind(py).call0()?.is(event_loop));
+        let is_here = self.running_loop.bind(py).call0()?.is(event_loop);
         self.task_maker.set(match factory.is_none() {
             false => TaskMaker::Factory,
-            true if self.eager && here()? => TaskMaker::Eager,
+            true if self.eager && is_here => TaskMaker::Eager,
             true => TaskMaker::Plain,
         });
+        let may_step = is_here && self.current_task.bind(py).call1((event_loop,))?.is_none();
+        // A nested run finds its own answer, which is none for the run around it.
+        let around = self.may_step.replace(may_step);
+        act();
+        self.may_step.set(around);
         Ok(())
+    }
+
+    /// Whether a task may be stepped from here: a run is under way, and no task is.
+    fn may_step(&self) -> bool {
+        self.may_step.get()
     }
 
     /// Starts a request as a task of its own. From Python 3.12 on it has made its first step when this returns.

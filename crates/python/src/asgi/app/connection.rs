@@ -63,7 +63,7 @@ impl Application for AsgiApplication {
                 }
                 gone
             }),
-            Current::WebSocket(session) => Python::attach(|py| session.progress(py, gone)),
+            Current::WebSocket(session) => session.progress(gone),
         };
         if finished {
             // Nothing of a finished request is kept while its connection is idle.
