@@ -210,11 +210,11 @@ impl Engine {
     }
 
     /// The reader callback: the engine's descriptor is readable.
-    fn _harvest(&self, py: Python<'_>) -> PyResult<()> {
+    fn _harvest(&self) -> PyResult<()> {
         let core = self.core.get()?;
         core.reactor.harvest()?;
         if let Some(watch) = &core.host.watch {
-            watch.answer(py, core.server.connections());
+            watch.answer(core.server.connections());
         }
         Ok(())
     }
@@ -314,6 +314,9 @@ impl Core {
     fn run(&self, py: Python<'_>) -> PyResult<()> {
         if self.closed.get() {
             return Ok(());
+        }
+        if let Some(watch) = &self.host.watch {
+            watch.runs(py);
         }
         self.host.within_run(py, || self.reactor.run(BUDGET))?;
         self.host.graveyard.empty();

@@ -99,10 +99,8 @@ def _is_users(file: str) -> bool:
 
 @cache
 def _is_no_frameworks(file: str) -> bool:
-    if file.startswith("<") or any(_inside(file, folder) for folder in _python_folders()):
-        packages = [_package(file, folder) for folder in _package_folders() if _inside(file, folder)]
-        return bool(packages) and packages[0] not in FRAMEWORKS
-    return True
+    packages = [_package(file, folder) for folder in _package_folders() if _inside(file, folder)]
+    return packages[0] not in FRAMEWORKS if packages else _is_users(file)
 
 
 def _package(file: str, folder: str) -> str:

@@ -263,18 +263,22 @@ impl Watch {
         clock
     }
 
-    /// The loop has come to the watcher's question. To be called straight from the loop.
-    pub(crate) fn answer(&self, py: Python<'_>, connections: usize) {
-        let pulse = self.pulse();
-        if !pulse.is_asked() {
-            return;
-        }
-        self.shared.totals.connections.set(connections as u64);
+    /// The loop runs. To be called straight from the loop.
+    pub(crate) fn runs(&self, py: Python<'_>) {
         if self.shared.loop_depth.load(Ordering::Relaxed) == UNKNOWN
             && let Ok(depth) = stack::depth_here(py)
         {
             self.shared.loop_depth.store(depth, Ordering::Relaxed);
         }
+    }
+
+    /// The loop has come to the watcher's question.
+    pub(crate) fn answer(&self, connections: usize) {
+        let pulse = self.pulse();
+        if !pulse.is_asked() {
+            return;
+        }
+        self.shared.totals.connections.set(connections as u64);
         let now = Moment::now();
         self.shared.totals.answered(pulse.asked(), now);
         let silent_since = pulse.asked().max(pulse.alive());
