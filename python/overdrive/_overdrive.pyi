@@ -319,7 +319,7 @@ class Plans:
         observer: Any | None,
         layers: Sequence[Any],
         passage: Callable[..., Any],
-        route_lists: Sequence[list[Any]],
+        route_lists: Sequence[tuple[list[Any], list[Any]]],
         stack: Any,
         globals: Sequence[tuple[dict[str, Any], str, Any, str]],
         providers: Sequence[tuple[dict[str, Any], str, Any]],
@@ -340,7 +340,7 @@ class Plans:
         observer: an `overdrive.compiler.sentry.Observer`, if plans may enter it themselves.
         layers: of `overdrive.compiler.middleware.Layer`, the outermost first; plans do what these do.
         passage: an `overdrive.compiler.middleware.Passage`, the way of any other answer through the same middleware.
-        route_lists: of all routers; plans hold as long as these are what they were.
+        route_lists: of all routers, each with what was in it; plans hold as long as that is so.
         stack: the application's `middleware_stack`, which must stay the same, too.
         globals: `(globals, name, value, reason)` of variables that must be what they were for plans to answer, and
             what it means if they are not.

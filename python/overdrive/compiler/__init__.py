@@ -197,7 +197,8 @@ def compile_in_steps(
 
     mounts = mounts or Mounts()
     router = app.router
-    lists = [(router, router.routes) for router in routes.routers(router)]
+    # As they are before the first is looked at: what changes between two steps is found by the next request.
+    lists = [(router, router.routes, list(router.routes)) for router in routes.routers(router)]
     reason, stack, limit = None, None, None
     off = known.features_off()
     yield
@@ -243,7 +244,7 @@ def compile_in_steps(
         else:
             entries.append(routes.entry(found, limit=limit, off=off))
         yield
-    if any(router._low_priority_routes for router, _ in lists):
+    if any(router._low_priority_routes for router, _, _ in lists):
         entries.append(Entry(path="", methods=[], segments=None, reason="a frontend", kind="any"))
     if stack is None or reason is not None:
         return Compilation(None, entries, reason, None, [], list(off.values()), own_seconds(), fastapi_seconds)
@@ -272,7 +273,7 @@ def compile_in_steps(
         observer=stack.observer if is_sentrys and not stack.foreign else None,
         layers=stack.layers or [],
         passage=stack.passage,
-        route_lists=[routes for _, routes in lists],
+        route_lists=[(routes, items) for _, routes, items in lists],
         stack=app.middleware_stack,
         globals=[(vars(json), "loads", json.loads, "json.loads was replaced")],
         providers=telemetry.providers(),

@@ -226,6 +226,9 @@ pub(crate) struct Plans {
     handed_over: Mutex<HashMap<String, u64>>,
 }
 
+/// The list of a router, and what was in it when its routes were compiled.
+type RouteList = (Py<PyList>, Vec<Py<PyAny>>);
+
 /// A global of a module that must be what it was: `(globals, name, value, reason)`.
 type Global = (Py<PyDict>, Py<PyString>, Py<PyAny>, String);
 
@@ -235,7 +238,7 @@ type Provider = (Py<PyDict>, Py<PyString>, Py<PyAny>);
 /// What is looked at before every request.
 struct Guards {
     /// The route lists of all routers, as they were compiled.
-    lists: Vec<(Py<PyList>, Vec<Py<PyAny>>)>,
+    lists: Vec<RouteList>,
     stack: Py<PyAny>,
     /// Module globals that must be what they were.
     globals: Vec<Global>,
@@ -270,7 +273,7 @@ impl Plans {
         observer: Option<Py<PyAny>>,
         layers: Vec<LayerSpec>,
         passage: Py<PyAny>,
-        route_lists: Vec<Bound<'_, PyList>>,
+        route_lists: Vec<RouteList>,
         stack: Py<PyAny>,
         globals: Vec<Global>,
         providers: Vec<Provider>,
@@ -294,10 +297,6 @@ impl Plans {
         let (_, by_status): (Bound<'_, PyAny>, Bound<'_, PyDict>) = handlers.extract(py)?;
         let is_default = |status: u16| PyResult::Ok(default_http_handler.is_some() && !by_status.contains(status)?);
         let (default_not_found, default_not_allowed) = (is_default(404)?, is_default(405)?);
-        let lists = route_lists
-            .into_iter()
-            .map(|list| (list.clone().unbind(), list.iter().map(Bound::unbind).collect()))
-            .collect();
         Ok(Plans {
             runtime,
             router: Router::new(index),
@@ -306,7 +305,7 @@ impl Plans {
             mounts,
             reasons,
             allow,
-            guards: Guards { lists, stack, globals, providers },
+            guards: Guards { lists: route_lists, stack, globals, providers },
             application,
             root_path,
             redirects,
