@@ -133,5 +133,7 @@ def test_nothing_is_left_of_files(client: TestClient, monkeypatch: pytest.Monkey
     before = holdings()
     for _ in range(10):
         upload()
-    assert before[0] == 0
-    assert holdings() == before
+    after = holdings()
+    assert before[0] == after[0] == 0
+    # What earlier tests have left may be closed meanwhile.
+    assert after[1] <= before[1]
