@@ -4,7 +4,7 @@ pub(crate) mod access;
 pub(crate) mod app;
 pub(crate) mod http;
 pub(crate) mod message;
-mod route;
+pub(crate) mod route;
 pub(crate) mod scope;
 pub(crate) mod settings;
 pub(crate) mod side_channel;

@@ -173,6 +173,20 @@ pub(crate) fn set_context_variable(variable: &Bound<'_, PyAny>, value: &Bound<'_
     }
 }
 
+/// The value of a context variable in the current context, if it has one.
+pub(crate) fn get_context_variable<'py>(variable: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    let mut value = std::ptr::null_mut();
+    // SAFETY: a live object; what it fills in is null or a new reference.
+    unsafe {
+        if ffi::PyContextVar_Get(variable.as_ptr(), std::ptr::null_mut(), &raw mut value) != 0 {
+            let error = PyErr::fetch(variable.py());
+            error.write_unraisable(variable.py(), Some(variable));
+            return None;
+        }
+        Bound::from_owned_ptr_or_opt(variable.py(), value)
+    }
+}
+
 /// How much of the processors this process has used, all threads together.
 pub(crate) fn processor_time() -> std::time::Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
