@@ -35,8 +35,8 @@ def test_a_call_on_a_thread_counts(within: Inspected) -> None:
     assert within.call("/thread").status_code == 200
     found = route(within, "/thread")
     assert found["thread_calls"] == 1
-    assert 0.1 <= found["thread_ran"] < 0.2
-    assert 0 <= found["thread_queued"] < 0.1
+    assert 0.1 <= found["thread_ran"] < 1
+    assert 0 <= found["thread_queued"] < 1
     kinds = [event["kind"] for event in within.events_of("GET /thread")]
     assert kinds.count("thread-wanted") == kinds.count("thread-ran") == 1
 
@@ -45,16 +45,16 @@ def test_calls_of_dependencies_and_calls_that_fail_count(within: Inspected) -> N
     assert within.call("/depends").status_code == 404
     found = route(within, "/depends")
     assert found["thread_calls"] == 2
-    assert 0.15 <= found["thread_ran"] < 0.3
+    assert 0.15 <= found["thread_ran"] < 1
 
 
 def test_steps_count_wherever_they_are_made(within: Inspected) -> None:
     assert within.call("/works").status_code == 200
     found = route(within, "/works")
-    assert 0.09 <= found["loop_time"] < 0.2
-    assert 0.03 <= found["longest_step"] < 0.09
+    assert 0.09 <= found["loop_time"] < 1
+    assert 0.03 <= found["longest_step"] < 1
     assert found["waits"] >= 4
-    assert 0.04 <= found["waited"] < 0.2
+    assert 0.04 <= found["waited"] < 1
     kinds = [event["kind"] for event in within.events_of("GET /works")]
     assert kinds.count("step-began") == kinds.count("step-ended") >= 5
     steps = [kind for kind in kinds if kind.startswith("step-")]
