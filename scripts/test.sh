@@ -3,6 +3,7 @@
 #
 #   scripts/test.sh                     everything
 #   scripts/test.sh 3.13 [pytest …]     one Python alone, with arguments for pytest
+#   scripts/test.sh module              Rust's tests of the Python crate alone
 #   scripts/test.sh releases [pytest …] those alone that need older releases of FastAPI, on the newest Python
 #   scripts/test.sh services [pytest …] those alone that need PostgreSQL and Redis, on the newest Python
 #   scripts/test.sh instruments […]     those alone of instruments (Sentry, OpenTelemetry and others), likewise
@@ -21,16 +22,20 @@ installed() { # REQUIREMENTS VENV: only when the list has changed; an installer 
     fi
 }
 
+find_venv() { # INTERPRETER; sets version and venv
+    version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    venv=.venvs/$version
+    if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
+        rm -rf "$venv"
+        "$1" -m venv "$venv"
+    fi
+}
+
 python_suite() { # INTERPRETER [pytest arguments]
     local interpreter=$1 version venv
     shift
-    version=$("$interpreter" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    venv=.venvs/$version
+    find_venv "$interpreter"
     say "Python $version: build and test"
-    if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
-        rm -rf "$venv"
-        "$interpreter" -m venv "$venv"
-    fi
     installed tests/requirements.txt "$venv"
     for group in services applications instruments page; do
         case "$*" in *tests/$group*) installed tests/$group/requirements.txt "$venv" ;; esac
@@ -49,10 +54,32 @@ python_suite() { # INTERPRETER [pytest arguments]
     fi
 }
 
+# What of the Python crate is tested in Rust. A program that embeds Python, unlike a module, needs a library to link with.
+module_suite() { # INTERPRETERS
+    local interpreter library version venv
+    for interpreter in "$@"; do
+        library=$("$interpreter" -c 'from sysconfig import get_config_var as get
+print(get("LIBDIR") if get("Py_ENABLE_SHARED") else "")')
+        [ -n "$library" ] || continue
+        find_venv "$interpreter"
+        say "Rust: the Python crate, with Python $version"
+        # The interpreter, its signature and the folder are those of the build for the Python tests: nothing else is built twice.
+        PYO3_PYTHON=$PWD/$venv/bin/python PYO3_ENVIRONMENT_SIGNATURE=cpython-$version-64bit \
+            LD_LIBRARY_PATH=$library${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} \
+            cargo test --quiet -p overdrive-python --lib --target-dir "target/py$version"
+        return
+    done
+    say "Rust: the Python crate is not tested by itself, as no Python here has a shared library (--enable-shared)"
+}
+
 mapfile -t interpreters < <(python3 scripts/pythons.py)
 [ ${#interpreters[@]} -gt 0 ] || exit 1
 
 case ${1:-} in
+    module)
+        module_suite "${interpreters[@]}"
+        exit
+        ;;
     services | applications | instruments | page | releases)
         folder=tests/$1
         shift
@@ -77,6 +104,7 @@ at_once=(-n "$(($(getconf _NPROCESSORS_ONLN) + 1))" --dist loadfile)
 for interpreter in "${interpreters[@]}"; do
     python_suite "$interpreter" "${at_once[@]}"
 done
+module_suite "${interpreters[@]}"
 # On the newest alone: what they are about, drivers and other projects' applications, is the same on each.
 python_suite "${interpreters[0]}" tests/services tests/applications
 python_suite "${interpreters[0]}" tests/instruments "${at_once[@]}"

@@ -357,3 +357,49 @@ def test_what_users_need_is_exported() -> None:
     }
     for name in overdrive.__all__:
         assert getattr(overdrive, name) is not None
+
+
+BUSY_IN_A_DAEMON = """
+import threading, urllib.request
+import fastapi
+from overdrive import Config, Server
+
+app = fastapi.FastAPI()
+busy = threading.Event()
+
+def work():
+    busy.set()
+    while True:
+        pass
+
+@app.get("/async")
+async def on_the_loop():
+    work()
+
+@app.get("/def")
+def on_a_thread():
+    work()
+
+@app.get("/stock", response_class=fastapi.responses.StreamingResponse)
+async def through_asgi(request: fastapi.Request):
+    await request.body()
+    work()
+
+server = Server(Config(app, port=0, log_config=None, compile=%r, watch=%r))
+threading.Thread(target=server.run, daemon=True).start()
+while not server.started:
+    pass
+url = "http://127.0.0.1:%%d%s" %% server.sockets[0].getsockname()[1]
+threading.Thread(target=urllib.request.urlopen, args=(url,), daemon=True).start()
+busy.wait()
+print("ends", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "compile_mode", "watch"), [("/async", "auto", "on"), ("/def", "auto", "off"), ("/stock", "off", "on")]
+)
+def test_a_process_ends_though_a_daemon_thread_of_its_own_serves(path: str, compile_mode: str, watch: str) -> None:
+    program = BUSY_IN_A_DAEMON % (compile_mode, watch, path)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=2 * PATIENCE)
+    assert (ended.stdout, ended.returncode) == ("ends\n", 0), ended.stderr

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextvars import Context, ContextVar
-from typing import Any, Protocol, final
+from typing import Any, Protocol, TypeVar, final
+
+Result = TypeVar("Result")
 
 __version__: str
 
@@ -172,7 +174,7 @@ class Watch:
         threshold: float,
         describe: Callable[[Any], tuple[str, str, int, str]],
         on_stall: Callable[[dict[str, Any]], object],
-        origin: ContextVar[int | tuple[str, int]],
+        origin: ContextVar[int | tuple[str, int, object]],
         libraries: tuple[list[str], list[str], list[str]],
     ) -> Watch:
         """
@@ -294,6 +296,12 @@ class OpenMessages:
 
     async def send_bytes(self, data: bytes) -> None:
         """Likewise."""
+
+def request_part(awaitable: Awaitable[Result], scope: MutableMapping[str, Any]) -> Awaitable[Result]:
+    """`awaitable`, with its steps on the loop added to those of the request in whose context this is called.
+
+    For what is awaited in another task than the request's own. `scope`: the request's, where its route will be found.
+    """
 
 @final
 class Plans:

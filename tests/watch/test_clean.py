@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -141,3 +141,18 @@ def test_nothing_is_told_of_a_process_that_was_stopped_for_a_while(serve: Serve)
         worker.join()
     told = re.findall(r"^(?:WARNING|ERROR).*$", served.log, re.MULTILINE)
     assert told == [], "\n".join(told)
+
+
+def test_many_threads_start_without_the_loop_waiting_for_each(serve: Serve) -> None:
+    served = serve("starting:app", app_dir=APPS)
+    with ExitStack() as stack:
+        connections = [stack.enter_context(served.connect()) for _ in range(12)]
+        for connection in connections:
+            connection.sendall(b"GET /slow HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+        counts = []
+        for connection in connections:
+            answer = b"".join(iter(lambda connection=connection: connection.recv(65536), b""))
+            counts.append(int(answer.rpartition(b"\r\n")[2]))
+    assert max(counts) > 12, "they have run at the same time"
+    served.stop()
+    assert "blocked" not in served.log

@@ -17,6 +17,7 @@ fn _overdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
     host::coroutine::register(py)?;
     plan::asgi::register(py)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(watch::within::request_part, module)?)?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<plan::table::Plans>()?;
     module.add_class::<watch::python::PyWatch>()?;

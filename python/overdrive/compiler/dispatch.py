@@ -26,7 +26,7 @@ from starlette.middleware.base import BaseHTTPMiddleware, _CachedRequest, _Strea
 from starlette.requests import Request
 from starlette.responses import Response
 
-from overdrive._overdrive import HttpChannel
+from overdrive._overdrive import HttpChannel, request_part
 from overdrive.compiler import known
 from overdrive.compiler.planned import Planned
 
@@ -314,7 +314,8 @@ class Passage:
 
     async def _run_app(self) -> None:
         try:
-            await self._app(self._request.scope, self._receive, Sender(self, _is_direct(self._app)))
+            scope = self._request.scope
+            await request_part(self._app(scope, self._receive, Sender(self, _is_direct(self._app))), scope)
         except Exception as error:
             self.error = error
         finally:

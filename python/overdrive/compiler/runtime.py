@@ -99,9 +99,9 @@ def _in_cancel_scope(task: asyncio.Task[Any]) -> bool:
     return state is not None and state.cancel_scope is not None
 
 
-def _start_thread(worker: Any) -> None:
+def _start_thread(worker: Any, loop: asyncio.AbstractEventLoop) -> None:
     # The name is anyio's, too: people look for it in logs and debuggers.
-    threading.Thread(target=_run_worker, args=(worker, asyncio.get_running_loop()), name="AnyIO worker thread").start()
+    threading.Thread(target=_run_worker, args=(worker, loop), name="AnyIO worker thread").start()
 
 
 def _run_worker(worker: Any, loop: asyncio.AbstractEventLoop) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from overdrive._overdrive import Watch
 
-# Set by the engine: the place of a route, or line and number of a request whose route it did not know yet.
-ORIGIN: ContextVar[int | tuple[str, int]] = ContextVar("overdrive_request")
+# Set by the engine: the place of a route, or line, number and clock of a request whose route it did not know yet.
+ORIGIN: ContextVar[int | tuple[str, int, object]] = ContextVar("overdrive_request")
 
 
 def here(watch: Watch) -> str | None:
@@ -36,7 +36,7 @@ def route_text(route: tuple[str, str, str]) -> str:
     return f"{text} ({endpoint})" if endpoint else text
 
 
-def _name(watch: Watch, value: int | tuple[str, int] | None) -> str | None:
+def _name(watch: Watch, value: int | tuple[str, int, object] | None) -> str | None:
     if value is None:
         return None
     line, place = (None, value) if isinstance(value, int) else (value[0], watch.found_route(value[1]))

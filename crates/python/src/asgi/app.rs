@@ -123,7 +123,7 @@ impl Bridge {
         self.pool.get_or_init(|| {
             let variable = runtime.library_variable.as_ref().map(|variable| variable.clone_ref(py));
             let start = runtime.start_thread.clone_ref(py);
-            let pool = Pool::new(self.host.clone(), self.reactor.clone(), start, variable);
+            let pool = Pool::new(py, self.host.clone(), self.reactor.clone(), start, variable);
             if let Some(watch) = &self.host.watch {
                 watch.has_pool(pool.gauge());
             }

@@ -5,7 +5,7 @@ pub(crate) mod app;
 pub(crate) mod http;
 pub(crate) mod message;
 pub(crate) mod open_websocket;
-mod route;
+pub(crate) mod route;
 pub(crate) mod scope;
 pub(crate) mod settings;
 pub(crate) mod side_channel;

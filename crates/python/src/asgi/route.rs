@@ -7,7 +7,7 @@ use crate::watch::{RequestClock, Watch};
 
 /// Looks for the route of a request that goes its own way through the application. At its `end` a request that has found
 /// none is put down as the application's own.
-pub(super) fn find(clock: &RequestClock, py: Python<'_>, method: &str, scope: &Bound<'_, PyDict>, end: bool) {
+pub(crate) fn find(clock: &RequestClock, py: Python<'_>, method: &str, scope: &Bound<'_, PyDict>, end: bool) {
     if let Ok(Some(place)) = routed(clock.watch(), py, method, scope) {
         clock.found(place);
     } else if end && matches!(scope.get_item(pyo3::intern!(py, "router")), Ok(None)) {

@@ -110,7 +110,7 @@ impl RequestCoroutine {
         };
         let running = clock.run();
         if self.inner.get().is_none() {
-            clock.mark_context(py, || timed.line());
+            clock.mark_context(py, timed, &self.host.get()?.graveyard);
         }
         let result = act();
         // Its end is a part of the step: an answer may be made there.

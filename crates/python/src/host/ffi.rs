@@ -1,5 +1,7 @@
 //! The C calls that PyO3 has no safe face for. `unsafe`, each a thin wrapper with its own reason.
 
+use std::hint::black_box;
+
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::iterator::PySendResult;
@@ -18,7 +20,7 @@ pub(crate) fn call_with_names<'py, const N: usize>(
     // SAFETY: the pointers are borrowed from live objects for the length of the call, there are `positional` arguments and
     // as many values as names behind them, and the result is a new reference or null with an exception set.
     unsafe {
-        let result = ffi::PyObject_Vectorcall(callable.as_ptr(), pointers.as_ptr(), positional, names.as_ptr());
+        let result = vectorcall(callable, pointers.as_ptr(), positional, names.as_ptr());
         Bound::from_owned_ptr_or_err(callable.py(), result)
     }
 }
@@ -28,9 +30,14 @@ pub(crate) fn send<'py>(iterator: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>)
     let py = iterator.py();
     let mut result = std::ptr::null_mut();
     // SAFETY: both are live objects; `PyIter_Send` accepts any object, and fills `result` with a new reference unless it
-    // reports an error, for which it has set an exception.
+    // reports an error, for which it has set an exception. The type is the same but for how it may be left.
     unsafe {
-        match ffi::PyIter_Send(iterator.as_ptr(), value.as_ptr(), &mut result) {
+        let send: unsafe extern "C" fn(_, _, _) -> _ = ffi::PyIter_Send;
+        let send: Send = std::mem::transmute(black_box(send));
+        let stop = StopForGood;
+        let sent = send(iterator.as_ptr(), value.as_ptr(), &raw mut result);
+        std::mem::forget(stop);
+        match sent {
             ffi::PySendResult::PYGEN_RETURN => Ok(PySendResult::Return(Bound::from_owned_ptr(py, result))),
             ffi::PySendResult::PYGEN_NEXT => Ok(PySendResult::Next(Bound::from_owned_ptr(py, result))),
             ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
@@ -49,10 +56,15 @@ pub(crate) fn throw<'py>(
     let Some(throw) = iterator.getattr_opt(pyo3::intern!(py, "throw"))? else {
         return Err(super::awaitable::thrown(kind, value, traceback));
     };
-    let result = match (value, traceback) {
-        // The form with several arguments is deprecated from Python 3.12 on.
-        (None, None) => throw.call1((kind,)),
-        _ => throw.call1((kind, value, traceback)),
+    let none = py.None();
+    let pointer = |given: Option<&Bound<'py, PyAny>>| given.map_or(none.as_ptr(), Bound::as_ptr);
+    let pointers = [kind.as_ptr(), pointer(value), pointer(traceback)];
+    // The form with several arguments is deprecated from Python 3.12 on.
+    let count = if value.is_none() && traceback.is_none() { 1 } else { pointers.len() };
+    // SAFETY: borrowed from live objects for the length of the call; a new reference or null with an exception set.
+    let result = unsafe {
+        let result = vectorcall(&throw, pointers.as_ptr(), count, std::ptr::null_mut());
+        Bound::from_owned_ptr_or_err(py, result)
     };
     match result {
         Ok(yielded) => Ok(PySendResult::Next(yielded)),
@@ -60,6 +72,54 @@ pub(crate) fn throw<'py>(
             Ok(PySendResult::Return(error.value(py).getattr("value")?))
         }
         Err(error) => Err(error),
+    }
+}
+
+type Send =
+    unsafe extern "C-unwind" fn(*mut ffi::PyObject, *mut ffi::PyObject, *mut *mut ffi::PyObject) -> ffi::PySendResult;
+
+type Vectorcall = unsafe extern "C-unwind" fn(
+    *mut ffi::PyObject,
+    *const *mut ffi::PyObject,
+    usize,
+    *mut ffi::PyObject,
+) -> *mut ffi::PyObject;
+
+/// `PyObject_Vectorcall`.
+///
+/// # Safety
+/// As of that; `arguments` are `count` positional ones, and the values of `names` (a tuple, or null) behind them.
+unsafe fn vectorcall(
+    callable: &Bound<'_, PyAny>,
+    arguments: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    let call: unsafe extern "C" fn(_, _, _, _) -> _ = ffi::PyObject_Vectorcall;
+    // SAFETY: the type is the same but for how it may be left, and the caller vouches for the arguments.
+    unsafe {
+        let call: Vectorcall = std::mem::transmute(black_box(call));
+        let stop = StopForGood;
+        let result = call(callable.as_ptr(), arguments, count, names);
+        std::mem::forget(stop);
+        result
+    }
+}
+
+/// Around calls into code of the user's: a thread that is ended in there stops here instead, for good.
+///
+/// Once the interpreter is finalized, a daemon thread that asks for the GIL is ended by `pthread_exit`, which unwinds its stack.
+/// That must not come through our frames: `catch_unwind` in one of them would end the process. From Python 3.14 on the
+/// interpreter itself has such threads stop, and PyO3 does so where it takes the GIL. Nothing else unwinds out of C code.
+///
+/// The functions are called through [`black_box`], as the compiler knows them as ones that nothing unwinds out of.
+struct StopForGood;
+
+impl Drop for StopForGood {
+    fn drop(&mut self) {
+        loop {
+            std::thread::park();
+        }
     }
 }
 
@@ -164,7 +224,7 @@ pub(crate) fn call_keywords<'py>(
     // wrapper of a `NonNull`), borrowed for the length of the call; there are as many values as names, and the result is a new
     // reference or null with an exception set.
     unsafe {
-        let result = ffi::PyObject_Vectorcall(callable.as_ptr(), values.as_ptr().cast(), 0, names.as_ptr());
+        let result = vectorcall(callable, values.as_ptr().cast(), 0, names.as_ptr());
         Bound::from_owned_ptr_or_err(callable.py(), result)
     }
 }
@@ -240,6 +300,20 @@ pub(crate) fn set_context_variable(variable: &Bound<'_, PyAny>, value: &Bound<'_
     // SAFETY: live objects; gives a new reference, dropped at once, or null with an exception set.
     unsafe {
         Bound::from_owned_ptr_or_err(variable.py(), ffi::PyContextVar_Set(variable.as_ptr(), value.as_ptr())).map(drop)
+    }
+}
+
+/// The value of a context variable in the current context, if it has one.
+pub(crate) fn get_context_variable<'py>(variable: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    let mut value = std::ptr::null_mut();
+    // SAFETY: a live object; what it fills in is null or a new reference.
+    unsafe {
+        if ffi::PyContextVar_Get(variable.as_ptr(), std::ptr::null_mut(), &raw mut value) != 0 {
+            let error = PyErr::fetch(variable.py());
+            error.write_unraisable(variable.py(), Some(variable));
+            return None;
+        }
+        Bound::from_owned_ptr_or_opt(variable.py(), value)
     }
 }
 

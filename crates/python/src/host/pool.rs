@@ -73,13 +73,10 @@ pub(crate) struct Pool {
     host: Rc<Host>,
     handle: Handle,
     shared: Arc<Shared>,
-    results: Sender<Finished>,
+    /// What the first thread's is made after.
+    worker: Worker,
     /// Jobs that somebody waits for.
     waiting: RefCell<Slab<Rc<Slot>>>,
-    /// `(worker) -> None`: starts a thread that calls `worker.run()`
-    start_thread: Py<PyAny>,
-    /// The variable by which sniffio tells an asynchronous library; `None` without sniffio.
-    library_variable: Option<Py<PyAny>>,
     limiter: OnceCell<Py<PyAny>>,
 }
 
@@ -111,21 +108,24 @@ impl Slot {
 }
 
 impl Pool {
+    /// `start_thread`: `(worker, loop) -> None`, starts a thread that calls `worker.run()`; `library_variable`: by which
+    /// sniffio tells an asynchronous library, `None` without sniffio.
     pub(crate) fn new(
+        py: Python<'_>,
         host: Rc<Host>,
         handle: Handle,
         start_thread: Py<PyAny>,
         library_variable: Option<Py<PyAny>>,
     ) -> Rc<Pool> {
         let (results, receiver) = channel();
+        let shared: Arc<Shared> = Arc::default();
+        let event_loop = host.event_loop.clone_ref(py);
         let pool = Rc::new(Pool {
             host,
             handle: handle.clone(),
-            shared: Arc::default(),
-            results,
+            worker: Worker { shared: shared.clone(), results, start_thread, event_loop, library_variable },
+            shared,
             waiting: RefCell::default(),
-            start_thread,
-            library_variable,
             limiter: OnceCell::new(),
         });
         handle.spawn(deliver(Rc::downgrade(&pool), receiver));
@@ -159,7 +159,7 @@ impl Pool {
             (state.threads, watched)
         };
         if threads == 0 {
-            self.start(py)?;
+            self.start(py, 1)?;
         }
         if !watched {
             self.handle.spawn(grow(Rc::downgrade(self)));
@@ -167,18 +167,14 @@ impl Pool {
         Ok(slot)
     }
 
-    fn start(&self, py: Python<'_>) -> PyResult<()> {
-        self.shared.lock().threads += 1;
-        let worker = Worker {
-            shared: self.shared.clone(),
-            results: self.results.clone(),
-            library_variable: self.library_variable.as_ref().map(|variable| variable.clone_ref(py)),
-        };
-        let started = self.start_thread.bind(py).call1((worker,));
-        if started.is_err() {
-            self.shared.lock().threads -= 1;
+    /// Starts a thread, which starts the others: who starts one waits until it runs, and that is not for the loop to do.
+    fn start(&self, py: Python<'_>, count: usize) -> PyResult<()> {
+        {
+            let mut state = self.shared.lock();
+            state.threads += count;
+            state.unstarted += count;
         }
-        started.map(drop)
+        self.worker.start(py)
     }
 
     pub(crate) fn gauge(&self) -> Gauge {
@@ -241,11 +237,10 @@ async fn grow(pool: std::rc::Weak<Pool>) {
             let waited = now.0.duration_since(first.since);
             if state.idle > 0 { 0 } else { threads_to_add(state.jobs.len(), waited, share) }
         };
-        for _ in 0..wanted {
-            if let Err(error) = Python::attach(|py| pool.start(py)) {
-                Python::attach(|py| error.write_unraisable(py, None));
-                break;
-            }
+        if wanted > 0
+            && let Err(error) = Python::attach(|py| pool.start(py, wanted))
+        {
+            Python::attach(|py| error.write_unraisable(py, None));
         }
     }
 }
@@ -280,7 +275,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Queued>,
+    /// Those that are still to be started among them.
     threads: usize,
+    unstarted: usize,
     /// Threads that sleep.
     idle: usize,
     /// A thread was woken and has not looked for a job yet.
@@ -368,6 +365,8 @@ impl Shared {
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     results: Sender<Finished>,
+    start_thread: Py<PyAny>,
+    event_loop: Py<PyAny>,
     library_variable: Option<Py<PyAny>>,
 }
 
@@ -375,6 +374,9 @@ pub(crate) struct Worker {
 impl Worker {
     /// Makes the calls that are waiting, until the pool is closed or there was nothing to do for a while.
     fn run(&self, py: Python<'_>) {
+        if let Err(error) = self.start(py) {
+            error.write_unraisable(py, None);
+        }
         let mut searcher = false;
         loop {
             match self.shared.take(std::mem::take(&mut searcher)) {
@@ -391,6 +393,32 @@ impl Worker {
 }
 
 impl Worker {
+    /// Starts one of the threads that are wanted, if any is; it will start the next one.
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        {
+            let mut state = self.shared.lock();
+            let Some(left) = state.unstarted.checked_sub(1) else { return Ok(()) };
+            state.unstarted = left;
+        }
+        let worker = Worker {
+            shared: self.shared.clone(),
+            results: self.results.clone(),
+            start_thread: self.start_thread.clone_ref(py),
+            event_loop: self.event_loop.clone_ref(py),
+            library_variable: self.library_variable.as_ref().map(|variable| variable.clone_ref(py)),
+        };
+        let started = Bound::new(py, worker).and_then(|worker| {
+            let names = PyTuple::empty(py);
+            ffi::call_with_names(self.start_thread.bind(py), [worker.as_any(), self.event_loop.bind(py)], &names)
+        });
+        if started.is_err() {
+            // Nor would the others be.
+            let mut state = self.shared.lock();
+            state.threads -= 1 + std::mem::take(&mut state.unstarted);
+        }
+        started.map(drop)
+    }
+
     fn execute(&self, py: Python<'_>, queued: Queued) {
         let began = Instant::now();
         let result = if queued.cancelled.load(Ordering::Relaxed) {

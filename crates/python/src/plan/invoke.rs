@@ -1,5 +1,6 @@
 //! Calls of the user's functions: on the loop, on a thread, as a generator.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use pyo3::prelude::*;
@@ -9,12 +10,18 @@ use super::call::Call;
 use super::node::{Kind, Node};
 use crate::host::ffi;
 use crate::host::pool::Job;
+use crate::watch::{Timed, within};
 
 impl Call {
     pub(super) async fn call(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
         match node.kind {
             Kind::Sync if !node.limited && self.wire.engine().is_some() => {
                 return self.call_in_thread(node, arguments).await;
+            }
+            Kind::Sync if !node.limited => {
+                let wanted = Instant::now();
+                let keywords = Python::attach(|py| keywords(py, &node.names, arguments).map(Bound::unbind))?;
+                return self.on_anyios_thread(&node.call, keywords, wanted).await;
             }
             Kind::AsyncGenerator if self.own_exits() && Python::attach(|py| self.is_empty(py, node.exits()))? => {
                 return self.enter(node, arguments).await;
@@ -62,8 +69,6 @@ impl Call {
     ) -> PyResult<Py<PyAny>> {
         let runtime = &self.plans().runtime;
         let wanted = Instant::now();
-        let clock = self.wire.engine().and_then(|exchange| exchange.clock());
-        let _call = clock.map(|clock| clock.wants_thread(wanted));
         let begun = Python::attach(|py| {
             let task = runtime.current_task.bind(py).call0()?;
             let scoped = match &runtime.task_states {
@@ -73,8 +78,7 @@ impl Call {
             };
             if scoped {
                 // Within a cancel scope of anyio's, most often: its own way shields the wait as that scope expects.
-                let keywords = keywords(py, names, arguments)?;
-                return PyResult::Ok(Err(runtime.call_in_thread.bind(py).call1((call, keywords))?.unbind()));
+                return PyResult::Ok(Err(keywords(py, names, arguments)?.unbind()));
             }
             let exchange = self.wire.engine().expect("without an engine there is no pool");
             let limiter = exchange.pool(py, runtime).limiter(py, &runtime.thread_limiter)?;
@@ -89,8 +93,10 @@ impl Call {
         })?;
         let (limiter, task, waiting) = match begun {
             Ok(begun) => begun,
-            Err(awaitable) => return self.baton().wait_for(awaitable).await,
+            Err(keywords) => return self.on_anyios_thread(call, keywords, wanted).await,
         };
+        let clock = self.wire.engine().and_then(|exchange| exchange.clock());
+        let _call = clock.map(|clock| clock.wants_thread(wanted));
         if let Some(waiting) = waiting {
             self.baton().wait_for(waiting).await?;
         }
@@ -99,6 +105,34 @@ impl Call {
             limiter.bind(py).call_method1(pyo3::intern!(py, "release_on_behalf_of"), (task,))?;
             result
         })
+    }
+
+    /// Calls a function on a thread of anyio's pool.
+    pub(super) async fn on_anyios_thread(
+        &self,
+        call: &Py<PyAny>,
+        keywords: Py<PyDict>,
+        wanted: Instant,
+    ) -> PyResult<Py<PyAny>> {
+        let timed = match self.wire.engine() {
+            Some(exchange) => exchange.timed(),
+            None => Python::attach(within::at_hand),
+        };
+        let clock = timed.as_deref().and_then(Timed::clock);
+        let _call = clock.map(|clock| clock.wants_thread(wanted));
+        let times = Arc::new(OnceLock::new());
+        let awaitable = Python::attach(|py| {
+            let call = match clock {
+                Some(_) => Py::new(py, TimedCall { call: call.clone_ref(py), times: times.clone() })?.into_any(),
+                None => call.clone_ref(py),
+            };
+            PyResult::Ok(self.plans().runtime.call_in_thread.bind(py).call1((call, keywords))?.unbind())
+        })?;
+        let result = self.baton().wait_for(awaitable).await;
+        if let (Some(clock), Some((began, ended))) = (clock, times.get()) {
+            clock.ran_in_thread(wanted, *began, *ended);
+        }
+        result
     }
 
     pub(super) async fn run_in_pool(
@@ -134,6 +168,33 @@ impl Call {
                 Err(error)
             }
         }
+    }
+}
+
+/// A function that notes when it was called and when it came back, on whatever thread that is.
+#[pyclass(frozen, module = "overdrive._overdrive")]
+struct TimedCall {
+    call: Py<PyAny>,
+    times: Arc<OnceLock<(Instant, Instant)>>,
+}
+
+#[pymethods]
+impl TimedCall {
+    #[pyo3(signature = (*arguments, **keywords))]
+    fn __call__<'py>(
+        &self,
+        py: Python<'py>,
+        arguments: &Bound<'py, PyTuple>,
+        keywords: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let began = Instant::now();
+        let result = self.call.bind(py).call(arguments, keywords);
+        let _ = self.times.set((began, Instant::now()));
+        result
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.call)
     }
 }
 

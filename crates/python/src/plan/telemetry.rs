@@ -2,6 +2,8 @@
 //!
 //! It is asked for once, when a request comes in through ASGI: without any, nothing of this costs anything.
 
+use std::time::Instant;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyList, PyString, PyTuple};
 
@@ -90,8 +92,8 @@ impl Call {
             return self.as_operation("endpoint", self.call(node, arguments)).await;
         }
         // The operation is the thread's.
-        let awaitable = Python::attach(|py| {
-            let runtime = &self.plans().runtime;
+        let wanted = Instant::now();
+        let keywords = Python::attach(|py| {
             let keywords = PyDict::new(py);
             keywords.set_item(pyo3::intern!(py, "function"), &node.call)?;
             let given = PyDict::new(py);
@@ -99,9 +101,9 @@ impl Call {
                 given.set_item(name, value.as_ref().expect("all arguments are there"))?;
             }
             keywords.set_item(pyo3::intern!(py, "arguments"), given)?;
-            PyResult::Ok(runtime.call_in_thread.bind(py).call1((&runtime.run_sync_endpoint, keywords))?.unbind())
+            PyResult::Ok(keywords.unbind())
         })?;
-        self.baton().wait_for(awaitable).await
+        self.on_anyios_thread(&self.plans().runtime.run_sync_endpoint, keywords, wanted).await
     }
 
     /// Does `work` as an operation that telemetry may trace.

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use pyo3::prelude::*;
@@ -15,7 +16,9 @@ use super::events::Written;
 use super::moment::{Moment, nanoseconds};
 use super::pulse::Step;
 use super::route::Route;
+use super::within::RequestMark;
 use crate::host::ffi;
+use crate::host::loop_bound::Graveyard;
 
 /// Kept by the request; what it has come to is added to its route's at the end, at the latest when this is dropped.
 pub(crate) struct RequestClock {
@@ -130,12 +133,12 @@ impl RequestClock {
     }
 
     /// Notes in the running context whose it is, unless it says so already: tasks that are made from here on inherit that.
-    /// `line` names the request.
-    pub(crate) fn mark_context(&self, py: Python<'_>, line: impl FnOnce() -> String) {
+    /// `timed` is the request whose clock this is.
+    pub(crate) fn mark_context(&self, py: Python<'_>, timed: &Rc<dyn Timed>, graveyard: &Arc<Graveyard>) {
         if self.marked.replace(true) {
             return;
         }
-        let marked = (line(), self.serial)
+        let marked = (timed.line(), self.serial, RequestMark::new(timed, graveyard))
             .into_pyobject(py)
             .and_then(|mark| ffi::set_context_variable(self.watch.origin.bind(py), mark.as_any()));
         if let Err(error) = marked {
@@ -159,6 +162,12 @@ impl RequestClock {
         self.watch.resumed(self, now);
         self.note(now, &Written::StepBegan);
         Running { began: now, in_poll, outer: self.watch.pulse().begin(now, self.serial, self.route.get()) }
+    }
+
+    /// The same for a step of a part of the request that is not in its own coroutine; `None` within a step of its own, and
+    /// once it is over.
+    pub(super) fn run_part(&self) -> Option<Running> {
+        (!self.is_running.get() && !self.ended.get()).then(|| self.run())
     }
 
     /// The step has ended, or does so with the poll that it is in, and so has the request if it `is_last`.

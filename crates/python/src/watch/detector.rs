@@ -205,7 +205,7 @@ impl Watched {
         if let Ok(place) = origin.extract() {
             return Some(Origin::Route(place));
         }
-        let (line, request): (String, u64) = origin.extract().ok()?;
+        let (line, request, _): (String, u64, Bound<'_, PyAny>) = origin.extract().ok()?;
         Some(self.shared.found.of(request).map_or(Origin::Line(line), Origin::Route))
     }
 

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_sleeps_is_blocked_and_one_that_waits_for_a_lock_or_runs_is_not() {
+    fn one_that_sleeps_is_blocked_and_one_that_waits_for_a_lock_is_not() {
         let (give, take) = std::sync::mpsc::channel();
         let (stop, wait) = std::sync::mpsc::channel::<()>();
         let sleeper = std::thread::spawn(move || {
@@ -216,8 +216,23 @@ mod tests {
                 assert!(!sleeper.is_finished(), "it has slept, and nobody has seen it");
             }
         }
-        assert_ne!(Schedule::of_this_thread().call(), Some(Call::Other));
         sleeper.join().expect("it does not panic");
+    }
+
+    #[test]
+    fn one_that_runs_is_not_blocked() {
+        let (give, take) = std::sync::mpsc::channel();
+        let (stop, wait) = std::sync::mpsc::channel::<()>();
+        let runner = std::thread::spawn(move || {
+            give.send(Schedule::of_this_thread()).expect("it is waited for");
+            while wait.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {}
+        });
+        let schedule = take.recv().expect("it is sent");
+        // From another thread: to look at itself is a system call.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert_ne!(schedule.call(), Some(Call::Other));
+        drop(stop);
+        runner.join().expect("it does not panic");
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(crate) mod tally;
 mod totals;
 mod unawaited;
 pub(crate) mod verdict;
+pub(crate) mod within;
 
 use account::Account;
 use blame::Libraries;
@@ -180,7 +181,7 @@ pub(crate) struct Watch {
     describe: Py<PyAny>,
     /// Called with each stall once it is over.
     on_stall: Py<PyAny>,
-    /// The context variable that says whose a context is: the place of a route, or the line of a request and its number.
+    /// The context variable that says whose a context is: the place of a route, or the line of a request, its number and its mark.
     origin: Py<PyAny>,
     /// For each route a context that says so, to be copied, as that costs less than to set the variable.
     contexts: RefCell<Vec<Option<Py<PyAny>>>>,
