@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib
+import importlib.util
 import inspect
 import json
 import os
@@ -161,7 +161,8 @@ def fingerprints(python: Path, package: str, release: str) -> dict[str, str | No
         # The newest may not do with older libraries.
         places.append(fetch(python, "fastapi", FIRST["fastapi"], minor))
     variables = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, places))}
-    printed = subprocess.run([python, KNOWN, "--json"], env=variables, stdout=subprocess.PIPE, text=True, check=True)
+    # `-P`: the modules beside it have names like those of packages.
+    printed = subprocess.run([python, "-P", KNOWN, "--json"], env=variables, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(printed.stdout)
     if package != "fastapi":
         # Other modules may have taken a function in under their own names.
@@ -237,8 +238,13 @@ def version(name: str) -> Version:
 
 def load(file: Path) -> Any:
     """`known.py` alone, which needs nothing of the package around it."""
-    sys.path.insert(0, str(file.parent))
-    return importlib.import_module(file.stem)
+    if file.stem not in sys.modules:
+        found = importlib.util.spec_from_file_location(file.stem, file)
+        assert found is not None, file
+        assert found.loader is not None, file
+        sys.modules[file.stem] = importlib.util.module_from_spec(found)
+        found.loader.exec_module(sys.modules[file.stem])
+    return sys.modules[file.stem]
 
 
 def output(command: list[str | Path]) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -33,6 +36,12 @@ def test_an_absent_function_has_a_fingerprint_and_no_dialect_unless_recorded() -
     assert known.fingerprint("fastapi.routing:no_such_function").endswith(known.ABSENT)
     assert known.dialect("fastapi.routing:no_such_function") is None
     assert known.dialect("no_such_module:function") is None
+
+
+def test_the_file_alone_sees_what_the_package_sees() -> None:
+    # As `scripts/releases.py` runs it, in environments without overdrive.
+    printed = subprocess.check_output([sys.executable, "-P", known.__file__, "--json"], text=True)
+    assert json.loads(printed) == {name: known.fingerprint(name) for name in known.functions()}
 
 
 def test_what_decorators_wrap_counts() -> None:

@@ -204,6 +204,8 @@ def main() -> int:
     parser.add_argument("--record", action="store_true", help="add what is installed to fingerprints.txt")
     parser.add_argument("--json", action="store_true", help="print the fingerprints of what is installed")
     options = parser.parse_args()
+    # A FastAPI that cannot be imported would seem to have none of its functions.
+    importlib.import_module("fastapi.routing")
     installed = {name: fingerprint(name) for name in functions()}
     if options.json:
         print(json.dumps(installed, indent=1))
