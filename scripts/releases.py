@@ -162,7 +162,9 @@ def fingerprints(python: Path, package: str, release: str) -> dict[str, str | No
         places.append(fetch(python, "fastapi", FIRST["fastapi"], minor))
     variables = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, places))}
     # `-P`: the modules beside it have names like those of packages.
-    printed = subprocess.run([python, "-P", KNOWN, "--json"], env=variables, stdout=subprocess.PIPE, text=True, check=True)
+    printed = subprocess.run(
+        [python, "-P", KNOWN, "--json"], env=variables, stdout=subprocess.PIPE, text=True, check=True
+    )
     found = json.loads(printed.stdout)
     if package != "fastapi":
         # Other modules may have taken a function in under their own names.
