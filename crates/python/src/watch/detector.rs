@@ -111,6 +111,8 @@ impl Watched {
         let mut pause = tick;
         let mut looks = 0;
         let mut silent_since = Moment::NONE;
+        // For how long a look took, which is next to nothing unless everything was stopped meanwhile.
+        let mut looking = 0;
         loop {
             let asleep = Moment::now();
             if self.stop.wait(pause) {
@@ -121,12 +123,12 @@ impl Watched {
                 return;
             }
             let now = Moment::now();
-            let late = now.since(asleep.plus(nanoseconds(pause)));
+            let late = now.since(asleep.plus(nanoseconds(pause))) + looking;
             if late > threshold / 2 {
                 self.shared.slow_machine.fetch_add(1, Ordering::Relaxed);
             }
             if self.shared.suspended.load(Ordering::Relaxed) {
-                (looks, silent_since, pause) = (0, Moment::NONE, tick);
+                (looks, silent_since, pause, looking) = (0, Moment::NONE, tick, 0);
                 continue;
             }
             pause = match self.shared.pulse.silence() {
@@ -135,6 +137,7 @@ impl Watched {
                     self.shared.account().rest(self.machine.reading(now));
                     self.shared.pulse.ask(now);
                     self.pinger.ping();
+                    looking = Moment::now().since(now);
                     tick
                 }
                 Some(silence) => {
@@ -146,6 +149,7 @@ impl Watched {
                     if now.since(silence.since) >= threshold / 4 {
                         self.machine.look_closer(&mut reading);
                     }
+                    looking = Moment::now().since(now);
                     // Nobody keeps this thread from running but the machine, and it may have kept the loop, too.
                     let quiet = self.shared.account().goes_on(silence.since, reading, late);
                     if quiet < threshold {
