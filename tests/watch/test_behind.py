@@ -90,6 +90,7 @@ def test_runs_of_the_collector_are_added_up(behind: Served) -> None:
     assert int(told[3]) == line_of("collects")
 
 
+@needs_task_contexts
 def test_the_endpoint_is_named_while_its_stall_goes_on(behind: Served) -> None:
     blocking = threading.Thread(target=get, args=(behind, "/endless"))
     blocking.start()
