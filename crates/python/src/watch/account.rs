@@ -67,7 +67,7 @@ impl Account {
     /// How much of a silence that is over was the loop's own doing: all but what the machine was busy with other things.
     /// `pause`: how often the watcher looks, unless it is kept from it, as everything is in a process that was stopped.
     pub(super) fn own(&self, since: Moment, reading: Reading, pause: u64) -> u64 {
-        let late = reading.at.since(self.last.at).saturating_sub(pause);
+        let late = kept_from_looking(reading.at.since(self.last.at).saturating_sub(pause), pause);
         reading.at.since(since).saturating_sub(self.lost_by(since, reading, late))
     }
 
@@ -101,6 +101,12 @@ impl Account {
         };
         (delayed + behind_others.min(asleep)).max(late).min(at_rest)
     }
+}
+
+/// For how long the watcher was kept from looking, who comes `late` after a `pause`. If everything was stopped the pause may have
+/// passed meanwhile, too.
+pub(super) fn kept_from_looking(late: u64, pause: u64) -> u64 {
+    if late > pause { late + pause } else { late }
 }
 
 #[cfg(test)]
@@ -182,7 +188,7 @@ mod tests {
     #[test]
     fn a_process_that_was_stopped_is_not_to_blame() {
         let stopped = account(Reading { at: at(150), ran: 50, ..Reading::default() });
-        assert_eq!(stopped.own(at(110), Reading { at: at(900), ran: 60, ..Reading::default() }, 50), 90);
+        assert_eq!(stopped.own(at(110), Reading { at: at(900), ran: 60, ..Reading::default() }, 50), 50);
     }
 
     #[test]

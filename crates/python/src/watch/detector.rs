@@ -12,6 +12,7 @@ use std::time::Duration;
 use overdrive_reactor::Pinger;
 use pyo3::prelude::*;
 
+use super::account::kept_from_looking;
 use super::machine::Machine;
 use super::moment::{Moment, nanoseconds};
 use super::pulse::Silence;
@@ -123,7 +124,7 @@ impl Watched {
                 return;
             }
             let now = Moment::now();
-            let late = now.since(asleep.plus(nanoseconds(pause))) + looking;
+            let late = kept_from_looking(now.since(asleep.plus(nanoseconds(pause))) + looking, nanoseconds(pause));
             if late > threshold / 2 {
                 self.shared.slow_machine.fetch_add(1, Ordering::Relaxed);
             }
