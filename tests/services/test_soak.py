@@ -165,7 +165,7 @@ def growth(samples: Sequence[dict[str, Any]], name: str) -> float:
 def without_leap(samples: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     """The samples without the largest rise from one to the next.
 
-    Python's table of interned strings doubles once, after some 70 000 requests: those that are gone have left marks there.
+    Python doubles its table of interned strings once, after some 70 000 requests, for the marks of those that are gone.
     """
     values = [one[name] for one in samples]
     leap, place = max((after - before, place) for place, (before, after) in enumerate(pairwise(values), 1))
