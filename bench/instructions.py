@@ -1,6 +1,7 @@
 """What one request costs in instructions, stage by stage, as a Markdown table for `docs/performance.md`.
 
     python3 bench/instructions.py [--loop asyncio] [--app fastapi_json:app --path /…] [--requests 3200] [--no-build]
+    python3 bench/instructions.py --websocket --app fastapi_rows:app --path /echo   # a request is an echo then
 
 Time on a shared machine varies by tenths; instructions vary by thousandths, and say what a change has saved. The server
 runs under valgrind's callgrind, built with the cargo profile `profiling` (release code with symbols). Counting begins
@@ -33,6 +34,7 @@ HOST = "127.0.0.1"
 PACKAGE = TARGET / "profiling-package"
 START_SECONDS = 120  # valgrind makes everything some fifty times slower
 ANSWER_SECONDS = 60
+TEXT_FRAME = b"\x81\xa0" + bytes(4) + b"0123456789abcdef" * 2  # a text of 32 bytes, with a mask of zeros
 STOP_SECONDS = 60
 BUILD_SECONDS = 1800
 
@@ -58,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--app", default="bare:app", help="application in bench/apps (default: %(default)s)")
     parser.add_argument("--path", default="/json", help="path that is requested (default: %(default)s)")
     parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop")
+    parser.add_argument("--websocket", action="store_true", help="count messages of WebSockets, which are echoed")
     parser.add_argument("--requests", type=int, default=3200, help="requests that are counted (default: %(default)s)")
     parser.add_argument("--connections", type=int, default=32, help="keep-alive connections (default: %(default)s)")
     parser.add_argument("--compare", action="store_true", help="count uvicorn, too, by library")
@@ -213,10 +216,16 @@ def _control(process: subprocess.Popen[bytes], counting: bool) -> None:
 def _fetch_all(port: int, options: argparse.Namespace, control: Callable[[bool], None]) -> None:
     """Warms the connections up, and makes the requests that are counted: one on each connection at a time, so that the
     server finds as many ready as it would under load."""
-    request = f"GET {options.path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
     connections = [socket.create_connection((HOST, port), timeout=ANSWER_SECONDS) for _ in range(options.connections)]
     try:
-        expected = _answer_length(connections[0], request)
+        if options.websocket:
+            for connection in connections:
+                _open_websocket(connection, options.path)
+            # A server's frame is a client's without the four bytes of the mask.
+            request, expected = TEXT_FRAME, len(TEXT_FRAME) - 4
+        else:
+            request = f"GET {options.path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+            expected = _answer_length(connections[0], request)
         rounds = options.requests // options.connections
         for counted, number in ((False, 10), (True, rounds)):
             if counted:
@@ -230,6 +239,18 @@ def _fetch_all(port: int, options: argparse.Namespace, control: Callable[[bool],
     finally:
         for connection in connections:
             connection.close()
+
+
+def _open_websocket(connection: socket.socket, path: str) -> None:
+    connection.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n"):
+        answer += _some(connection)
+    if not answer.startswith(b"HTTP/1.1 101 "):
+        raise SetupError(f"{path} should be a WebSocket, and answered:\n{answer.decode('latin-1')}")
 
 
 def _answer_length(connection: socket.socket, request: bytes) -> int:

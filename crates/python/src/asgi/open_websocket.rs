@@ -21,6 +21,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PySuper};
 use super::websocket::{Session, WebSocketChannel};
 use crate::host::awaitable::thrown;
 use crate::host::loop_bound::LoopBound;
+use crate::host::stop_iteration::stop_iteration;
 use crate::host::{Host, ffi};
 
 /// See the [module](self) and `_overdrive.pyi`.
@@ -355,7 +356,7 @@ impl Reception {
         match Self::step(this)? {
             Step::Wait(future) => Ok(Some(future.unbind())),
             Step::Received(value) => {
-                ffi::stop_iteration(&value);
+                stop_iteration(&value);
                 Ok(None)
             }
         }

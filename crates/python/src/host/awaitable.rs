@@ -15,6 +15,7 @@ use pyo3::types::PyType;
 use pyo3::types::iterator::PySendResult;
 
 use super::ffi;
+use super::stop_iteration::stop_iteration;
 
 /// An operation that can be tried, and that knows whom to tell when another try makes sense.
 pub(crate) trait Operation: Send + Sync {
@@ -118,7 +119,7 @@ impl Ready {
     }
 
     fn __next__(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        ffi::stop_iteration(self.value.bind(py));
+        stop_iteration(self.value.bind(py));
         None
     }
 
@@ -194,7 +195,7 @@ impl Waiting {
             PySendResult::Return(value) => {
                 // `None` ends the iteration without the cost of a `StopIteration`.
                 if !value.is_none() {
-                    ffi::stop_iteration(&value);
+                    stop_iteration(&value);
                 }
                 None
             }

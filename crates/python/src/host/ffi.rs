@@ -123,19 +123,6 @@ impl Drop for StopForGood {
     }
 }
 
-/// Ends an iteration with a value: sets `StopIteration(value)`, to be followed by returning "nothing" from `__next__`.
-///
-/// PyO3's way, an `Err`, makes the exception twice: once as its own lazy state, once for Python.
-pub(crate) fn stop_iteration(value: &Bound<'_, PyAny>) {
-    let py = value.py();
-    // SAFETY: live objects. A tuple as value would be taken for the constructor's arguments, and an exception for the
-    // exception itself (PEP 380's "return" has the same trap); what ends an iteration here is neither.
-    unsafe {
-        debug_assert!(ffi::PyTuple_Check(value.as_ptr()) == 0 && ffi::PyExceptionInstance_Check(value.as_ptr()) == 0);
-        ffi::PyErr_SetObject(py.get_type::<pyo3::exceptions::PyStopIteration>().as_ptr(), value.as_ptr());
-    }
-}
-
 /// The code of the innermost Python function, and the place in it where it is, in bytes.
 pub(crate) fn call_site(py: Python<'_>) -> Option<(Bound<'_, PyAny>, usize)> {
     // SAFETY: the frame is borrowed from the running thread, and lives as long as nothing else runs; its code is a new

@@ -25,12 +25,14 @@ pub(crate) mod loop_bound;
 pub(crate) mod names;
 pub(crate) mod pool;
 pub(crate) mod steps;
+pub(crate) mod stop_iteration;
 pub(crate) mod wake;
 
 use call_site::CallSites;
 use coroutine::{Request, RequestCoroutine};
 use loop_bound::{Graveyard, LoopBound};
 use names::Names;
+use stop_iteration::Reuse;
 
 use crate::watch::Watch;
 
@@ -130,7 +132,9 @@ impl Host {
         let may_step = is_here && self.current_task.bind(py).call1((event_loop,))?.is_none();
         // A nested run finds its own answer, which is none for the run around it.
         let around = self.may_step.replace(may_step);
+        let reuse = Reuse::begin(py);
         act();
+        drop(reuse);
         self.may_step.set(around);
         Ok(())
     }
