@@ -304,6 +304,22 @@ def request_part(awaitable: Awaitable[Result], scope: MutableMapping[str, Any]) 
     """
 
 @final
+class BorrowedThread:
+    """A call on a thread of which the loop's side alone is seen."""
+
+    def began(self) -> None:
+        """There is a thread for it."""
+
+    def ended(self) -> None:
+        """It has come back. Without this, it counts as a wait alone."""
+
+def thread_wanted(task: asyncio.Task[Any] | None) -> BorrowedThread | None:
+    """A call on a thread, as a part of the request whose context or task this is.
+
+    None if it is nobody's, or nobody watches.
+    """
+
+@final
 class Plans:
     """The compiled routes of one FastAPI application; see `overdrive.compiler`. Made once, never changed."""
 

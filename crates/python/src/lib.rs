@@ -18,6 +18,7 @@ fn _overdrive(module: &Bound<'_, PyModule>) -> PyResult<()> {
     plan::asgi::register(py)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(watch::within::request_part, module)?)?;
+    module.add_function(wrap_pyfunction!(watch::thread_call::thread_wanted, module)?)?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<plan::table::Plans>()?;
     module.add_class::<watch::python::PyWatch>()?;

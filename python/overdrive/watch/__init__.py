@@ -33,12 +33,15 @@ class LoopWatch:
             threshold=threshold, describe=describe, on_stall=self.stalls.add, origin=ORIGIN, libraries=libraries()
         )
         self.faults = Faults(self.engine, traces_origins=strict)
+        self._pool: PoolWatch | None = None
         self._reporter: Reporter | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watches what the engine does not see. To be called on the loop's thread."""
         self.faults.install(loop)
-        self._reporter = Reporter(self.engine, PoolWatch(self.engine, loop), self._note_shortage)
+        self._pool = PoolWatch(self.engine, loop)
+        self._pool.start()
+        self._reporter = Reporter(self.engine, self._pool, self._note_shortage)
         self._reporter.start()
 
     def stop(self) -> None:
@@ -47,6 +50,9 @@ class LoopWatch:
         if self._reporter is not None:
             self._reporter.stop()
             self._reporter = None
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool = None
 
     def measure(self) -> None:
         """Has the application's OpenTelemetry, if it has one, read the numbers."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from overdrive._overdrive import Watch
 from overdrive.watch import origin
+from overdrive.watch.limiter import LimiterWatch
 from overdrive.watch.stacks import Frame, blame, frames
 
 # Seconds: from then on a pool that is full is told of, and one in which nothing has moved may be a deadlock.
@@ -71,10 +72,19 @@ class PoolWatch:
         self._watch = watch
         self._loop = loop
         self._limiter: Any = None
+        self._limiter_watch = LimiterWatch()
         self._is_asked = False
         self._full_since: float | None = None
         self._moved: float = 0.0
         self._holding: frozenset[int] = frozenset()
+
+    def start(self) -> None:
+        """Finds the limiter, if there is anyio already."""
+        self._find()
+
+    def stop(self) -> None:
+        """Leaves the limiter alone. To be called on the loop's thread."""
+        self._limiter_watch.end()
 
     def look(self) -> Shortage | None:
         """The shortage there is, if it has lasted for `FULL`."""
@@ -126,6 +136,7 @@ class PoolWatch:
         from anyio.to_thread import current_default_thread_limiter
 
         self._limiter = current_default_thread_limiter()
+        self._limiter_watch.begin(self._limiter)
 
 
 def holders() -> tuple[Holder, ...]:

@@ -7,7 +7,7 @@
 //! The class is frozen, and no borrow is held while Python code runs: `repr(task)` inside a handler reads this object in
 //! the middle of its own `__next__`.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -52,6 +52,14 @@ pub(crate) fn register(py: Python<'_>) -> PyResult<()> {
     let coroutine = py.import("collections.abc")?.getattr("Coroutine")?;
     coroutine.call_method1("register", (py.get_type::<RequestCoroutine>(),))?;
     Ok(())
+}
+
+/// The request whose task this is, if somebody watches it; for the loop's thread.
+pub(crate) fn request_of(task: &Bound<'_, PyAny>) -> Option<LoopBound<Weak<dyn Timed>>> {
+    let coroutine =
+        task.call_method0(pyo3::intern!(task.py(), "get_coro")).ok()?.cast_into::<RequestCoroutine>().ok()?;
+    let graveyard = &coroutine.get().host.get_here()?.graveyard;
+    Some(LoopBound::new(Rc::new(Rc::downgrade(&coroutine.get().request.timed()?)), graveyard))
 }
 
 /// See the [module](self).

@@ -48,6 +48,11 @@ impl<T: 'static> LoopBound<T> {
         self.graveyard.abandon();
     }
 
+    /// Another value of the same thread, which must be this one.
+    pub(crate) fn beside<U>(&self, value: Rc<U>) -> LoopBound<U> {
+        LoopBound::new(value, &self.graveyard)
+    }
+
     /// Another reference to the same value; a `RuntimeError` on a foreign thread.
     pub(crate) fn another(&self) -> PyResult<LoopBound<T>> {
         Ok(LoopBound::new(self.get()?.clone(), &self.graveyard))

@@ -57,6 +57,7 @@ impl Drop for Reuse<'_> {
 /// Sets `StopIteration(value)`, to be followed by returning "nothing" from `__next__`.
 ///
 /// PyO3's way, an `Err`, makes the exception twice: once as its own lazy state, once for Python.
+#[expect(deprecated, reason = "what has taken the place of PyErr_Restore begins with Python 3.12")]
 pub(crate) fn stop_iteration(value: &Bound<'_, PyAny>) {
     let class = value.py().get_type::<PyStopIteration>().as_ptr();
     // SAFETY: live objects, and `PyErr_Restore` takes over a reference to each. A tuple as value would be taken for the

@@ -1,6 +1,5 @@
 //! Calls of the user's functions: on the loop, on a thread, as a generator.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use pyo3::prelude::*;
@@ -10,18 +9,12 @@ use super::call::Call;
 use super::node::{Kind, Node};
 use crate::host::ffi;
 use crate::host::pool::Job;
-use crate::watch::{Timed, within};
 
 impl Call {
     pub(super) async fn call(&self, node: &Node, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
         match node.kind {
             Kind::Sync if !node.limited && self.wire.engine().is_some() => {
                 return self.call_in_thread(node, arguments).await;
-            }
-            Kind::Sync if !node.limited => {
-                let wanted = Instant::now();
-                let keywords = Python::attach(|py| keywords(py, &node.names, arguments).map(Bound::unbind))?;
-                return self.on_anyios_thread(&node.call, keywords, wanted).await;
             }
             Kind::AsyncGenerator if self.own_exits() && Python::attach(|py| self.is_empty(py, node.exits()))? => {
                 return self.enter(node, arguments).await;
@@ -93,7 +86,7 @@ impl Call {
         })?;
         let (limiter, task, waiting) = match begun {
             Ok(begun) => begun,
-            Err(keywords) => return self.on_anyios_thread(call, keywords, wanted).await,
+            Err(keywords) => return self.on_anyios_thread(call, keywords).await,
         };
         let clock = self.wire.engine().and_then(|exchange| exchange.clock());
         let _call = clock.map(|clock| clock.wants_thread(wanted));
@@ -107,32 +100,12 @@ impl Call {
         })
     }
 
-    /// Calls a function on a thread of anyio's pool.
-    pub(super) async fn on_anyios_thread(
-        &self,
-        call: &Py<PyAny>,
-        keywords: Py<PyDict>,
-        wanted: Instant,
-    ) -> PyResult<Py<PyAny>> {
-        let timed = match self.wire.engine() {
-            Some(exchange) => exchange.timed(),
-            None => Python::attach(within::at_hand),
-        };
-        let clock = timed.as_deref().and_then(Timed::clock);
-        let _call = clock.map(|clock| clock.wants_thread(wanted));
-        let times = Arc::new(OnceLock::new());
+    /// Calls a function on a thread of anyio's pool. The watch hears of it from the limiter, as of all that others call there.
+    pub(super) async fn on_anyios_thread(&self, call: &Py<PyAny>, keywords: Py<PyDict>) -> PyResult<Py<PyAny>> {
         let awaitable = Python::attach(|py| {
-            let call = match clock {
-                Some(_) => Py::new(py, TimedCall { call: call.clone_ref(py), times: times.clone() })?.into_any(),
-                None => call.clone_ref(py),
-            };
             PyResult::Ok(self.plans().runtime.call_in_thread.bind(py).call1((call, keywords))?.unbind())
         })?;
-        let result = self.baton().wait_for(awaitable).await;
-        if let (Some(clock), Some((began, ended))) = (clock, times.get()) {
-            clock.ran_in_thread(wanted, *began, *ended);
-        }
-        result
+        self.baton().wait_for(awaitable).await
     }
 
     pub(super) async fn run_in_pool(
@@ -168,33 +141,6 @@ impl Call {
                 Err(error)
             }
         }
-    }
-}
-
-/// A function that notes when it was called and when it came back, on whatever thread that is.
-#[pyclass(frozen, module = "overdrive._overdrive")]
-struct TimedCall {
-    call: Py<PyAny>,
-    times: Arc<OnceLock<(Instant, Instant)>>,
-}
-
-#[pymethods]
-impl TimedCall {
-    #[pyo3(signature = (*arguments, **keywords))]
-    fn __call__<'py>(
-        &self,
-        py: Python<'py>,
-        arguments: &Bound<'py, PyTuple>,
-        keywords: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let began = Instant::now();
-        let result = self.call.bind(py).call(arguments, keywords);
-        let _ = self.times.set((began, Instant::now()));
-        result
-    }
-
-    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
-        visit.call(&self.call)
     }
 }
 

@@ -2,8 +2,6 @@
 //!
 //! It is asked for once, when a request comes in through ASGI: without any, nothing of this costs anything.
 
-use std::time::Instant;
-
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyList, PyString, PyTuple};
 
@@ -92,7 +90,6 @@ impl Call {
             return self.as_operation("endpoint", self.call(node, arguments)).await;
         }
         // The operation is the thread's.
-        let wanted = Instant::now();
         let keywords = Python::attach(|py| {
             let keywords = PyDict::new(py);
             keywords.set_item(pyo3::intern!(py, "function"), &node.call)?;
@@ -103,7 +100,7 @@ impl Call {
             keywords.set_item(pyo3::intern!(py, "arguments"), given)?;
             PyResult::Ok(keywords.unbind())
         })?;
-        self.on_anyios_thread(&self.plans().runtime.run_sync_endpoint, keywords, wanted).await
+        self.on_anyios_thread(&self.plans().runtime.run_sync_endpoint, keywords).await
     }
 
     /// Does `work` as an operation that telemetry may trace.

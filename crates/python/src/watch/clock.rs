@@ -16,6 +16,7 @@ use super::events::Written;
 use super::moment::{Moment, nanoseconds};
 use super::pulse::Step;
 use super::route::Route;
+use super::thread_call::ThreadCall;
 use super::within::RequestMark;
 use crate::host::ffi;
 use crate::host::loop_bound::Graveyard;
@@ -295,23 +296,6 @@ impl RequestClock {
 impl Drop for RequestClock {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-/// A call on a thread that somebody waits for.
-#[must_use = "it counts for as long as it lives"]
-pub(crate) struct ThreadCall(Rc<Watch>);
-
-impl ThreadCall {
-    fn new(watch: Rc<Watch>) -> ThreadCall {
-        watch.shared.totals.thread_calls.add(1);
-        ThreadCall(watch)
-    }
-}
-
-impl Drop for ThreadCall {
-    fn drop(&mut self) {
-        self.0.shared.totals.thread_calls.subtract(1);
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) mod source;
 pub(crate) mod stack;
 pub(crate) mod stall;
 pub(crate) mod tally;
+pub(crate) mod thread_call;
 mod totals;
 mod unawaited;
 pub(crate) mod verdict;

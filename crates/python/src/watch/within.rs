@@ -29,8 +29,8 @@ impl RequestMark {
 }
 
 /// The request in whose context the caller runs, if somebody watches it and it has not found its own way to a plan.
-pub(crate) fn at_hand(py: Python<'_>) -> Option<Rc<dyn Timed>> {
-    mark(py)?.get().0.get_here()?.upgrade()
+pub(super) fn request(py: Python<'_>) -> Option<LoopBound<Weak<dyn Timed>>> {
+    mark(py)?.get().0.another().ok()
 }
 
 fn mark(py: Python<'_>) -> Option<Bound<'_, RequestMark>> {
