@@ -1,7 +1,7 @@
 """anyio's default limiter of threads, with the calls that take its tokens on the clocks of their requests.
 
-anyio tells nobody when a call on a thread begins and ends. Each one, whoever makes it, takes a token of a limiter for as
-long as it lasts, and the default one is where nearly all of them come by: Starlette's and FastAPI's, and the
+anyio tells nobody when a call on a thread begins and ends. Each one, whoever makes it, takes a token of a limiter for
+as long as it lasts, and the default one is where nearly all of them come by: Starlette's and FastAPI's, and the
 application's own. The limiter stays the object that it is; while it is watched its class is one that notes the two
 moments besides.
 """
