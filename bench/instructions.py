@@ -61,6 +61,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--path", default="/json", help="path that is requested (default: %(default)s)")
     parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop")
     parser.add_argument("--websocket", action="store_true", help="count messages of WebSockets, which are echoed")
+    parser.add_argument("--server-options", default="", help='more for the server, as "--watch off" (default: none)')
     parser.add_argument("--requests", type=int, default=3200, help="requests that are counted (default: %(default)s)")
     parser.add_argument("--connections", type=int, default=32, help="keep-alive connections (default: %(default)s)")
     parser.add_argument("--compare", action="store_true", help="count uvicorn, too, by library")
@@ -171,6 +172,7 @@ def _running(server: str, options: argparse.Namespace, output: Path) -> Iterator
         f"--callgrind-out-file={output}",
         str(VENV / "bin/python"),
         *("-m", server, options.app, "--app-dir", str(BENCH / "apps"), "--port", str(port)),
+        *options.server_options.split(),
         *("--loop", options.loop, "--no-access-log", "--timeout-keep-alive", "600"),
     ]
     log_path = output.with_suffix(".log")
