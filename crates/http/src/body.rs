@@ -131,7 +131,8 @@ enum Kind {
     /// application gave in its place among the headers.
     Full(Option<Bytes>),
     Channel(Rc<Channel>),
-    File(FileReader),
+    /// On the heap, as it would make all the others larger.
+    File(Box<FileReader>),
 }
 
 impl ResponseBody {
@@ -153,7 +154,7 @@ impl ResponseBody {
 
     /// A file's content, read by threads of the engine.
     pub fn file(file: std::fs::File) -> ResponseBody {
-        ResponseBody(Kind::File(FileReader::whole(file)))
+        ResponseBody(Kind::File(Box::new(FileReader::whole(file))))
     }
 
     /// Parts of a file, which is shorter than none of them; `on_end` hears how it ended.
@@ -163,7 +164,7 @@ impl ResponseBody {
         on_end: impl FnOnce(FileEnd) + 'static,
     ) -> (FileStop, ResponseBody) {
         let (reader, stop) = FileReader::new(file, parts, on_end);
-        (stop, ResponseBody(Kind::File(reader)))
+        (stop, ResponseBody(Kind::File(Box::new(reader))))
     }
 }
 

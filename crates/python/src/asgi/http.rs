@@ -61,7 +61,7 @@ pub(crate) struct Exchange {
     file: RefCell<Option<FileStop>>,
     file_end: Cell<Option<FileEnd>>,
     trailers_follow: Cell<bool>,
-    trailers: RefCell<Option<HeaderMap>>,
+    trailers: RefCell<Option<Box<HeaderMap>>>,
     /// Bytes of the body that `content-length` still promises.
     promised: Cell<Option<u64>>,
     answer: AnswerSlot,
@@ -72,7 +72,7 @@ pub(crate) struct Exchange {
     /// Told of the status of the response, before it is sent; until the observer is left.
     observing: RefCell<Option<Py<PyAny>>>,
     /// A test client's.
-    record: Option<Record>,
+    record: Option<Box<Record>>,
     /// `None`: nobody watches.
     clock: Option<RequestClock>,
 }
@@ -105,7 +105,7 @@ impl Exchange {
         bridge: Rc<Bridge>,
         line: RequestLine,
         body: RequestBody,
-        record: Option<Record>,
+        record: Option<Box<Record>>,
         clock: Option<RequestClock>,
     ) -> Rc<Exchange> {
         Rc::new(Exchange {
@@ -238,12 +238,12 @@ impl Exchange {
 
     /// The server's `--root-path`, or the test client's.
     pub(crate) fn root_path(&self) -> &str {
-        self.record.as_ref().map_or(&self.bridge.settings().root_path, Record::root_path)
+        self.record.as_deref().map_or(&self.bridge.settings().root_path, Record::root_path)
     }
 
     /// What a test client wants to know of this request.
     pub(super) fn record(&self) -> Option<&Record> {
-        self.record.as_ref()
+        self.record.as_deref()
     }
 
     /// The request's clock, if somebody watches.

@@ -24,11 +24,11 @@ impl SideChannel {
     }
 
     /// The record that a request names, if it names one; the name is gone from `headers` afterwards.
-    pub(super) fn record(&self, py: Python<'_>, headers: &mut HeaderMap) -> Option<Record> {
+    pub(super) fn record(&self, py: Python<'_>, headers: &mut HeaderMap) -> Option<Box<Record>> {
         let key = headers.remove(HEADER)?;
         let found = self.0.bind(py).call_method1("take", (PyBytes::new(py, key.as_bytes()),));
         match found.and_then(|object| if object.is_none() { Ok(None) } else { Record::new(&object).map(Some) }) {
-            Ok(record) => record,
+            Ok(record) => record.map(Box::new),
             Err(error) => {
                 error.write_unraisable(py, Some(self.0.bind(py)));
                 None

@@ -49,7 +49,7 @@ pub(crate) struct Session {
     waking: Cell<bool>,
     senders: Waiters,
     /// A test client's.
-    record: Option<Record>,
+    record: Option<Box<Record>>,
     /// `None`: nobody watches.
     clock: Option<RequestClock>,
 }
@@ -71,7 +71,7 @@ impl Session {
         bridge: Rc<Bridge>,
         line: RequestLine,
         upgrade: Upgrade,
-        record: Option<Record>,
+        record: Option<Box<Record>>,
         clock: Option<RequestClock>,
     ) -> Rc<Session> {
         Rc::new(Session {
@@ -94,7 +94,7 @@ impl Session {
     }
 
     pub(super) fn record(&self) -> Option<&Record> {
-        self.record.as_ref()
+        self.record.as_deref()
     }
 
     pub(super) fn answer(&self) -> &AnswerSlot {

@@ -195,7 +195,7 @@ impl Call {
     async fn within_stacks(self: &Rc<Self>) -> PyResult<()> {
         let made = match &self.plan().around {
             // An observer that was entered has done what stands around the request handler, too.
-            Some(around) if self.observing.get().is_none() => self.respond_within(around).await,
+            Some(around) if self.observing.get().is_none() => Box::pin(self.respond_within(around)).await,
             _ => self.respond().await,
         };
         let sent = match self.leave(Which::Function, made).await {

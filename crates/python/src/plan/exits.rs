@@ -148,6 +148,18 @@ impl Call {
 
     /// Leaves what is to be left with the outcome so far. `None`: an exception was swallowed there.
     pub(super) async fn leave<T>(&self, which: Which, outcome: PyResult<T>) -> PyResult<Option<T>> {
+        let is_empty = match which {
+            Which::File => self.form.get().is_none(),
+            Which::Function | Which::Request => self.exits(which).is_empty(),
+        };
+        if is_empty && self.stacks.get().is_none() {
+            return outcome.map(Some);
+        }
+        // On the heap, where it does not make the future of a request larger that has nothing to leave.
+        Box::pin(self.leave_all(which, outcome)).await
+    }
+
+    async fn leave_all<T>(&self, which: Which, outcome: PyResult<T>) -> PyResult<Option<T>> {
         let outcome = self.leave_stack(which, outcome).await;
         if matches!(which, Which::File) || self.exits(which).is_empty() {
             return outcome;

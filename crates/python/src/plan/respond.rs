@@ -11,6 +11,7 @@ use super::reply::{
     AnswerKind, Reply, bytes_of, encode_json, is_body_allowed, raw_headers, response_loc, status_code, try_encode_json,
 };
 use super::stream::Flow;
+use super::telemetry::end_operation;
 use super::value::call_validator;
 
 /// A response on its way.
@@ -49,7 +50,9 @@ impl Call {
         if let Some(response) = own {
             return Ok(Outgoing::Object(response));
         }
-        let content = self.as_operation("serialization", self.content(value)).await?;
+        let operation = self.begin_operation("serialization")?;
+        let content = self.content(value).await;
+        let content = end_operation(operation, content)?;
         Python::attach(|py| self.make_response(py, content))
     }
 
@@ -189,7 +192,8 @@ impl Call {
                     background
                 }
                 Known::Flow(flow) => self.send_flow(flow).await?,
-                Known::File => match self.send_file(&response).await? {
+                // On the heap, where it does not make the futures of all others larger.
+                Known::File => match Box::pin(self.send_file(&response)).await? {
                     Sent::File(background) => background,
                     Sent::Refusal => None,
                     Sent::Nothing => {

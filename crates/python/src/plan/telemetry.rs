@@ -72,22 +72,19 @@ impl Call {
 
     /// Runs the dependencies, as an operation that telemetry may trace.
     pub(super) async fn solve_observed(&self) -> PyResult<Solved> {
-        let work = async {
-            let solved = self.solve().await?;
-            self.tell_values(&solved)?;
-            Ok(solved)
-        };
-        self.as_operation("dependencies", work).await
+        let operation = self.begin_operation("dependencies")?;
+        let solved = self.solve().await;
+        let solved = solved.and_then(|solved| self.tell_values(&solved).map(|()| solved));
+        end_operation(operation, solved)
     }
 
     /// Runs the endpoint, likewise.
     pub(super) async fn call_endpoint(&self, arguments: &[Option<Py<PyAny>>]) -> PyResult<Py<PyAny>> {
         let (node, arguments) = self.endpoint(arguments);
-        if self.telemetry.get().is_none() {
-            return self.call(node, arguments).await;
-        }
-        if node.kind != Kind::Sync {
-            return self.as_operation("endpoint", self.call(node, arguments)).await;
+        if node.kind != Kind::Sync || self.telemetry.get().is_none() {
+            let operation = self.begin_operation("endpoint")?;
+            let outcome = self.call(node, arguments).await;
+            return end_operation(operation, outcome);
         }
         // The operation is the thread's.
         let keywords = Python::attach(|py| {
@@ -103,18 +100,14 @@ impl Call {
         self.on_anyios_thread(&self.plans().runtime.run_sync_endpoint, keywords).await
     }
 
-    /// Does `work` as an operation that telemetry may trace.
-    pub(super) async fn as_operation<T>(
-        &self,
-        name: &'static str,
-        work: impl Future<Output = PyResult<T>>,
-    ) -> PyResult<T> {
+    /// Begins an operation that telemetry may trace, if there is any; [`end_operation`] has to follow.
+    ///
+    /// Not a function around a future, which would be kept twice: as what it is given, and as what it waits for.
+    pub(super) fn begin_operation(&self, name: &'static str) -> PyResult<Option<Py<PyAny>>> {
         if self.telemetry.get().is_none() {
-            return work.await;
+            return Ok(None);
         }
-        let Some(operation) = Python::attach(|py| self.enter_operation(py, name))? else { return work.await };
-        let outcome = work.await;
-        Python::attach(|py| leave_operation(py, &operation, outcome))
+        Python::attach(|py| self.enter_operation(py, name))
     }
 
     fn enter_operation(&self, py: Python<'_>, name: &str) -> PyResult<Option<Py<PyAny>>> {
@@ -128,6 +121,14 @@ impl Call {
         }
         operation.call_method0(pyo3::intern!(py, "__enter__"))?;
         Ok(Some(operation.unbind()))
+    }
+}
+
+/// Ends what [`Call::begin_operation`] has begun, with what came of it.
+pub(super) fn end_operation<T>(operation: Option<Py<PyAny>>, outcome: PyResult<T>) -> PyResult<T> {
+    match operation {
+        Some(operation) => Python::attach(|py| leave_operation(py, &operation, outcome)),
+        None => outcome,
     }
 }
 

@@ -132,7 +132,7 @@ impl Exchange {
         if message.flag(&names.more_trailers)? {
             *self.trailers.borrow_mut() = Some(trailers);
         } else {
-            self.finish(Some(trailers));
+            self.finish(Some(*trailers));
         }
         Ok(())
     }
