@@ -144,7 +144,8 @@ impl Call {
         let (plan, body) = (self.plan(), self.body());
         let mut arguments: Vec<Option<Py<PyAny>>> = (0..plan.arguments).map(|_| None).collect();
         let mut caches: Vec<Option<Py<PyAny>>> = (0..plan.caches).map(|_| None).collect();
-        let mut failed = vec![false; plan.nodes.len()];
+        // Not `vec![]`, which would ask the allocator for zeros, of which it keeps none at hand.
+        let mut failed: Vec<bool> = plan.nodes.iter().map(|_| false).collect();
         let mut errors: Option<Py<PyList>> = None;
         for (index, node) in plan.nodes.iter().enumerate() {
             let (mut valid, read) = Python::attach(|py| {

@@ -8,6 +8,15 @@ use super::layers::Seen;
 use super::reply::Reply;
 use super::wire::raw_headers;
 
+/// What is left to do for a response.
+enum Undelivered {
+    Nothing,
+    /// To send it in messages.
+    Reply(Reply),
+    /// To let this application send it.
+    Object(Py<PyAny>),
+}
+
 impl Call {
     /// Whether there are layers that the plan itself has to apply.
     pub(super) fn is_layered(&self) -> bool {
@@ -21,22 +30,30 @@ impl Call {
     }
 
     /// Sends a response that is known as a whole. `is_last`: nothing is done after it but what the exit stacks hold.
-    pub(super) async fn deliver(&self, mut reply: Reply, is_last: bool) -> PyResult<()> {
+    pub(super) async fn deliver(&self, reply: Reply, is_last: bool) -> PyResult<()> {
+        // What takes time is on the heap, where it does not make the future of most requests larger.
+        match self.deliver_now(reply, is_last)? {
+            Undelivered::Nothing => Ok(()),
+            Undelivered::Reply(reply) => Box::pin(self.wire.send_messages(&self.baton(), reply)).await,
+            Undelivered::Object(application) => Box::pin(self.deliver_object(application)).await,
+        }
+    }
+
+    fn deliver_now(&self, mut reply: Reply, is_last: bool) -> PyResult<Undelivered> {
         if !self.is_layered() {
             let is_last = is_last && Python::attach(|py| self.is_left(py))?;
             let sender = is_last.then_some(&self.plans().runtime.sender);
-            return self.wire.send_whole(&self.baton(), reply, sender).await;
+            return Ok(self.wire.send_whole(reply, sender)?.map_or(Undelivered::Nothing, Undelivered::Reply));
         }
-        let layers = &self.plans().layers;
-        if Python::attach(|py| layers.behind(py, &self.input.headers, self.seen(py).as_ref(), &mut reply))? {
-            return self.wire.send_whole(&self.baton(), reply, None).await;
-        }
-        let application = Python::attach(|py| {
+        Python::attach(|py| {
+            if self.plans().layers.behind(py, &self.input.headers, self.seen(py).as_ref(), &mut reply)? {
+                return Ok(self.wire.send_whole(reply, None)?.map_or(Undelivered::Nothing, Undelivered::Reply));
+            }
             let headers = raw_headers(py, reply.headers.iter().map(|(name, value)| (name, value)))?;
             let arguments = (reply.status.as_u16(), headers, PyBytes::new(py, &reply.body));
-            PyResult::Ok(self.plans().passage.bind(py).call_method1("whole", arguments)?.unbind())
-        })?;
-        self.deliver_object(application).await
+            let application = self.plans().passage.bind(py).call_method1("whole", arguments)?;
+            Ok(Undelivered::Object(application.unbind()))
+        })
     }
 
     /// Lets an ASGI application, a response object most often, send a response.

@@ -185,32 +185,37 @@ impl Call {
                 self.deliver(reply, background.is_none()).await?;
                 background
             }
-            Outgoing::Flow(flow) => self.send_flow(flow).await?,
-            Outgoing::Object(response) => match Python::attach(|py| self.known_object(py, response.bind(py)))? {
-                Known::Whole(reply, background) => {
-                    self.deliver(reply, background.is_none()).await?;
-                    background
-                }
-                Known::Flow(flow) => self.send_flow(flow).await?,
-                // On the heap, where it does not make the futures of all others larger.
-                Known::File => match Box::pin(self.send_file(&response)).await? {
-                    Sent::File(background) => background,
-                    Sent::Refusal => None,
-                    Sent::Nothing => {
-                        let speaking = Python::attach(|py| {
-                            self.plans().runtime.speaking_file.bind(py).call1((response,)).map(Bound::unbind)
-                        })?;
-                        return self.deliver_object(speaking).await;
-                    }
-                },
-                Known::Nothing => return self.deliver_object(response).await,
-            },
+            // On the heap, where they do not make the future of most requests larger.
+            Outgoing::Flow(flow) => Box::pin(self.send_flow(flow)).await?,
+            Outgoing::Object(response) => Box::pin(self.send_object(response)).await?,
         };
         if let Some(background) = background {
             let awaitable = Python::attach(|py| background.bind(py).call0().map(Bound::unbind))?;
             self.baton().wait_for(awaitable).await?;
         }
         Ok(())
+    }
+
+    /// Sends a response object, and gives its background tasks, unless it has run them itself.
+    async fn send_object(&self, response: Py<PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        match Python::attach(|py| self.known_object(py, response.bind(py)))? {
+            Known::Whole(reply, background) => {
+                self.deliver(reply, background.is_none()).await?;
+                Ok(background)
+            }
+            Known::Flow(flow) => self.send_flow(flow).await,
+            Known::File => match self.send_file(&response).await? {
+                Sent::File(background) => Ok(background),
+                Sent::Refusal => Ok(None),
+                Sent::Nothing => {
+                    let speaking = Python::attach(|py| {
+                        self.plans().runtime.speaking_file.bind(py).call1((response,)).map(Bound::unbind)
+                    })?;
+                    self.deliver_object(speaking).await.map(|()| None)
+                }
+            },
+            Known::Nothing => self.deliver_object(response).await.map(|()| None),
+        }
     }
 
     /// What a response object would do, if its class does it in a way that we know.

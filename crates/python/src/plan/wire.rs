@@ -231,27 +231,33 @@ impl Wire {
         Ok(!scope.contains(pyo3::intern!(py, "fastapi"))? && !scope.contains(&runtime.body_limit_key)?)
     }
 
-    /// Sends a response that is known as a whole. `sender`: a class of `send` that may take it so, if nothing follows it.
-    pub(crate) async fn send_whole(&self, baton: &Baton, reply: Reply, sender: Option<&Py<PyAny>>) -> PyResult<()> {
+    /// Sends a response that is known as a whole, or gives it back, for [`Wire::send_messages`].
+    ///
+    /// `sender`: a class of `send` that may take it so, if nothing follows it.
+    pub(crate) fn send_whole(&self, reply: Reply, sender: Option<&Py<PyAny>>) -> PyResult<Option<Reply>> {
         match self {
-            Wire::Engine(exchange, _) => exchange.send_whole(reply.status, reply.headers, reply.body),
-            Wire::Asgi(asgi) => {
-                asgi.started.store(true, Ordering::Relaxed);
-                let taken = Python::attach(|py| {
-                    let send = asgi.send.bind(py);
-                    if !sender.is_some_and(|class| send.get_type().is(class)) {
-                        return Ok(false);
-                    }
-                    let messages = (reply.start_message(py)?, reply.body_message(py)?);
-                    send.call_method1(pyo3::intern!(py, "whole"), messages)?.is_truthy()
-                })?;
-                if taken {
-                    return Ok(());
-                }
-                asgi.send(baton, Python::attach(|py| reply.start_message(py).map(Bound::unbind))).await?;
-                asgi.send(baton, Python::attach(|py| reply.body_message(py).map(Bound::unbind))).await
+            Wire::Engine(exchange, _) => {
+                exchange.send_whole(reply.status, reply.headers, reply.body)?;
+                Ok(None)
             }
+            Wire::Asgi(asgi) => Python::attach(|py| {
+                asgi.started.store(true, Ordering::Relaxed);
+                let send = asgi.send.bind(py);
+                if !sender.is_some_and(|class| send.get_type().is(class)) {
+                    return Ok(Some(reply));
+                }
+                let messages = (reply.start_message(py)?, reply.body_message(py)?);
+                let is_taken = send.call_method1(pyo3::intern!(py, "whole"), messages)?.is_truthy()?;
+                Ok((!is_taken).then_some(reply))
+            }),
         }
+    }
+
+    /// Sends what [`Wire::send_whole`] has given back.
+    pub(crate) async fn send_messages(&self, baton: &Baton, reply: Reply) -> PyResult<()> {
+        let Wire::Asgi(asgi) = self else { unreachable!("an engine takes whole responses") };
+        asgi.send(baton, Python::attach(|py| reply.start_message(py).map(Bound::unbind))).await?;
+        asgi.send(baton, Python::attach(|py| reply.body_message(py).map(Bound::unbind))).await
     }
 
     /// `receive` and `send` for code that expects ASGI.
