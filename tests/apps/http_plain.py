@@ -61,6 +61,12 @@ async def path_echo(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, await read_body(receive))
 
 
+async def path_two_readers(scope: Any, receive: Any, send: Any) -> None:
+    """Two that wait for the body at the same time."""
+    messages = await asyncio.gather(receive(), receive())
+    await answer(send, repr([(message["body"], message["more_body"]) for message in messages]))
+
+
 async def path_tolerant(scope: Any, receive: Any, send: Any) -> None:
     """As /echo, for clients of which a body that breaks off is expected."""
     try:

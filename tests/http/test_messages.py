@@ -290,6 +290,15 @@ def test_trailers_go_to_a_client_that_takes_them(server: Served) -> None:
         assert (response.body, response.trailers) == (b"body", []), "RFC 9110 section 6.5.1: not without being asked"
 
 
+def test_the_end_of_a_body_is_told_to_all_who_wait_for_it(server: Served) -> None:
+    with Wire(server) as wire:
+        wire.send(b"POST /two-readers HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n")
+        time.sleep(0.2)  # until both wait: nothing else tells
+        wire.send(b"hello")
+        response = wire.response()
+    assert ast.literal_eval(response.body.decode()) == [(b"hello", False), (b"", False)]
+
+
 @pytest.mark.parametrize("size", [0, 1, 255, 262_143, 262_144, 262_145, 5_000_000])
 def test_a_file_goes_out_by_pathsend(server: Served, tmp_path: Path, size: int) -> None:
     content = bytes(place * 7 % 256 for place in range(size % 1000)) + b"z" * (size - size % 1000)

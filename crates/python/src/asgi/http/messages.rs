@@ -161,7 +161,7 @@ impl HttpChannel {
 
     /// `receive()` on the loop's thread.
     fn _receive_here(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        awaitable(py, Receive(self.0.another()?))
+        awaitable(py, Receive::new(self.0.another()?))
     }
 
     /// `send()` on the loop's thread.

@@ -1,5 +1,6 @@
 //! The body of a request, and what `receive()` says of it and of the client.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -84,6 +85,16 @@ impl Exchange {
         Poll::Ready(filled.map(|()| Some(message.into_any().unbind())))
     }
 
+    /// The message that a body ends with, without a part of it.
+    fn end_of_body(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let names = &self.bridge.host.names;
+        let message = PyDict::new(py);
+        message.set_item(&names.type_, &names.http_request)?;
+        message.set_item(&names.body, PyBytes::new(py, b""))?;
+        message.set_item(&names.more_body, false)?;
+        Ok(message.into_any().unbind())
+    }
+
     /// There is nothing to read of this request, and its client has left. Whoever asks hears of that at once, as with uvicorn:
     /// Starlette's `is_disconnected()` looks at one message, and an empty body would say that somebody is there.
     fn left_without_a_body(&self) -> bool {
@@ -125,18 +136,36 @@ impl Exchange {
 }
 
 /// `receive()`, for as long as it has nothing to give.
-pub(super) struct Receive(pub(super) LoopBound<Exchange>);
+pub(super) struct Receive {
+    exchange: LoopBound<Exchange>,
+    /// It has waited for a part of the body.
+    wants_body: AtomicBool,
+}
+
+impl Receive {
+    pub(super) fn new(exchange: LoopBound<Exchange>) -> Receive {
+        Receive { exchange, wants_body: AtomicBool::new(false) }
+    }
+}
 
 impl Operation for Receive {
     fn poll(&self, py: Python<'_>) -> Poll<PyResult<Option<Py<PyAny>>>> {
-        match self.0.get() {
-            Ok(exchange) => exchange.poll_receive(py),
-            Err(error) => Poll::Ready(Err(error)),
+        let exchange = match self.exchange.get() {
+            Ok(exchange) => exchange,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        match exchange.poll_receive(py) {
+            // Somebody else, who waited as well, has got the rest of it. With uvicorn one event wakes both.
+            Poll::Pending if self.wants_body.load(Ordering::Relaxed) && exchange.body_received.get() => {
+                Poll::Ready(exchange.end_of_body(py).map(Some))
+            }
+            polled => polled,
         }
     }
 
     fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let exchange = self.0.get()?;
+        let exchange = self.exchange.get()?;
+        self.wants_body.store(!exchange.body_received.get(), Ordering::Relaxed);
         exchange.receivers.add(py, &exchange.bridge.host)
     }
 }
