@@ -131,9 +131,6 @@ class Engine:
     def set_plans(self, plans: Plans | None) -> None:
         """Lets compiled routes answer from now on; requests under way go on as they began."""
 
-    def withhold(self, extension: str) -> None:
-        """Announces an extension of ASGI ("http.response.pathsend") to HTTP requests no more."""
-
     def drain(self) -> asyncio.Future[None]:
         """Stops accepting, closes idle connections, lets each running request finish and then closes its connection;
         WebSockets are closed with 1012. The future is done when nothing is left, neither connections nor tasks."""

@@ -94,8 +94,6 @@ class CompiledRoutes:
         compilation.succeed(self.compilation)
         self.compilation = compilation
         if self._engine is not None:
-            compilation.restrict(self._engine)
-        if self._engine is not None:
             self._engine.set_plans(compilation.plans if compilation.is_direct else None)
         if self._engine is None or compilation.has_middleware:
             compilation.install()

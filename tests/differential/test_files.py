@@ -154,3 +154,22 @@ def test_several_ranges_are_sent_with_a_boundary(files: Pair, verb: str, name: s
 def test_files_are_sent_by_plans(files: Pair) -> None:
     log = files.overdrive.served.log
     assert re.search(r"Compiled (\d+) (of \1 )?routes", log), log
+
+
+READ = [
+    "/file",
+    *(f"/{where}/file" for where in ("plain", "read", "whole", "gzip", "starlette")),
+    *(f"/{where}/static/middle.txt" for where in ("plain", "read", "whole", "gzip")),
+    "/mounted/middle.txt",
+]
+
+
+@pytest.mark.parametrize("path", READ)
+def test_files_below_what_reads_them(pair_of: Callable[..., Pair], path: str) -> None:
+    """Middleware that knows responses with bodies alone gets the files' bodies."""
+    pair_of("files_read").check(case(get(path, ("accept-encoding", "gzip")), 200))
+
+
+@pytest.mark.parametrize("path", ["/file", "/static/middle.txt"])
+def test_files_of_an_application_that_is_wrapped(pair_of: Callable[..., Pair], path: str) -> None:
+    pair_of("files_wrapped").check(case(get(path, ("accept-encoding", "gzip")), 200, "content-encoding: gzip"))

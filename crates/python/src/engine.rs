@@ -139,10 +139,6 @@ impl Engine {
         Ok(())
     }
 
-    fn withhold(&self, py: Python<'_>, extension: &str) -> PyResult<()> {
-        self.open()?.bridge.withhold(py, extension)
-    }
-
     fn drain(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let core = self.open()?;
         if let Some(future) = &*core.drained.borrow() {

@@ -159,7 +159,8 @@ impl Executor {
         }
     }
 
-    fn run_deferred(&self) {
+    /// Does what was put off.
+    pub(crate) fn run_deferred(&self) {
         let mut deferred = self.deferred.take();
         for work in deferred.drain(..) {
             self.do_work(&*work);

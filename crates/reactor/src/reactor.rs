@@ -201,6 +201,13 @@ impl Handle {
         }
     }
 
+    /// Does at once what was put off to the end of the run: something that may take long comes before it.
+    pub fn run_deferred(&self) {
+        if let Some(executor) = self.executor.upgrade() {
+            executor.run_deferred();
+        }
+    }
+
     /// Whether a run is under way, so that its end is near.
     pub fn is_running(&self) -> bool {
         self.executor.upgrade().is_some_and(|executor| executor.is_running())

@@ -18,10 +18,9 @@ from fastapi.exception_handlers import http_exception_handler, request_validatio
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRouter
 from starlette.exceptions import HTTPException
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, WebSocketRoute
 
-from overdrive._overdrive import Engine, Plans
+from overdrive._overdrive import Plans
 from overdrive.compiler import instruments, known, limits, opentelemetry, routes, sentry, sockets, telemetry
 from overdrive.compiler.mounts import WITHIN
 from overdrive.compiler.mounts import Mounts as Mounts
@@ -68,12 +67,6 @@ class Compilation:
     def has_middleware(self) -> bool:
         """Whether requests may have to go through the stack, to plans within it."""
         return self.stack is not None and (bool(self.stack.foreign) or self.stack.is_observed)
-
-    def restrict(self, engine: Engine) -> None:
-        """Withholds from an application what its middleware would not see: Starlette compresses no file that the
-        server reads itself."""
-        if self.stack is not None and any(isinstance(one, GZipMiddleware) for one in self.stack.foreign):
-            engine.withhold("http.response.pathsend")
 
     def install(self) -> None:
         """Puts the plans into the application's stack, below the user's middleware."""

@@ -10,7 +10,6 @@ from typing import Any
 from starlette import responses
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import FileResponse, MalformedRangeHeader, PlainTextResponse, RangeNotSatisfiable, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 # Names are looked up when they are used, as Starlette does it: tests replace them.
 _responses: Any = responses
@@ -52,18 +51,6 @@ def describe(response: FileResponse, found: os.stat_result) -> None:
     response.set_stat_headers(found)
     if not stat.S_ISREG(found.st_mode):
         raise RuntimeError(f"File at path {response.path} is not a file.")
-
-
-def speaking(response: FileResponse) -> ASGIApp:
-    """The response as an application that sends it piece by piece: what is odd about it shows as with every server."""
-
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        extensions = {
-            name: value for name, value in scope.get("extensions", {}).items() if name != "http.response.pathsend"
-        }
-        await response({**scope, "extensions": extensions}, receive, send)
-
-    return application
 
 
 def asked(scope: MutableMapping[str, Any]) -> tuple[str, str | None, str | None]:

@@ -406,7 +406,6 @@ class Runtime:
         self.file = (FileResponse.__call__, files.SENDING) if own_files else None
         self.examine_file = files.examine
         self.describe_file = files.describe
-        self.speaking_file = files.speaking
         self.file_asked = files.asked
         self.file_ranges = files.ranges
         self.raising_below = raising_below

@@ -39,8 +39,6 @@ class CompiledApplication:
             if self.is_stale:
                 self._compilation = self._compile()
         compilation = self._compilation
-        if compilation is not None:
-            compilation.restrict(engine)
         if compilation is not None and compilation.is_direct:
             engine.set_plans(compilation.plans)
 

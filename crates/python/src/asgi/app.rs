@@ -102,11 +102,6 @@ impl Bridge {
         drop(before);
     }
 
-    /// Announces an extension of ASGI no more.
-    pub(crate) fn withhold(&self, py: Python<'_>, extension: &str) -> PyResult<()> {
-        self.scopes.withhold(py, extension)
-    }
-
     pub(crate) fn set_connections(&self, count: ConnectionCount) {
         let _ = self.connections.set(count);
     }
@@ -247,7 +242,7 @@ impl Bridge {
         let uri = detached(parts.uri);
         let line = RequestLine { method: parts.method, uri, version: parts.version, client: peer.text };
         let has_body = !body.is_ended();
-        let clock = self.new_clock(line.method.as_str(), &line.uri);
+        let clock = self.new_clock(connection, line.method.as_str(), &line.uri);
         let exchange = Exchange::new(self.clone(), line, body, record, clock);
         if self.is_over_limit() {
             self.log(py, "warning", "Exceeded concurrency limit.", None);
@@ -291,10 +286,10 @@ impl Bridge {
     }
 
     /// The clock of a request that was received just now.
-    fn new_clock(&self, method: &str, uri: &Uri) -> Option<RequestClock> {
+    fn new_clock(&self, connection: &Connection, method: &str, uri: &Uri) -> Option<RequestClock> {
         let watch = self.host.watch.as_ref()?;
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        Some(watch.received(Moment::of(self.reactor.now()), method, target))
+        Some(watch.received(Moment::of(self.reactor.now()), method, target, &connection.held_up_by))
     }
 
     fn planned(&self, call: Rc<Call>) -> Box<dyn coroutine::Request> {
@@ -338,7 +333,7 @@ impl Bridge {
             record.as_ref().map_or(Ok(()), |record| record.fill(py, &scope))?;
             Ok(scope)
         });
-        let clock = self.new_clock("WS", request.uri());
+        let clock = self.new_clock(connection, "WS", request.uri());
         let session = Session::new(self.clone(), request_line(&request, peer.text), upgrade, record, clock);
         if self.is_over_limit() {
             self.log(py, "warning", "Exceeded concurrency limit.", None);

@@ -61,15 +61,15 @@ impl ScopeTemplates {
             }
             Ok(extensions.unbind())
         };
+        // Starlette's file responses would take the offer, and what stands around them, middleware above all, need not know
+        // a response without a body: uvicorn does not offer it. Plans read files by the engine's threads anyway.
+        let knows_starlette = py.import("sys")?.getattr("modules")?.contains("starlette")?;
+        let http_extensions = if knows_starlette { &HTTP_EXTENSIONS[1..] } else { &HTTP_EXTENSIONS[..] };
         Ok(ScopeTemplates {
             id: NEXT_TEMPLATES.fetch_add(1, Ordering::Relaxed),
             http: template(&names.http, &names.http, HTTP_SPEC)?,
             websocket: template(&names.websocket, &names.ws, WEBSOCKET_SPEC)?,
-            http_extensions: extensions(&[
-                "http.response.pathsend",
-                "http.response.trailers",
-                "http.response.early_hint",
-            ])?,
+            http_extensions: extensions(http_extensions)?,
             websocket_extensions: extensions(&["websocket.http.response"])?,
             state,
             root_path: root_path.to_owned(),
@@ -79,12 +79,6 @@ impl ScopeTemplates {
 
     pub(crate) fn id(&self) -> u64 {
         self.id
-    }
-
-    /// Leaves an extension out of the scopes of HTTP requests from now on.
-    pub(crate) fn withhold(&self, py: Python<'_>, extension: &str) -> PyResult<()> {
-        let extensions = self.http_extensions.bind(py);
-        if extensions.contains(extension)? { extensions.del_item(extension) } else { Ok(()) }
     }
 
     /// The scope of an HTTP request; `template`: what [`ScopeTemplates::clear_http`] has left of an earlier one.
@@ -272,6 +266,7 @@ fn is_line(line: &Bound<'_, PyTuple>, name: &[u8], value: &[u8]) -> bool {
 
 /// Not later: from 2.4 on Starlette leaves it to `send()` to notice that a client has left a stream.
 const HTTP_SPEC: &str = "2.3";
+const HTTP_EXTENSIONS: [&str; 3] = ["http.response.pathsend", "http.response.trailers", "http.response.early_hint"];
 /// Sending to a client that has left raises `OSError`.
 const WEBSOCKET_SPEC: &str = "2.4";
 static NEXT_TEMPLATES: AtomicU64 = AtomicU64::new(0);

@@ -207,12 +207,8 @@ impl Call {
             Known::File => match self.send_file(&response).await? {
                 Sent::File(background) => Ok(background),
                 Sent::Refusal => Ok(None),
-                Sent::Nothing => {
-                    let speaking = Python::attach(|py| {
-                        self.plans().runtime.speaking_file.bind(py).call1((response,)).map(Bound::unbind)
-                    })?;
-                    self.deliver_object(speaking).await.map(|()| None)
-                }
+                // What is odd about it shows as with every server.
+                Sent::Nothing => self.deliver_object(response).await.map(|()| None),
             },
             Known::Nothing => self.deliver_object(response).await.map(|()| None),
         }

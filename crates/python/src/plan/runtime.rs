@@ -175,8 +175,6 @@ pub(crate) struct Runtime {
     pub(crate) examine_file: Py<PyAny>,
     /// `(response, found)`: sets the headers of a file
     pub(crate) describe_file: Py<PyAny>,
-    /// `(response)`: the response as an application that sends it piece by piece
-    pub(crate) speaking_file: Py<PyAny>,
     /// `(scope) -> (method, range, if_range)`
     pub(crate) file_asked: Py<PyAny>,
     /// `(response, range, if_range, size) -> (headers, parts) | Response | None`

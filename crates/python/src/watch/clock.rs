@@ -48,8 +48,8 @@ pub(crate) struct RequestClock {
     traced: Cell<bool>,
     /// Its context says whose it is.
     marked: Cell<bool>,
-    /// The last stall that this request had to wait for.
-    pub(super) held_up_by: Cell<u64>,
+    /// The last stall that a request of its connection had to wait for.
+    pub(super) held_up_by: Rc<Cell<u64>>,
     /// What stalls of others have cost it.
     pub(super) delayed: Cell<u64>,
     pub(super) stalls: Cell<u64>,
@@ -57,7 +57,7 @@ pub(crate) struct RequestClock {
 }
 
 impl RequestClock {
-    pub(super) fn new(watch: Rc<Watch>, serial: u64, received: Moment) -> RequestClock {
+    pub(super) fn new(watch: Rc<Watch>, serial: u64, received: Moment, held_up_by: Rc<Cell<u64>>) -> RequestClock {
         RequestClock {
             watch,
             serial,
@@ -80,7 +80,7 @@ impl RequestClock {
             ended: Cell::new(false),
             traced: Cell::new(false),
             marked: Cell::new(false),
-            held_up_by: Cell::new(0),
+            held_up_by,
             delayed: Cell::new(0),
             stalls: Cell::new(0),
             stalled: Cell::new(0),
@@ -153,6 +153,9 @@ impl RequestClock {
 
     /// A step begins; [`RequestClock::pause`] has to follow.
     pub(crate) fn run(&self) -> Running {
+        if let Some(route) = self.route.get() {
+            self.watch.makes_room_for(route);
+        }
         let (now, in_poll) = self.watch.step_begins(self.traced.get());
         self.is_running.set(true);
         let paused = self.paused.get();
@@ -272,7 +275,7 @@ impl RequestClock {
         }
         route.steps.add(self.steps.get());
         route.loop_time.add(self.loop_time.get());
-        route.longest_step.raise_to(self.longest_step.get());
+        route.kept_loop(self.longest_step.get());
         if self.waits.get() > 0 {
             route.waits.add(self.waits.get());
             route.waited.add(self.waited.get());

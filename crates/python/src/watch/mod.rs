@@ -253,11 +253,19 @@ impl Watch {
     }
 
     /// The clock of a request whose head was received at `received`.
-    pub(crate) fn received(self: &Rc<Self>, received: Moment, method: &str, target: &str) -> RequestClock {
+    ///
+    /// `held_up_by`: its connection's, which remembers the last stall that one of its requests had to wait for.
+    pub(crate) fn received(
+        self: &Rc<Self>,
+        received: Moment,
+        method: &str,
+        target: &str,
+        held_up_by: &Rc<Cell<u64>>,
+    ) -> RequestClock {
         let serial = self.serial.get() + 1;
         self.serial.set(serial);
         self.shared.totals.received.add(1);
-        let clock = RequestClock::new(self.clone(), serial, received);
+        let clock = RequestClock::new(self.clone(), serial, received, held_up_by.clone());
         let events = &self.shared.events;
         if events.is_open() && self.sampler.takes(events, received, serial) {
             clock.trace(method, target);
@@ -393,6 +401,13 @@ impl Watch {
         let place = self.index.borrow_mut().find(&self.shared.routes, name, describe);
         self.unrouted.set(Some(place));
         place
+    }
+
+    /// A step of a request of this route begins: if it may take long, the answers that are ready go out before.
+    fn makes_room_for(&self, route: usize) {
+        if self.with_route(route, Route::may_keep_loop) {
+            self.reactor.run_deferred();
+        }
     }
 
     /// A step begins: when, and whether it may end with the poll that it is in. Who `is_traced` wants to know exactly.

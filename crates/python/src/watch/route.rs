@@ -70,6 +70,8 @@ pub(crate) struct Route {
     pub(crate) delayed_others: Number,
     /// What others' stalls may have added to its requests, at the most.
     pub(crate) delayed: Number,
+    /// A request has kept the loop for long, and so many more are to be expected to do so.
+    wary: Number,
 }
 
 impl Route {
@@ -96,7 +98,23 @@ impl Route {
             stalled: Number::default(),
             delayed_others: Number::default(),
             delayed: Number::default(),
+            wary: Number::default(),
         }
+    }
+
+    /// A request of this route has kept the loop for `longest` nanoseconds at a time.
+    pub(crate) fn kept_loop(&self, longest: u64) {
+        self.longest_step.raise_to(longest);
+        if longest >= LONG_STEP {
+            self.wary.set(WARY_REQUESTS);
+        } else if self.wary.get() > 0 {
+            self.wary.subtract(1);
+        }
+    }
+
+    /// Whether the next request may keep the loop for long, as one did not long ago.
+    pub(crate) fn may_keep_loop(&self) -> bool {
+        self.wary.get() > 0
     }
 
     /// Latencies whatever the status, and their sum.
@@ -124,6 +142,11 @@ impl Route {
         self.in_flight.subtract(1);
     }
 }
+
+/// Nanoseconds on the loop from which on others should have their answers before.
+const LONG_STEP: u64 = 1_000_000;
+/// So many requests of a route have to be short until it is trusted again.
+const WARY_REQUESTS: u64 = 256;
 
 /// All routes that a request has found. They only ever grow more, up to [`MOST_ROUTES`].
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! What the HTTP crate calls: connections, what each is busy with, and the requests that come by them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use http::Request;
@@ -38,6 +38,7 @@ impl Application for AsgiApplication {
                 host,
                 client_text,
                 current: RefCell::new(Current::None),
+                held_up_by: Rc::default(),
             }
         })
     }
@@ -90,6 +91,8 @@ pub(crate) struct Connection {
     /// For the access log.
     pub(super) client_text: Rc<str>,
     pub(super) current: RefCell<Current>,
+    /// For the clocks of its requests, which come one after the other.
+    pub(super) held_up_by: Rc<Cell<u64>>,
 }
 
 /// The request that a connection is busy with.
