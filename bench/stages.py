@@ -52,6 +52,7 @@ RULES = (
     ),
     # Coroutines of the user's are stepped there; what the plan calls directly belongs to the stage that calls it.
     Rule(APPLICATION, function=r"steps::Baton::", file=r"/python/src/host/ffi\.rs$"),
+    Rule(APPLICATION, function=r"^_overdrive::host::ffi::send$"),
     Rule(GUARDS, file=r"/python/src/plan/(table|router)\.rs$"),
     Rule(INPUT, file=r"/python/src/plan/(arguments|input|body|query|value|request)\.rs$"),
     Rule(ANSWER, file=r"/python/src/plan/(respond|reply|json|wire)\.rs$"),
@@ -63,8 +64,16 @@ RULES = (
     Rule(SCOPE, function=r"^<hyper::.*recv_msg", file=r"/pyo3(-ffi)?-[^/]*/src/"),
     Rule(TASK, function=r"asgi::app::Bridge::spawn|HttpRequestCall as .*::Request>::call"),
     Rule(TASK, function=r"drop_in_place<_overdrive::host::coroutine::RequestCoroutine>"),
-    Rule(MESSAGES, function=r"^<?_overdrive::(asgi::(http|message|websocket|settings)|host::awaitable)::"),
-    Rule(MESSAGES, file=r"/python/src/(asgi/(http|message|websocket|settings)|host/awaitable)\.rs$"),
+    # Steps the task that waits for a message.
+    Rule(TASK, function=r"asgi::websocket::Session as .*Deferred"),
+    Rule(
+        MESSAGES,
+        function=r"^<?_overdrive::(asgi::(http|message|websocket|open_websocket|settings)|host::(awaitable|call_site))::",
+    ),
+    Rule(
+        MESSAGES,
+        file=r"/python/src/(asgi/(http|message|websocket|open_websocket|settings)|host/(awaitable|call_site))\.rs$",
+    ),
     Rule(SCOPE, file=r"/python/src/asgi/app\.rs$"),
     Rule(REACTOR, function=r"^<?_overdrive::engine::"),
     Rule(REACTOR, file=r"/python/src/(engine\.rs$|host/loop_bound\.rs$)"),
@@ -82,5 +91,7 @@ RETURNS = (
     Return(r"_overdrive::(plan|host::steps)::", TASK),
     Return(r"_overdrive::engine::", LOOP),
     Return(r"_overdrive::host::coroutine::RequestCoroutine", TASK),
-    Return(r"_overdrive::(asgi::(http|websocket)::\w*Channel|host::awaitable::)", APPLICATION),
+    Return(r"_overdrive::(asgi::(http|websocket)::\w*Channel|host::(awaitable|stop_iteration)::)", APPLICATION),
+    Return(r"_overdrive::(asgi::open_websocket|host::call_site)::", APPLICATION),
+    Return(r"overdrive_http::websocket::connection::WebSocket::send", MESSAGES),
 )
