@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from tests.conftest import Serve, Served
 from tests.watch.apps.waiting import PAUSE
@@ -59,6 +60,28 @@ def test_answers_go_out_before_a_request_that_is_known_to_block(waiting: Served)
         assert time.monotonic() - finished < PAUSE / 2
     for connection in connections:
         connection.close()
+
+
+def test_an_answer_goes_out_before_background_tasks_that_are_known_to_block(waiting: Served) -> None:
+    connection = open_connection(waiting)
+    took = []
+    for _ in range(2):
+        began = time.monotonic()
+        ask(connection, "/blocks-afterwards")
+        answer(connection)
+        took.append(time.monotonic() - began)
+    assert took[1] < PAUSE / 2
+
+
+def test_a_message_goes_out_before_an_endpoint_that_is_known_to_block(waiting: Served) -> None:
+    with connect(f"ws{waiting.url.removeprefix('http')}/sends-and-blocks") as websocket:
+        websocket.send("first")
+        websocket.recv()
+        time.sleep(PAUSE)  # until it waits again
+        began = time.monotonic()
+        websocket.send("second")
+        websocket.recv()
+        assert time.monotonic() - began < PAUSE / 2
 
 
 def test_a_connection_waits_for_a_stall_once_however_many_requests_it_makes(waiting: Served) -> None:

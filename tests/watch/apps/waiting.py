@@ -2,7 +2,7 @@
 
 import time
 
-from fastapi import FastAPI
+from fastapi import BackgroundTasks, FastAPI, WebSocket
 
 PAUSE = 0.5
 
@@ -17,3 +17,21 @@ async def quick() -> float:
 @app.get("/blocks")
 async def blocks() -> None:
     time.sleep(PAUSE)
+
+
+async def block() -> None:
+    time.sleep(PAUSE)
+
+
+@app.get("/blocks-afterwards")
+async def blocks_afterwards(tasks: BackgroundTasks) -> None:
+    tasks.add_task(block)
+
+
+@app.websocket("/sends-and-blocks")
+async def sends_and_blocks(socket: WebSocket) -> None:
+    await socket.accept()
+    while True:
+        await socket.receive_text()
+        await socket.send_text("sent")
+        time.sleep(PAUSE)

@@ -222,7 +222,11 @@ impl Session {
 
     /// What a `send()` returns that has sent: ready, unless the client is slow to read.
     pub(super) fn sent(session: &LoopBound<Session>, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        if session.get()?.is_full() { awaitable(py, Drain(session.another()?)) } else { Ok(nothing(py)) }
+        let this = session.get()?;
+        if let Some(clock) = this.clock.as_ref().filter(|clock| clock.may_keep_loop()) {
+            clock.watch().write_answers();
+        }
+        if this.is_full() { awaitable(py, Drain(session.another()?)) } else { Ok(nothing(py)) }
     }
 
     fn accept_message(&self, message: &Message<'_>) -> PyResult<()> {

@@ -13,6 +13,7 @@ use super::reply::{
 use super::stream::Flow;
 use super::telemetry::end_operation;
 use super::value::call_validator;
+use crate::watch::RequestClock;
 
 /// A response on its way.
 pub(super) enum Outgoing {
@@ -190,6 +191,11 @@ impl Call {
             Outgoing::Object(response) => Box::pin(self.send_object(response)).await?,
         };
         if let Some(background) = background {
+            // What is sent goes out when the step ends. Where tasks are likely to keep the loop, that is before them.
+            let clock = self.wire.engine().and_then(|exchange| exchange.clock());
+            if clock.is_some_and(RequestClock::may_keep_loop) {
+                self.baton().pause().await?;
+            }
             let awaitable = Python::attach(|py| background.bind(py).call0().map(Bound::unbind))?;
             self.baton().wait_for(awaitable).await?;
         }

@@ -15,7 +15,7 @@ use super::Watch;
 use super::events::Written;
 use super::moment::{Moment, nanoseconds};
 use super::pulse::Step;
-use super::route::Route;
+use super::route::{LONG_STEP, Route};
 use super::thread_call::ThreadCall;
 use super::within::RequestMark;
 use crate::host::ffi;
@@ -151,10 +151,16 @@ impl RequestClock {
         self.route.get().is_some()
     }
 
+    /// Whether its route has kept the loop for long, and not long ago: what is to be sent should not wait for the end of the run.
+    pub(crate) fn may_keep_loop(&self) -> bool {
+        self.route.get().is_some_and(|route| self.watch.with_route(route, Route::may_keep_loop))
+    }
+
     /// A step begins; [`RequestClock::pause`] has to follow.
     pub(crate) fn run(&self) -> Running {
-        if let Some(route) = self.route.get() {
-            self.watch.makes_room_for(route);
+        // Answers that are ready go out before.
+        if self.may_keep_loop() {
+            self.watch.write_answers();
         }
         let (now, in_poll) = self.watch.step_begins(self.traced.get());
         self.is_running.set(true);
@@ -194,6 +200,11 @@ impl RequestClock {
         self.steps.set(self.steps.get() + 1);
         self.loop_time.set(self.loop_time.get() + took);
         self.longest_step.set(self.longest_step.get().max(took));
+        if took >= LONG_STEP
+            && let Some(route) = self.route.get()
+        {
+            self.watch.with_route(route, Route::kept_loop);
+        }
         if took >= self.watch.threshold() || self.watch.pulse().is_stalled() {
             let line = line();
             if self.watch.shared.events.is_open() && !self.traced.get() {
@@ -275,7 +286,7 @@ impl RequestClock {
         }
         route.steps.add(self.steps.get());
         route.loop_time.add(self.loop_time.get());
-        route.kept_loop(self.longest_step.get());
+        route.was_done(self.longest_step.get());
         if self.waits.get() > 0 {
             route.waits.add(self.waits.get());
             route.waited.add(self.waited.get());

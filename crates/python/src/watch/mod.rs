@@ -403,11 +403,9 @@ impl Watch {
         place
     }
 
-    /// A step of a request of this route begins: if it may take long, the answers that are ready go out before.
-    fn makes_room_for(&self, route: usize) {
-        if self.with_route(route, Route::may_keep_loop) {
-            self.reactor.run_deferred();
-        }
+    /// Writes what was put off to the end of the run.
+    pub(crate) fn write_answers(&self) {
+        self.reactor.run_deferred();
     }
 
     /// A step begins: when, and whether it may end with the poll that it is in. Who `is_traced` wants to know exactly.

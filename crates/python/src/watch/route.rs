@@ -102,12 +102,15 @@ impl Route {
         }
     }
 
-    /// A request of this route has kept the loop for `longest` nanoseconds at a time.
-    pub(crate) fn kept_loop(&self, longest: u64) {
+    /// A request of this route has kept the loop for [`LONG_STEP`] and more.
+    pub(crate) fn kept_loop(&self) {
+        self.wary.set(WARY_REQUESTS);
+    }
+
+    /// A request is over that kept the loop for `longest` nanoseconds at a time, at the most.
+    pub(crate) fn was_done(&self, longest: u64) {
         self.longest_step.raise_to(longest);
-        if longest >= LONG_STEP {
-            self.wary.set(WARY_REQUESTS);
-        } else if self.wary.get() > 0 {
+        if longest < LONG_STEP && self.may_keep_loop() {
             self.wary.subtract(1);
         }
     }
@@ -144,7 +147,7 @@ impl Route {
 }
 
 /// Nanoseconds on the loop from which on others should have their answers before.
-const LONG_STEP: u64 = 1_000_000;
+pub(crate) const LONG_STEP: u64 = 1_000_000;
 /// So many requests of a route have to be short until it is trusted again.
 const WARY_REQUESTS: u64 = 256;
 
