@@ -14,14 +14,15 @@ use std::sync::atomic::{AtomicIsize, Ordering};
 use std::task::Poll;
 
 use overdrive_http::Message as Frame;
-use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::{PyKeyError, PyRuntimeError};
 use pyo3::prelude::*;
+use pyo3::types::iterator::PySendResult;
 use pyo3::types::{PyBytes, PyDict, PyString, PySuper};
 
 use super::websocket::{Session, WebSocketChannel};
-use crate::host::awaitable::thrown;
+use crate::host::awaited::{self, Awaited, awaited_methods};
 use crate::host::loop_bound::LoopBound;
-use crate::host::stop_iteration::stop_iteration;
+use crate::host::steps::Resume;
 use crate::host::{Host, ffi};
 
 /// See the [module](self) and `_overdrive.pyi`.
@@ -43,10 +44,9 @@ struct Channel {
     send: Py<PyAny>,
 }
 
-/// Registers the class with `collections.abc.Coroutine`, as [`crate::host::awaitable::register`] does.
+/// Registers the class with `collections.abc.Coroutine`.
 pub(crate) fn register(py: Python<'_>) -> PyResult<()> {
-    let coroutine = py.import("collections.abc")?.getattr("Coroutine")?;
-    coroutine.call_method1("register", (py.get_type::<Reception>(),)).map(drop)
+    awaited::register::<Reception>(py)
 }
 
 impl Channel {
@@ -253,16 +253,9 @@ pub(crate) struct Reception {
     is_waiting: bool,
 }
 
-/// What a step of a reception comes to.
-enum Step<'py> {
-    /// This future is to be yielded.
-    Wait(Bound<'py, PyAny>),
-    Received(Bound<'py, PyAny>),
-}
-
 impl Reception {
     /// One step: what is to be yielded, or the value that was received.
-    fn step<'py>(this: &Bound<'py, Self>) -> PyResult<Step<'py>> {
+    fn step<'py>(this: &Bound<'py, Self>) -> PyResult<PySendResult<'py>> {
         let py = this.py();
         let (wanted, waited_for) = {
             let mut reception = this.borrow_mut();
@@ -297,7 +290,7 @@ impl Reception {
                 let mut reception = this.borrow_mut();
                 reception.is_waiting = true;
                 reception.future = Some(future.clone().unbind());
-                Ok(Step::Wait(future))
+                Ok(PySendResult::Next(future))
             }
             Poll::Ready(received) => {
                 let socket = this.borrow_mut().socket.take();
@@ -310,18 +303,9 @@ impl Reception {
                 };
                 // The next one need not be made.
                 socket.borrow_mut().spare = Some(this.clone().unbind());
-                Ok(Step::Received(value))
+                Ok(PySendResult::Return(value))
             }
         }
-    }
-
-    fn stop(this: &Bound<'_, Self>) {
-        let held = {
-            let mut reception = this.borrow_mut();
-            reception.is_waiting = false;
-            (reception.socket.take(), reception.future.take())
-        };
-        drop(held);
     }
 }
 
@@ -342,49 +326,30 @@ impl Wanted {
     }
 }
 
-#[pymethods]
-impl Reception {
-    fn __await__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    fn __iter__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    fn __next__(this: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
-        match Self::step(this)? {
-            Step::Wait(future) => Ok(Some(future.unbind())),
-            Step::Received(value) => {
-                stop_iteration(&value);
-                Ok(None)
+impl Awaited for Reception {
+    fn go_on<'py>(this: &Bound<'py, Self>, resume: Resume) -> PyResult<PySendResult<'py>> {
+        match resume {
+            Resume::Send(_) => Self::step(this),
+            // A cancellation most often; nothing was received.
+            Resume::Throw(error) => {
+                Self::close(this)?;
+                Err(error)
             }
         }
     }
 
-    fn send(this: &Bound<'_, Self>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        match Self::step(this)? {
-            Step::Wait(future) => Ok(future.unbind()),
-            Step::Received(value) => Err(PyStopIteration::new_err((value.unbind(),))),
-        }
+    fn close(this: &Bound<'_, Self>) -> PyResult<()> {
+        let held = {
+            let mut reception = this.borrow_mut();
+            reception.is_waiting = false;
+            (reception.socket.take(), reception.future.take())
+        };
+        drop(held);
+        Ok(())
     }
+}
 
-    /// The wait ends with an exception, a cancellation most often; nothing was received.
-    #[pyo3(signature = (kind, value=None, traceback=None))]
-    fn throw(
-        this: &Bound<'_, Self>,
-        kind: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        Self::stop(this);
-        Err(thrown(kind, value, traceback))
-    }
-
-    fn close(this: &Bound<'_, Self>) {
-        Self::stop(this);
-    }
-
+awaited_methods!(Reception {
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.socket)?;
         visit.call(&self.future)
@@ -394,4 +359,4 @@ impl Reception {
         self.socket = None;
         self.future = None;
     }
-}
+});

@@ -8,14 +8,13 @@
 
 use std::task::Poll;
 
-use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
 use pyo3::types::iterator::PySendResult;
 
+use super::awaited::{self, Awaited, awaited_methods};
 use super::ffi;
-use super::stop_iteration::stop_iteration;
+use super::steps::Resume;
 
 /// An operation that can be tried, and that knows whom to tell when another try makes sense.
 pub(crate) trait Operation: Send + Sync {
@@ -59,48 +58,30 @@ pub(crate) fn later(
 
 /// Registers the classes with `collections.abc.Coroutine`.
 pub(crate) fn register(py: Python<'_>) -> PyResult<()> {
-    let coroutine = py.import("collections.abc")?.getattr("Coroutine")?;
-    for class in [py.get_type::<Nothing>(), py.get_type::<Ready>(), py.get_type::<Waiting>(), py.get_type::<Later>()] {
-        coroutine.call_method1("register", (class,))?;
-    }
-    Ok(())
+    awaited::register::<Nothing>(py)?;
+    awaited::register::<Ready>(py)?;
+    awaited::register::<Waiting>(py)?;
+    awaited::register::<Later>(py)
 }
 
 /// Ends at once with `None`.
 #[pyclass(frozen, module = "overdrive._overdrive")]
 struct Nothing;
 
-#[pymethods]
-impl Nothing {
-    fn __await__(this: Py<Self>) -> Py<Self> {
-        this
+impl Awaited for Nothing {
+    fn go_on<'py>(this: &Bound<'py, Self>, resume: Resume) -> PyResult<PySendResult<'py>> {
+        match resume {
+            Resume::Send(_) => Ok(PySendResult::Return(this.py().None().into_bound(this.py()))),
+            Resume::Throw(error) => Err(error),
+        }
     }
 
-    fn __iter__(this: Py<Self>) -> Py<Self> {
-        this
+    fn close(_: &Bound<'_, Self>) -> PyResult<()> {
+        Ok(())
     }
-
-    /// `None` ends the iteration without the cost of a `StopIteration`.
-    fn __next__(&self) -> Option<Py<PyAny>> {
-        None
-    }
-
-    fn send(&self, _value: &Bound<'_, PyAny>) -> PyErr {
-        PyStopIteration::new_err(())
-    }
-
-    #[pyo3(signature = (kind, value=None, traceback=None))]
-    fn throw(
-        &self,
-        kind: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        Err(thrown(kind, value, traceback))
-    }
-
-    fn close(&self) {}
 }
+
+awaited_methods!(Nothing {});
 
 /// Ends at once with a value.
 #[pyclass(frozen, module = "overdrive._overdrive")]
@@ -108,41 +89,24 @@ struct Ready {
     value: Py<PyAny>,
 }
 
-#[pymethods]
-impl Ready {
-    fn __await__(this: Py<Self>) -> Py<Self> {
-        this
+impl Awaited for Ready {
+    fn go_on<'py>(this: &Bound<'py, Self>, resume: Resume) -> PyResult<PySendResult<'py>> {
+        match resume {
+            Resume::Send(_) => Ok(PySendResult::Return(this.get().value.bind(this.py()).clone())),
+            Resume::Throw(error) => Err(error),
+        }
     }
 
-    fn __iter__(this: Py<Self>) -> Py<Self> {
-        this
+    fn close(_: &Bound<'_, Self>) -> PyResult<()> {
+        Ok(())
     }
+}
 
-    fn __next__(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        stop_iteration(self.value.bind(py));
-        None
-    }
-
-    fn send(&self, py: Python<'_>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        Err(PyStopIteration::new_err((self.value.clone_ref(py),)))
-    }
-
-    #[pyo3(signature = (kind, value=None, traceback=None))]
-    fn throw(
-        &self,
-        kind: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        Err(thrown(kind, value, traceback))
-    }
-
-    fn close(&self) {}
-
+awaited_methods!(Ready {
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.value)
     }
-}
+});
 
 /// Ends when its operation is ready.
 #[pyclass(module = "overdrive._overdrive")]
@@ -179,54 +143,26 @@ impl Waiting {
     }
 }
 
-#[pymethods]
-impl Waiting {
-    fn __await__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    fn __iter__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    fn __next__(this: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
-        Ok(match Self::step(this)? {
-            PySendResult::Next(yielded) => Some(yielded.unbind()),
-            PySendResult::Return(value) => {
-                // `None` ends the iteration without the cost of a `StopIteration`.
-                if !value.is_none() {
-                    stop_iteration(&value);
-                }
-                None
+impl Awaited for Waiting {
+    fn go_on<'py>(this: &Bound<'py, Self>, resume: Resume) -> PyResult<PySendResult<'py>> {
+        match resume {
+            Resume::Send(_) => Self::step(this),
+            // A cancellation most often; the operation is as if it had not been tried.
+            Resume::Throw(error) => {
+                Self::close(this)?;
+                Err(error)
             }
-        })
-    }
-
-    fn send(this: &Bound<'_, Self>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        match Self::step(this)? {
-            PySendResult::Next(yielded) => Ok(yielded.unbind()),
-            PySendResult::Return(value) => Err(PyStopIteration::new_err((value.unbind(),))),
         }
     }
 
-    /// The wait ends with an exception, a cancellation most often; the operation is as if it had not been tried.
-    #[pyo3(signature = (kind, value=None, traceback=None))]
-    fn throw(
-        this: &Bound<'_, Self>,
-        kind: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
+    fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         let future = this.borrow_mut().future.take();
         drop(future);
-        Err(thrown(kind, value, traceback))
+        Ok(())
     }
+}
 
-    fn close(this: &Bound<'_, Self>) {
-        let future = this.borrow_mut().future.take();
-        drop(future);
-    }
-
+awaited_methods!(Waiting {
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.future)
     }
@@ -234,7 +170,7 @@ impl Waiting {
     fn __clear__(&mut self) {
         self.future = None;
     }
-}
+});
 
 /// Begins when it is awaited.
 #[pyclass(module = "overdrive._overdrive")]
@@ -245,64 +181,48 @@ struct Later {
     inner: Option<Py<PyAny>>,
 }
 
-#[pymethods]
 impl Later {
-    fn __await__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    fn __iter__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    fn __next__(this: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+    /// The iterator that was begun, or begins now.
+    fn inner(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = this.py();
-        let begun = this.borrow_mut().inner.take();
-        let inner = match begun {
-            Some(inner) => inner,
-            None => {
-                let (method, argument) = {
-                    let this = this.borrow();
-                    (this.method.clone_ref(py), this.argument.as_ref().map(|argument| argument.clone_ref(py)))
-                };
-                let awaitable = match argument {
-                    Some(argument) => method.bind(py).call1((argument,))?,
-                    None => method.bind(py).call0()?,
-                };
-                awaitable.call_method0(pyo3::intern!(py, "__await__"))?.unbind()
-            }
-        };
-        match ffi::send(inner.bind(py), &py.None().into_bound(py))? {
-            PySendResult::Next(yielded) => {
-                this.borrow_mut().inner = Some(inner);
-                Ok(Some(yielded.unbind()))
-            }
-            PySendResult::Return(value) if value.is_none() => Ok(None),
-            PySendResult::Return(value) => Err(PyStopIteration::new_err((value.unbind(),))),
+        if let Some(begun) = this.borrow_mut().inner.take() {
+            return Ok(begun);
         }
+        let (method, argument) = {
+            let this = this.borrow();
+            (this.method.clone_ref(py), this.argument.as_ref().map(|argument| argument.clone_ref(py)))
+        };
+        let awaitable = match argument {
+            Some(argument) => method.bind(py).call1((argument,))?,
+            None => method.bind(py).call0()?,
+        };
+        Ok(awaitable.call_method0(pyo3::intern!(py, "__await__"))?.unbind())
+    }
+}
+
+impl Awaited for Later {
+    fn go_on<'py>(this: &Bound<'py, Self>, resume: Resume) -> PyResult<PySendResult<'py>> {
+        if let Resume::Throw(error) = resume {
+            Self::close(this)?;
+            return Err(error);
+        }
+        let py = this.py();
+        let inner = Self::inner(this)?;
+        let result = ffi::send(inner.bind(py), &py.None().into_bound(py))?;
+        if let PySendResult::Next(_) = result {
+            this.borrow_mut().inner = Some(inner);
+        }
+        Ok(result)
     }
 
-    fn send(this: &Bound<'_, Self>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        Self::__next__(this)?.ok_or_else(|| PyStopIteration::new_err(()))
-    }
-
-    #[pyo3(signature = (kind, value=None, traceback=None))]
-    fn throw(
-        this: &Bound<'_, Self>,
-        kind: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
+    fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         let inner = this.borrow_mut().inner.take();
         drop(inner);
-        Err(thrown(kind, value, traceback))
+        Ok(())
     }
+}
 
-    fn close(this: &Bound<'_, Self>) {
-        let inner = this.borrow_mut().inner.take();
-        drop(inner);
-    }
-
+awaited_methods!(Later {
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.method)?;
         visit.call(&self.argument)?;
@@ -313,25 +233,4 @@ impl Later {
         self.argument = None;
         self.inner = None;
     }
-}
-
-/// The exception that `throw` was given, in any of its three forms.
-pub(crate) fn thrown(
-    kind: &Bound<'_, PyAny>,
-    value: Option<&Bound<'_, PyAny>>,
-    traceback: Option<&Bound<'_, PyAny>>,
-) -> PyErr {
-    let error = if let Ok(class) = kind.cast::<PyType>() {
-        match value {
-            Some(value) if value.is_instance(class).unwrap_or(false) => PyErr::from_value(value.clone()),
-            Some(value) if !value.is_none() => PyErr::from_type(class.clone(), (value.clone().unbind(),)),
-            _ => PyErr::from_type(class.clone(), ()),
-        }
-    } else {
-        PyErr::from_value(kind.clone())
-    };
-    if let Some(Ok(traceback)) = traceback.map(|traceback| traceback.cast::<pyo3::types::PyTraceback>()) {
-        error.set_traceback(kind.py(), Some(traceback.clone()));
-    }
-    error
-}
+});

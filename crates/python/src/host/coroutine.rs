@@ -15,7 +15,7 @@ use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::types::iterator::PySendResult;
 
-use super::awaitable::thrown;
+use super::awaited::{self, thrown};
 use super::loop_bound::LoopBound;
 use super::steps::{Resume, Steps};
 use super::{Host, ffi};
@@ -49,9 +49,7 @@ pub(crate) enum Begun<'py> {
 
 /// Registers the class with `collections.abc.Coroutine`, which `asyncio.Task` asks for.
 pub(crate) fn register(py: Python<'_>) -> PyResult<()> {
-    let coroutine = py.import("collections.abc")?.getattr("Coroutine")?;
-    coroutine.call_method1("register", (py.get_type::<RequestCoroutine>(),))?;
-    Ok(())
+    awaited::register::<RequestCoroutine>(py)
 }
 
 /// The request whose task this is, if somebody watches it; for the loop's thread.

@@ -54,7 +54,7 @@ pub(crate) fn throw<'py>(
 ) -> PyResult<PySendResult<'py>> {
     let py = iterator.py();
     let Some(throw) = iterator.getattr_opt(pyo3::intern!(py, "throw"))? else {
-        return Err(super::awaitable::thrown(kind, value, traceback));
+        return Err(super::awaited::thrown(kind, value, traceback));
     };
     let none = py.None();
     let pointer = |given: Option<&Bound<'py, PyAny>>| given.map_or(none.as_ptr(), Bound::as_ptr);

@@ -18,6 +18,7 @@ use pyo3::types::{PyDict, PyTuple};
 use slab::Slab;
 
 pub(crate) mod awaitable;
+pub(crate) mod awaited;
 pub(crate) mod call_site;
 pub(crate) mod coroutine;
 pub(crate) mod ffi;

@@ -60,13 +60,15 @@ impl Drop for Reuse<'_> {
 #[expect(deprecated, reason = "what has taken the place of PyErr_Restore begins with Python 3.12")]
 pub(crate) fn stop_iteration(value: &Bound<'_, PyAny>) {
     let class = value.py().get_type::<PyStopIteration>().as_ptr();
-    // SAFETY: live objects, and `PyErr_Restore` takes over a reference to each. A tuple as value would be taken for the
-    // constructor's arguments by `PyErr_SetObject`, and an exception for the exception itself (PEP 380's "return" has the
-    // same trap); what ends an iteration here is neither.
+    // SAFETY: live objects, of which `PyErr_Restore` takes over a reference each. The exception is made here, and not by
+    // `PyErr_SetObject`, which would take a tuple for its arguments and an exception for itself (PEP 380).
     unsafe {
-        debug_assert!(ffi::PyTuple_Check(value.as_ptr()) == 0 && ffi::PyExceptionInstance_Check(value.as_ptr()) == 0);
         if !IN_RUN.load(Ordering::Relaxed) {
-            return ffi::PyErr_SetObject(class, value.as_ptr());
+            let stop = ffi::PyObject_CallOneArg(class, value.as_ptr());
+            if !stop.is_null() {
+                ffi::PyErr_Restore(ffi::Py_NewRef(class), stop, ptr::null_mut());
+            }
+            return;
         }
         let mut stop = KEPT.swap(ptr::null_mut(), Ordering::Relaxed);
         if stop.is_null() || !is_pristine(stop) {

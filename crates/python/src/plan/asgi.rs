@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::iterator::PySendResult;
@@ -17,7 +16,7 @@ use super::socket;
 use super::table::{Destination, Plans, Sent};
 use super::wire::{Asgi, Place, Wire};
 use super::{UNCONVERTIBLE, convert_path, route_path};
-use crate::host::awaitable::thrown;
+use crate::host::awaited::{self, Awaited, awaited_methods};
 use crate::host::loop_bound::{Graveyard, LoopBound};
 use crate::host::steps::{Resume, Steps};
 
@@ -133,52 +132,26 @@ impl PlanCoroutine {
     ) -> PlanCoroutine {
         PlanCoroutine { value: Some(LoopBound::new(value, graveyard)), ..PlanCoroutine::new(steps, graveyard) }
     }
+}
 
-    fn step(&self, py: Python<'_>, resume: Resume) -> PyResult<Option<Py<PyAny>>> {
-        match self.steps.get()?.resume(py, resume)? {
-            PySendResult::Next(yielded) => Ok(Some(yielded.unbind())),
-            PySendResult::Return(_) => match &self.value {
-                Some(value) => Err(PyStopIteration::new_err((value.get()?.get().map(|value| value.clone_ref(py)),))),
-                None => Ok(None),
-            },
-        }
+impl Awaited for PlanCoroutine {
+    fn go_on<'py>(this: &Bound<'py, Self>, resume: Resume) -> PyResult<PySendResult<'py>> {
+        let (py, coroutine) = (this.py(), this.get());
+        let result = coroutine.steps.get()?.resume(py, resume)?;
+        Ok(match (result, &coroutine.value) {
+            (PySendResult::Return(none), Some(value)) => {
+                PySendResult::Return(value.get()?.get().map_or(none, |value| value.bind(py).clone()))
+            }
+            (result, _) => result,
+        })
+    }
+
+    fn close(this: &Bound<'_, Self>) -> PyResult<()> {
+        this.get().steps.get()?.close(this.py())
     }
 }
 
-#[pymethods]
-impl PlanCoroutine {
-    fn __await__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    fn __iter__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        self.step(py, Resume::Send(None))
-    }
-
-    fn send(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
-        self.step(py, Resume::Send(Some(value)))?.ok_or_else(|| PyStopIteration::new_err(()))
-    }
-
-    #[pyo3(signature = (kind, value=None, traceback=None))]
-    fn throw(
-        &self,
-        py: Python<'_>,
-        kind: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        let resume = Resume::Throw(thrown(kind, value, traceback));
-        self.step(py, resume)?.ok_or_else(|| PyStopIteration::new_err(()))
-    }
-
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.steps.get()?.close(py)
-    }
-
+awaited_methods!(PlanCoroutine {
     #[getter]
     fn cr_await(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.steps.get_here().and_then(|steps| steps.baton().waited_for(py))
@@ -187,11 +160,9 @@ impl PlanCoroutine {
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         self.steps.get_here().map_or(Ok(()), |steps| steps.baton().traverse(&visit))
     }
-}
+});
 
 /// Registers the class with `collections.abc.Coroutine`.
 pub(crate) fn register(py: Python<'_>) -> PyResult<()> {
-    let coroutine = py.import("collections.abc")?.getattr("Coroutine")?;
-    coroutine.call_method1("register", (py.get_type::<PlanCoroutine>(),))?;
-    Ok(())
+    awaited::register::<PlanCoroutine>(py)
 }

@@ -6,7 +6,6 @@
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::iterator::PySendResult;
@@ -14,9 +13,10 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::{RequestClock, Timed};
 use crate::asgi::route;
-use crate::host::awaitable::thrown;
+use crate::host::awaited::{Awaited, awaited_methods};
 use crate::host::ffi;
 use crate::host::loop_bound::{Graveyard, LoopBound};
+use crate::host::steps::Resume;
 
 /// What a context has of its request beside its line and its number. It keeps no request alive.
 #[pyclass(frozen, module = "overdrive._overdrive")]
@@ -69,28 +69,6 @@ struct RequestPart {
 }
 
 impl RequestPart {
-    fn step<'py>(
-        &self,
-        py: Python<'py>,
-        act: impl FnOnce() -> PyResult<PySendResult<'py>>,
-    ) -> PyResult<Option<Py<PyAny>>> {
-        let timed = self.request.get_here().and_then(|request| request.upgrade());
-        let clock = timed.as_deref().and_then(Timed::clock);
-        let running = clock.and_then(RequestClock::run_part);
-        let result = act();
-        if let (Some(running), Some(clock), Some(timed)) = (running, clock, &timed) {
-            if !clock.has_route() {
-                self.find_route(py, clock);
-            }
-            clock.pause(running, timed, false);
-        }
-        match result? {
-            PySendResult::Next(yielded) => Ok(Some(yielded.unbind())),
-            PySendResult::Return(value) if value.is_none() => Ok(None),
-            PySendResult::Return(value) => Err(PyStopIteration::new_err((value.unbind(),))),
-        }
-    }
-
     fn find_route(&self, py: Python<'_>, clock: &RequestClock) {
         let scope = self.scope.bind(py);
         if let Ok(Some(method)) = scope.get_item(pyo3::intern!(py, "method"))
@@ -101,41 +79,37 @@ impl RequestPart {
     }
 }
 
-#[pymethods]
-impl RequestPart {
-    fn __await__(this: Py<Self>) -> Py<Self> {
-        this
+impl Awaited for RequestPart {
+    fn go_on<'py>(this: &Bound<'py, Self>, resume: Resume) -> PyResult<PySendResult<'py>> {
+        let (py, part) = (this.py(), this.get());
+        let timed = part.request.get_here().and_then(|request| request.upgrade());
+        let clock = timed.as_deref().and_then(Timed::clock);
+        let running = clock.and_then(RequestClock::run_part);
+        let inner = part.inner.bind(py);
+        let result = match resume {
+            Resume::Send(value) => {
+                ffi::send(inner, &value.map_or_else(|| py.None().into_bound(py), |value| value.into_bound(py)))
+            }
+            Resume::Throw(error) => {
+                let error = error.into_value(py).into_bound(py).into_any();
+                ffi::throw(inner, (&error, None, None))
+            }
+        };
+        if let (Some(running), Some(clock), Some(timed)) = (running, clock, &timed) {
+            if !clock.has_route() {
+                part.find_route(py, clock);
+            }
+            clock.pause(running, timed, false);
+        }
+        result
     }
 
-    fn __iter__(this: Py<Self>) -> Py<Self> {
-        this
+    fn close(this: &Bound<'_, Self>) -> PyResult<()> {
+        this.get().inner.bind(this.py()).call_method0(pyo3::intern!(this.py(), "close")).map(drop)
     }
+}
 
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        self.step(py, || ffi::send(self.inner.bind(py), &py.None().into_bound(py)))
-    }
-
-    fn send(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        self.step(py, || ffi::send(self.inner.bind(py), value))?.ok_or_else(|| PyStopIteration::new_err(()))
-    }
-
-    #[pyo3(signature = (kind, value=None, traceback=None))]
-    fn throw(
-        &self,
-        py: Python<'_>,
-        kind: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        let error = thrown(kind, value, traceback).into_value(py).into_bound(py).into_any();
-        self.step(py, || ffi::throw(self.inner.bind(py), (&error, None, None)))?
-            .ok_or_else(|| PyStopIteration::new_err(()))
-    }
-
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.inner.bind(py).call_method0(pyo3::intern!(py, "close")).map(drop)
-    }
-
+awaited_methods!(RequestPart {
     /// For those who look at what a coroutine waits for.
     #[getter]
     fn cr_await(&self, py: Python<'_>) -> Py<PyAny> {
@@ -146,4 +120,4 @@ impl RequestPart {
         visit.call(&self.inner)?;
         visit.call(&self.scope)
     }
-}
+});
