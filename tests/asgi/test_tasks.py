@@ -124,6 +124,13 @@ def test_a_given_up_send_leaves_the_response_whole(server: Served) -> None:
     assert numbers == sorted(set(numbers)), "no part is sent twice"
 
 
+def test_what_an_await_ends_with_belongs_to_whoever_keeps_it(server: Served) -> None:
+    """The engine raises one `StopIteration` again and again, but for those that somebody holds."""
+    with Wire(server) as wire:
+        wire.request("/by-hand", "POST", body=bytes(range(256)) * 4096)
+        assert wire.response().body == b"[True, True, True]"
+
+
 FAILURES = [
     ("/cancel-self", "CancelledError"),
     ("/cancelled", "CancelledError"),
