@@ -53,6 +53,18 @@ def test_waiting_for_a_thread_is_told_from_running(serve: Serve) -> None:
 def test_a_call_that_was_cancelled_does_not_queue(serve: Serve) -> None:
     threads = Inspected(serve("threads:app", "--inspect=127.0.0.1:0", "--compile=off", app_dir=APPS))
     assert threads.call("/cancelled").status_code == 200
+    # Two others run, and one waits: it alone.
+    holding = threads.begin("/held?seconds=2")
+    until(lambda: threads_of(threads) == (2, 1))
+    holding.join()
+
+
+@pytest.mark.parametrize("paths", [("/held",), ("/held-by-def",) * 3], ids=["anyio", "def"])
+def test_calls_that_run_are_told_from_calls_that_wait(threads: Inspected, paths: tuple[str, ...]) -> None:
+    holding = [threads.begin(f"{path}?seconds=2") for path in paths]
+    until(lambda: threads_of(threads) == (2, 1))
+    for thread in holding:
+        thread.join()
     until(lambda: threads_of(threads) == (0, 0))
 
 

@@ -86,10 +86,7 @@ impl PyWatch {
 
     /// What anyio's limiter has: calls that may run on threads at a time, those that do, those that wait.
     fn note_threads(&self, limit: u64, taken: u64, wanted: u64) {
-        let totals = &self.shared.totals;
-        totals.threads_limit.set(limit);
-        totals.threads_taken.set(taken);
-        totals.threads_wanted.set(wanted);
+        self.shared.totals.note_limiter(limit, taken, wanted);
     }
 
     /// What the loop as a whole has come to.
