@@ -227,7 +227,10 @@ class Watch:
         """The verdicts and the faults as a table, for a terminal."""
 
     def pause(self, seconds: float) -> None:
-        """Waits without the GIL, and leaves it to those who look at a stall."""
+        """Waits without the GIL, and leaves it to those who look at a stall; until `end_pauses` at the longest."""
+
+    def end_pauses(self) -> None:
+        """Ends a pause that is under way on another thread, and all that are to come."""
 
     def under_way(self) -> dict[str, Any] | None:
         """The stall that is going on, as far as it is known."""

@@ -40,13 +40,19 @@ class Reporter:
     def stop(self) -> None:
         """Looks no more. Waits a moment at most: the thread may be at a lock that is never released."""
         self._stop.set()
+        self._watch.end_pauses()
         self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
         while not self._stop.is_set():
             self._watch.pause(PERIOD)
-            self._look_at_stall()
-            self._look_at_pool()
+            for look in (self._look_at_stall, self._look_at_pool):
+                try:
+                    look()
+                except Exception:
+                    # What goes wrong in one look is not to silence those to come.
+                    if self._telling.due(look.__name__) is not None:
+                        logger.exception("the watch has failed to look, and goes on")
 
     def _look_at_stall(self) -> None:
         stall = self._watch.under_way()
