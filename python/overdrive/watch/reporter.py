@@ -12,6 +12,7 @@ from collections.abc import Callable
 from overdrive._overdrive import Watch
 from overdrive.watch.pool import PoolWatch, Shortage
 from overdrive.watch.stalls import still
+from overdrive.watch.telling import Telling
 
 # Seconds between two looks.
 PERIOD = 0.5
@@ -32,6 +33,7 @@ class Reporter:
         self._thread = threading.Thread(target=self._run, name="overdrive-report", daemon=True)
         self._next_stall = ENDLESS
         self._told: Shortage | None = None
+        self._telling = Telling()
 
     def start(self) -> None:
         """Begins to look."""
@@ -71,5 +73,12 @@ class Reporter:
             self._on_shortage(found)
             logger.warning("%s", found)
         elif found.is_stuck and not told.is_stuck:
-            stack = "\n".join(f"  {file}:{line}, in {function}" for file, line, function in found.holders[0].stack[:30])
-            logger.warning("%s\nThe stack of one of its threads, innermost first:\n%s", found, stack)
+            logger.warning("%s%s", found, _stack_text(found))
+
+
+def _stack_text(found: Shortage) -> str:
+    # There is none of the user's where functions in C were given to the pool.
+    if not found.holders:
+        return ""
+    lines = (f"\n  {file}:{line}, in {function}" for file, line, function in found.holders[0].stack[:30])
+    return "\nThe stack of one of its threads, innermost first:" + "".join(lines)
