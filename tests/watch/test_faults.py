@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import httpx
@@ -11,6 +13,8 @@ import pytest
 from tests.conftest import Serve, Served
 
 APPS = Path(__file__).parent / "apps"
+# A console script lies in a folder of no library's.
+SCRIPT = os.path.join(os.path.dirname(sys.executable), "overdrive")
 
 
 def get(served: Served, *paths: str) -> None:
@@ -31,3 +35,12 @@ def test_paths_that_clients_choose_make_no_new_faults(serve: Serve, compiling: s
     assert sorted(line.split()[2] for line in warned) == ["neither", "never", "of"], warned
     assert re.search(r"30 x the coroutine never \(\S+\) was never awaited; in GET /never/", served.log)
     assert re.search(r"30 x a task of fail \(\S+\) has raised LookupError", served.log)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "auto"])
+def test_the_servers_own_command_makes_no_coroutines(serve: Serve, loop: str) -> None:
+    options = ("--watch", "strict", "--compile", "off", "--loop", loop)
+    served = serve("faults:app", *options, app_dir=APPS, command=[SCRIPT])
+    get(served, "/soon")
+    told = served.wait_for(r"WARNING: +the coroutine never (.*)")
+    assert "it was made at" not in told[1]

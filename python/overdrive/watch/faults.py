@@ -13,7 +13,7 @@ from typing import Any
 
 from overdrive._overdrive import Watch
 from overdrive.watch import origin
-from overdrive.watch.stacks import Frame, blame, short
+from overdrive.watch.stacks import Frame, blame, short, within_loop
 from overdrive.watch.telling import MOST_THINGS, Telling, again
 
 # As deep as a coroutine's origin is traced in strict mode: to a line of the user's, through the helpers of libraries.
@@ -96,7 +96,7 @@ class Faults:
         place = f"{short(code.co_filename)}:{code.co_firstlineno}"
         text = f"the coroutine {coroutine.__qualname__} ({place}) was never awaited"
         made: list[Frame] = list(coroutine.cr_origin or ())
-        if found := blame(made):
+        if found := blame(within_loop(made), strict=True):
             text += f"; it was made at {found}"
         self.add(text, "await: without it nothing of the coroutine runs", "in", origin.here(self._watch))
 

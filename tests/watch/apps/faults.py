@@ -38,3 +38,9 @@ async def fail() -> None:
 @app.get("/fails/{number}")
 async def fails(number: int) -> None:
     asyncio.create_task(fail())
+
+
+@app.get("/soon")
+async def soon() -> None:
+    """The loop makes the coroutine, and awaits it as little as anybody."""
+    asyncio.get_running_loop().call_soon(never)
