@@ -71,7 +71,7 @@ def _watched(shared: _Shared) -> type[Any]:
     of_anyio = shared.of_anyio
     calls: dict[asyncio.Task[Any] | None, BorrowedThread] = {}
 
-    class Watched(of_anyio):  # type: ignore[misc]
+    class Watched(of_anyio):  # type: ignore[misc, valid-type]
         __slots__ = ()
 
         # Neither asks `super()`: a call that is under way when the watch ends goes on with a limiter of anyio's class.

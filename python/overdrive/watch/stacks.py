@@ -69,7 +69,7 @@ def frames(innermost: FrameType | None) -> Iterator[Frame]:
 
 
 def within_loop(stack: Sequence[Frame]) -> list[Frame]:
-    """What the loop runs of a stack, without those who run the loop: the server, its command, the user's `asyncio.run`."""
+    """What the loop runs of a stack, without who runs the loop: the server, its command, the user's `asyncio.run`."""
     own, _, _ = libraries()
     return list(takewhile(lambda frame: not _inside(frame[0], own[0]) and not frame[0].endswith(RUNNERS), stack))
 
