@@ -81,7 +81,7 @@ class TestClient(httpx.Client):
         client: tuple[str, int] = ("testclient", 50000),
         *,
         compile: Literal["auto", "off"] = "auto",
-        watch: Literal["off", "strict"] | None = None,
+        watch: Literal["on", "off", "strict"] | None = None,
         watch_threshold: float = 0.1,
     ) -> None:
         self._watch_threshold = watch_threshold if is_strict(watch) else None

@@ -6,6 +6,7 @@ import asyncio
 import os
 from typing import Any
 
+from overdrive.config import WATCH_MODES
 from overdrive.watch import LoopWatch
 from overdrive.watch.blocked import blocked
 
@@ -40,13 +41,13 @@ class Strictness(LoopWatch):
 
 
 def is_strict(mode: str | None) -> bool:
-    """Whether a client is, by its argument or else by the environment.
+    """Whether a client is, by its argument or else by the environment, which may be meant for a server.
 
     Raises:
-        ValueError: neither "off" nor "strict".
+        ValueError: no mode of the watch's.
     """
-    chosen = os.environ.get(VARIABLE, "off") if mode is None else mode
-    if chosen not in ("off", "strict"):
+    chosen = os.environ.get(VARIABLE) or "off" if mode is None else mode
+    if chosen not in WATCH_MODES:
         where = "watch" if mode is not None else VARIABLE
-        raise ValueError(f'{where}: "off" or "strict", not {chosen!r}')
+        raise ValueError(f"{where}: one of {', '.join(WATCH_MODES)}, not {chosen!r}")
     return chosen == "strict"
