@@ -27,8 +27,9 @@ class Record(Protocol):
     def fill(self, scope: dict[str, Any], /) -> None:
         """Changes the scope that the engine has made."""
 
-    def began(self) -> None:
-        """The request's task makes its first step, and this is called within it."""
+    def began(self, number: int | None, /) -> None:
+        """The request's task makes its first step, and this is called within it. `number`: what stalls call the request
+        by, if it is watched."""
 
     def started(self, has_length: bool, has_encoding: bool, has_trailers: bool, /) -> None:
         """The application's answer has begun; whether `content-length` and `transfer-encoding` are of its making, and

@@ -147,6 +147,11 @@ impl RequestClock {
         }
     }
 
+    /// The request's number, which its stalls have, too.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
+    }
+
     pub(crate) fn has_route(&self) -> bool {
         self.route.get().is_some()
     }
