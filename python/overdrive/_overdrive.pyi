@@ -27,8 +27,9 @@ class Record(Protocol):
     def fill(self, scope: dict[str, Any], /) -> None:
         """Changes the scope that the engine has made."""
 
-    def began(self) -> None:
-        """The request's task makes its first step, and this is called within it."""
+    def began(self, number: int | None, /) -> None:
+        """The request's task makes its first step, and this is called within it. `number`: what stalls call the request
+        by, if it is watched."""
 
     def started(self, has_length: bool, has_encoding: bool, has_trailers: bool, /) -> None:
         """The application's answer has begun; whether `content-length` and `transfer-encoding` are of its making, and
@@ -224,7 +225,10 @@ class Watch:
         """The verdicts and the faults as a table, for a terminal."""
 
     def pause(self, seconds: float) -> None:
-        """Waits without the GIL, and leaves it to those who look at a stall."""
+        """Waits without the GIL, and leaves it to those who look at a stall; until `end_pauses` at the longest."""
+
+    def end_pauses(self) -> None:
+        """Ends a pause that is under way on another thread, and all that are to come."""
 
     def under_way(self) -> dict[str, Any] | None:
         """The stall that is going on, as far as it is known."""

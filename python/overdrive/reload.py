@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from overdrive.config import Config
-from overdrive.errors import ConfigError
+from overdrive.errors import STALLED, ConfigError
 from overdrive.extras import require
 from overdrive.workers import Worker
 
@@ -45,14 +45,16 @@ class Reloader:
         before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
         if hasattr(signal, "SIGUSR1"):
             before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._report_wanted)
+        code = 0
         try:
             self._supervise()
         finally:
-            self._end()
+            if self._end() == STALLED and self.config.watch == "strict":
+                code = STALLED
             for number, handler in before.items():
                 signal.signal(number, handler)
         logger.info("Stopping reloader process [%d]", os.getpid())
-        return 0
+        return code
 
     def _supervise(self) -> None:
         changed: set[str] = set()
@@ -80,12 +82,16 @@ class Reloader:
                 self._end()
                 self._worker = Worker(self.config, self._sockets)
 
-    def _end(self) -> None:
-        if self._worker is not None:
-            self._worker.terminate()
-            self._worker.join()
-            self._worker.close()
-            self._worker = None
+    def _end(self) -> int | None:
+        """Ends the process, if there is one; gives its exit code."""
+        if self._worker is None:
+            return None
+        self._worker.terminate()
+        self._worker.join()
+        code = self._worker.exit_code
+        self._worker.close()
+        self._worker = None
+        return code
 
     def _report_wanted(self, number: int, frame: FrameType | None) -> None:
         if self._worker is not None:

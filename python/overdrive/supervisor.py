@@ -19,6 +19,7 @@ from collections import deque
 from multiprocessing.connection import wait
 
 from overdrive.config import Config
+from overdrive.errors import STALLED
 from overdrive.inspection import Inspection
 from overdrive.listener import Listener
 from overdrive.share import SLOTS, SharedCounters
@@ -133,6 +134,8 @@ class Supervisor:
             worker.read_messages()
             self._any_was_ready = self._any_was_ready or worker.ready
             self._shared.clear(worker.slot)
+            if worker.exit_code == STALLED and self.config.watch == "strict":
+                self._exit_code = STALLED
             if worker is self._replacement:
                 self._replacement = None
                 self._to_replace.clear()

@@ -186,6 +186,15 @@ def test_strict_ends_with_an_error_and_says_where_a_coroutine_was_made(serve: Se
     assert served.wait() == 4
 
 
+@pytest.mark.parametrize("several", [("--workers", "2"), ("--reload",)], ids=["workers", "reload"])
+@pytest.mark.parametrize("path", ["/fine", "/sleep"])
+def test_strict_ends_with_an_error_whoever_runs_the_server(serve: Serve, several: tuple[str, ...], path: str) -> None:
+    served = serve("gallery:app", "--watch", "strict", *several, app_dir=APPS, cwd=APPS)
+    served.wait_for("Application startup complete", count=2 if "--workers" in several else 1)
+    get(served, path)
+    assert served.stop() == (4 if path == "/sleep" else 0)
+
+
 def test_without_the_watch_nothing_is_told(serve: Serve) -> None:
     served = serve("gallery:app", "--watch", "off", app_dir=APPS)
     get(served, "/sleep")

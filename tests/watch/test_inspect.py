@@ -96,6 +96,12 @@ def test_without_the_token_nothing_is_told(any_inspected: Inspected) -> None:
     assert httpx.get(f"{url}/events", headers={"authorization": f"bearer {token}"}).status_code == 200
 
 
+def test_sums_over_no_routes_are_nothing(serve: Serve) -> None:
+    fresh = Inspected(serve("inspected:app", "--inspect=127.0.0.1:0", app_dir=APPS))
+    assert "overdrive_threadpool_run_seconds_total{" in until(lambda: fresh.get("/metrics").text)
+    assert not re.findall(r"^.* -0$", fresh.get("/metrics").text, re.MULTILINE)
+
+
 def test_the_page_is_in_one_piece_and_runs_no_script_but_its_own(any_inspected: Inspected) -> None:
     response = any_inspected.get("/")
     assert response.headers["content-type"] == "text/html; charset=utf-8"

@@ -13,7 +13,7 @@ from overdrive.testing.compiled import compiled
 from overdrive.testing.inprocess import InProcess, InProcessUpgrade
 from overdrive.testing.library import StarletteDeprecationWarning, httpx
 from overdrive.testing.lifespan import Lifespan
-from overdrive.testing.records import Records
+from overdrive.testing.records import Record, Records
 from overdrive.testing.serving import Serving, SharedServing
 from overdrive.testing.strictness import Strictness, is_strict
 from overdrive.testing.transport import EngineTransport, Upgrade
@@ -38,7 +38,8 @@ class TestClient(httpx.Client):
     cookies, headers, follow_redirects: as for `httpx.Client`.
     client: who the scope says has made the request.
     watch: "strict" makes a request fail (`overdrive.EventLoopBlocked`) that blocks the event loop for `watch_threshold`
-        seconds or longer, at the line that blocks; by default what `OVERDRIVE_WATCH` says, or "off".
+        seconds or longer, at the line that blocks; a start-up or shutdown fails as well. "off" does not, nor
+        does "on", which is for servers. By default what `OVERDRIVE_WATCH` says, or "off".
     compile: "auto" lets compiled routes answer, as the server does; "off" does not.
 
     Outside of a `with` block each request has a loop of its own (but what is done while a WebSocket is open shares that
@@ -81,7 +82,7 @@ class TestClient(httpx.Client):
         client: tuple[str, int] = ("testclient", 50000),
         *,
         compile: Literal["auto", "off"] = "auto",
-        watch: Literal["off", "strict"] | None = None,
+        watch: Literal["on", "off", "strict"] | None = None,
         watch_threshold: float = 0.1,
     ) -> None:
         self._watch_threshold = watch_threshold if is_strict(watch) else None
@@ -92,6 +93,7 @@ class TestClient(httpx.Client):
         self._current: Serving | None = None
         self._shared = SharedServing()
         self._exits = contextlib.ExitStack()
+        self._is_failing = False
         self._in_process: InProcess | None = None
         self.app_state: dict[str, Any] = {}
         transport: httpx.BaseTransport
@@ -149,6 +151,7 @@ class TestClient(httpx.Client):
         raise RuntimeError("a transport of your own has answered the request for a WebSocket")
 
     def __enter__(self) -> Self:
+        self._is_failing = True
         with contextlib.ExitStack() as exits:
             if self._in_process is not None:
                 self.portal = exits.enter_context(self._in_process.running())
@@ -157,17 +160,27 @@ class TestClient(httpx.Client):
                 serving = exits.enter_context(self._serve())
                 self.portal = serving.portal
                 exits.callback(self._set_current, None)
+                serving.watch_lifespan()
+                exits.callback(self._check_end, serving)
                 lifespan = serving.portal.call(Lifespan, self.app, self.app_state)
                 serving.portal.call(lifespan.startup)
                 exits.callback(serving.portal.call, lifespan.shutdown)
+                serving.check()
                 serving.start()
                 self._set_current(serving)
             exits.callback(self._transport.close)
             self._exits = exits.pop_all()
+            self._is_failing = False
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *_: Any) -> None:
+        self._is_failing = kind is not None
         self._exits.close()
+
+    def _check_end(self, serving: Serving) -> None:
+        # What a block fails of says more than what blocked its end.
+        if not self._is_failing:
+            serving.check()
 
     def _set_current(self, serving: Serving | None) -> None:
         self._current = serving
@@ -179,17 +192,17 @@ class TestClient(httpx.Client):
         return Serving(self.app, self._compiled, self._records, self.async_backend["backend_options"], watch)
 
     @contextlib.contextmanager
-    def _serving(self, *, is_websocket: bool) -> Iterator[Serving]:
+    def _serving(self, record: Record, *, is_websocket: bool) -> Iterator[Serving]:
         """The engine of the `with` block, or else that of the open WebSockets, or else one of its own."""
         if self._current is not None:
             self._current.refresh()
             yield self._current
-            self._current.check()
+            self._current.check(record.number)
             return
         with self._shared.joined(self._serve if is_websocket else None) as shared:
             if shared is not None:
                 yield shared
-                shared.check()
+                shared.check(record.number)
                 return
         with self._serve() as serving:
             serving.start()

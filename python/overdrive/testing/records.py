@@ -74,6 +74,8 @@ class Record:
     error: BaseException | None = None
     cancelled: bool = False
     done: Done = field(default_factory=lambda: Done())
+    # The watch's number of the request, which its stalls have, too.
+    number: int | None = None
     _task: asyncio.Task[Any] | None = None
     _answered_by: str | None = None
 
@@ -89,8 +91,9 @@ class Record:
         scope["extensions"].update(self.extensions)
         self.filled = scope
 
-    def began(self) -> None:
+    def began(self, number: int | None) -> None:
         """The request's task makes its first step; called within it."""
+        self.number = number
         self._task = asyncio.current_task()
         # For plans that stand within the application: the engine does not know of those.
         answering.set(self._set_answered_by)

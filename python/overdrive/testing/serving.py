@@ -124,26 +124,24 @@ class Serving:
             with self._watch.suspended() if self._watch is not None else contextlib.nullcontext():
                 self.portal.call(self._compile)
 
-    def check(self) -> None:
-        """After a request.
+    def watch_lifespan(self) -> None:
+        """Has a strict client's watch look from now on, before anything is served."""
+        if self._watch is not None:
+            self.portal.call(self._attach)
+            self._exits.callback(self.portal.call, self._close)
+
+    def check(self, number: int | None = None) -> None:
+        """After a request, which has that number; or after all that was done.
 
         Raises:
             EventLoopBlocked: the loop was, and the client is strict.
         """
         if self._watch is not None:
             self.portal.call(self._watch.settle)
-            self._watch.check()
+            self._watch.check(number)
 
     async def _serve(self, *, task_status: TaskStatus[Callable[[], None]]) -> None:
-        self._engine = engine = Engine(
-            self._app,
-            asyncio.get_running_loop(),
-            SETTINGS,
-            context=contextvars.copy_context(),
-            side_channel=self._records,
-            watch=self._watch.engine if self._watch is not None else None,
-        )
-        engine.attach()
+        engine = await self._attach()
         try:
             with self._watch.suspended() if self._watch is not None else contextlib.nullcontext():
                 self._compile()
@@ -155,7 +153,25 @@ class Serving:
                 await anyio.sleep_forever()
         finally:
             # Also when the loop breaks down: nobody is to wait for an answer then.
-            engine.close()
+            self._close()
+
+    async def _attach(self) -> Engine:
+        """The engine on the running loop, made if there is none yet."""
+        if self._engine is None:
+            self._engine = Engine(
+                self._app,
+                asyncio.get_running_loop(),
+                SETTINGS,
+                context=contextvars.copy_context(),
+                side_channel=self._records,
+                watch=self._watch.engine if self._watch is not None else None,
+            )
+            self._engine.attach()
+        return self._engine
+
+    def _close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
 
     def _compile(self) -> None:
         if self._compiled is not None and self._engine is not None:

@@ -23,9 +23,9 @@ DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
 class ServingFactory(Protocol):
-    """Gives the engine for a request. `is_websocket`: others may join it as long as this one is open."""
+    """Gives the engine for the request of a record. `is_websocket`: others may join it as long as this one is open."""
 
-    def __call__(self, *, is_websocket: bool) -> contextlib.AbstractContextManager[Serving]: ...
+    def __call__(self, record: Record, /, *, is_websocket: bool) -> contextlib.AbstractContextManager[Serving]: ...
 
 
 class Upgrade(Exception):
@@ -76,12 +76,12 @@ class EngineTransport(httpx.BaseTransport):
         lines = header_lines.seen(request)
         if request.url.scheme in ("ws", "wss"):
             record = self._record("websocket", request)
-            serving_them = self._serving(is_websocket=True)
+            serving_them = self._serving(record, is_websocket=True)
             raise Upgrade(WebSocketTestSession(serving_them, self._records, record, request.url.raw_path, lines))
         record = self._record("http", request)
         record.extensions["http.response.debug"] = {}
         with contextlib.ExitStack() as exits:
-            serving = exits.enter_context(self._serving(is_websocket=False))
+            serving = exits.enter_context(self._serving(record, is_websocket=False))
             exchange = _Exchange(serving, self._records, record, raises=self._raise_server_exceptions)
             exits.push(exchange.leave)
             try:

@@ -13,8 +13,8 @@ from typing import Any
 
 from overdrive._overdrive import Watch
 from overdrive.watch import origin
-from overdrive.watch.stacks import Frame, blame, short
-from overdrive.watch.telling import Telling, again
+from overdrive.watch.stacks import Frame, blame, short, within_loop
+from overdrive.watch.telling import MOST_THINGS, Telling, again
 
 # As deep as a coroutine's origin is traced in strict mode: to a line of the user's, through the helpers of libraries.
 ORIGIN_DEPTH = 12
@@ -31,6 +31,8 @@ class Faults:
         # Of its own thread's again, as a coroutine may die within: whatever allocates may run the garbage collector.
         self._lock = threading.RLock()
         self._telling = Telling()
+        # What is told of faults of one kind.
+        self._texts: dict[tuple[str, str | None], str] = {}
         self._restore: list[Callable[[], object]] = []
 
     def install(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -56,11 +58,21 @@ class Faults:
         """Counts a fault."""
         self._watch.note_fault(text, remedy)
 
-    def add(self, text: str, remedy: str) -> None:
-        """Counts a fault, and logs it unless it was told of just now."""
-        self.note(text, remedy)
+    def add(self, what: str, remedy: str, how: str = "", request: origin.Request | None = None) -> None:
+        """Counts a fault, and logs it unless it was told of just now.
+
+        how: what the fault has to do with `request`, "in" say.
+        """
+        # Clients make up as many lines as they like, so only a route tells faults apart; the first line stands for all.
+        key = (what, request.text if request is not None and request.is_route else None)
         with self._lock:
-            untold = self._telling.due(text)
+            text = self._texts.get(key)
+            if text is None:
+                text = f"{what}; {how} {request.text}" if request is not None else what
+                if len(self._texts) < MOST_THINGS:
+                    self._texts[key] = text
+            untold = self._telling.due(key)
+        self.note(text, remedy)
         if untold is not None:
             logger.warning("%s%s", text, again(untold))
 
@@ -84,11 +96,9 @@ class Faults:
         place = f"{short(code.co_filename)}:{code.co_firstlineno}"
         text = f"the coroutine {coroutine.__qualname__} ({place}) was never awaited"
         made: list[Frame] = list(coroutine.cr_origin or ())
-        if found := blame(made):
+        if found := blame(within_loop(made), strict=True):
             text += f"; it was made at {found}"
-        if request := origin.here(self._watch):
-            text += f"; in {request}"
-        self.add(text, "await: without it nothing of the coroutine runs")
+        self.add(text, "await: without it nothing of the coroutine runs", "in", origin.here(self._watch))
 
     def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """asyncio's own handling, and then whose task it was."""
@@ -98,17 +108,20 @@ class Faults:
             return
         what = _task_text(task)
         request = origin.of_task(self._watch, task)
-        started = f"; started by {request}" if request else ""
         if context.get("exception") is None and "destroyed" in context["message"]:
             self.add(
-                f"{what} was destroyed while it was pending{started}",
+                f"{what} was destroyed while it was pending",
                 "a reference to the task that is kept until its end, asyncio.TaskGroup or BackgroundTasks",
+                "started by",
+                request,
             )
         elif context.get("exception") is not None and "never retrieved" in context["message"]:
             error = type(context["exception"]).__name__
             self.add(
-                f"{what} has raised {error}, and nobody asked{started}",
+                f"{what} has raised {error}, and nobody asked",
                 "asyncio.TaskGroup, or an await of the task",
+                "started by",
+                request,
             )
 
 

@@ -104,7 +104,7 @@ class PoolWatch:
         lasted = now - self._full_since
         if lasted < FULL:
             return None
-        requests = Counter(found for task in borrowers if (found := origin.of_task(self._watch, task)))
+        requests = Counter(found.text for task in borrowers if (found := origin.of_task(self._watch, task)))
         return Shortage(
             threads=len(borrowers),
             waiting=waiting,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from overdrive._overdrive import Watch
 from overdrive.watch.pool import PoolWatch, Shortage
 from overdrive.watch.stalls import still
+from overdrive.watch.telling import Telling
 
 # Seconds between two looks.
 PERIOD = 0.5
@@ -32,6 +33,7 @@ class Reporter:
         self._thread = threading.Thread(target=self._run, name="overdrive-report", daemon=True)
         self._next_stall = ENDLESS
         self._told: Shortage | None = None
+        self._telling = Telling()
 
     def start(self) -> None:
         """Begins to look."""
@@ -40,13 +42,19 @@ class Reporter:
     def stop(self) -> None:
         """Looks no more. Waits a moment at most: the thread may be at a lock that is never released."""
         self._stop.set()
+        self._watch.end_pauses()
         self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
         while not self._stop.is_set():
             self._watch.pause(PERIOD)
-            self._look_at_stall()
-            self._look_at_pool()
+            for look in (self._look_at_stall, self._look_at_pool):
+                try:
+                    look()
+                except Exception:
+                    # What goes wrong in one look is not to silence those to come.
+                    if self._telling.due(look.__name__) is not None:
+                        logger.exception("the watch has failed to look, and goes on")
 
     def _look_at_stall(self) -> None:
         stall = self._watch.under_way()
@@ -65,5 +73,12 @@ class Reporter:
             self._on_shortage(found)
             logger.warning("%s", found)
         elif found.is_stuck and not told.is_stuck:
-            stack = "\n".join(f"  {file}:{line}, in {function}" for file, line, function in found.holders[0].stack[:30])
-            logger.warning("%s\nThe stack of one of its threads, innermost first:\n%s", found, stack)
+            logger.warning("%s%s", found, _stack_text(found))
+
+
+def _stack_text(found: Shortage) -> str:
+    # There is none of the user's where functions in C were given to the pool.
+    if not found.holders:
+        return ""
+    lines = (f"\n  {file}:{line}, in {function}" for file, line, function in found.holders[0].stack[:30])
+    return "\nThe stack of one of its threads, innermost first:" + "".join(lines)

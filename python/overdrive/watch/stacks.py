@@ -9,6 +9,7 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from types import FrameType
 
@@ -17,6 +18,9 @@ Frame = tuple[str, int, str]
 
 # Packages that call the user's code, or serve it: never the place where a remedy is due.
 FRAMEWORKS = ("overdrive", "fastapi", "starlette", "anyio", "uvloop", "pydantic", "asyncio")
+
+# Where `asyncio.run` is.
+RUNNERS = os.path.join("asyncio", "runners.py")
 
 PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 
@@ -62,6 +66,12 @@ def frames(innermost: FrameType | None) -> Iterator[Frame]:
     while frame is not None:
         yield frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_qualname
         frame = frame.f_back
+
+
+def within_loop(stack: Sequence[Frame]) -> list[Frame]:
+    """What the loop runs of a stack, without who runs the loop: the server, its command, the user's `asyncio.run`."""
+    own, _, _ = libraries()
+    return list(takewhile(lambda frame: not _inside(frame[0], own[0]) and not frame[0].endswith(RUNNERS), stack))
 
 
 def _blame(stack: Sequence[Frame], place: int, outermost: int) -> Blame:

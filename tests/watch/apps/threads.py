@@ -72,6 +72,37 @@ async def queues() -> None:
     await asyncio.gather(*(run_in_threadpool(slowly) for _ in range(3)))
 
 
+kept: list[BaseException] = []
+
+
+@app.get("/cancelled")
+async def cancelled() -> None:
+    """A call that is given up while it waits, and somebody keeps the exception with its frames."""
+    found = anyio.to_thread.current_default_thread_limiter()
+    found.total_tokens = 0
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().call_later(0.05, task.cancel)
+    try:
+        await run_in_threadpool(slowly)
+    except asyncio.CancelledError as error:
+        kept.append(error)
+        task.uncancel()
+    found.total_tokens = 2
+
+
+@app.get("/held")
+async def held_here(seconds: float) -> None:
+    """Two calls that run and one that waits, which Starlette makes."""
+    await asyncio.gather(*(run_in_threadpool(time.sleep, seconds) for _ in range(3)))
+
+
+@app.get("/held-by-def")
+def held_by_def(seconds: float) -> None:
+    """As a plan calls it, or FastAPI."""
+    time.sleep(seconds)
+
+
 @app.get("/own")
 async def own() -> None:
     """A limiter of the application's is its own affair."""

@@ -259,7 +259,7 @@ impl Exchange {
     /// The request's task makes its first step.
     pub(crate) fn began(&self, py: Python<'_>) {
         if let Some(record) = &self.record {
-            record.began(py);
+            record.began(py, self.clock.as_ref().map(RequestClock::serial));
         }
     }
 

@@ -110,9 +110,9 @@ impl Record {
         self.object(py).map(|object| object.getattr("context")).transpose()
     }
 
-    /// The request's task makes its first step: called within it.
-    pub(super) fn began(&self, py: Python<'_>) {
-        self.tell(py, "began", ());
+    /// The request's task makes its first step: called within it. `serial`: the watch's number of it.
+    pub(super) fn began(&self, py: Python<'_>, serial: Option<u64>) {
+        self.tell(py, "began", (serial,));
     }
 
     /// The application has begun its answer: which headers about the length of the body are its own, and whether trailers

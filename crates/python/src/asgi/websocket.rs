@@ -525,7 +525,7 @@ impl Request for WebSocketCall {
         let send = channel.getattr(pyo3::intern!(py, "send"))?;
         let session = self.session.get()?;
         if let Some(record) = &session.record {
-            record.began(py);
+            record.began(py, session.clock.as_ref().map(RequestClock::serial));
         }
         if let Some(plans) = &self.plans {
             let plans = plans.bind(py);

@@ -113,7 +113,8 @@ const PLAIN: [Plain; 20] = [
 ];
 
 fn sum(worker: &Worker, number: impl Fn(&Tally) -> f64) -> f64 {
-    worker.findings.routes.iter().map(number).sum()
+    // Not `sum`, which makes -0 of nothing.
+    worker.findings.routes.iter().map(number).fold(0.0, |sum, number| sum + number)
 }
 
 fn process_labels(worker: &Worker) -> String {

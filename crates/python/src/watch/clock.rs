@@ -16,7 +16,7 @@ use super::events::Written;
 use super::moment::{Moment, nanoseconds};
 use super::pulse::Step;
 use super::route::{LONG_STEP, Route};
-use super::thread_call::ThreadCall;
+use super::thread_call::{BorrowedCall, ThreadCall};
 use super::within::RequestMark;
 use crate::host::ffi;
 use crate::host::loop_bound::Graveyard;
@@ -147,6 +147,11 @@ impl RequestClock {
         }
     }
 
+    /// The request's number, which its stalls have, too.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
+    }
+
     pub(crate) fn has_route(&self) -> bool {
         self.route.get().is_some()
     }
@@ -218,10 +223,16 @@ impl RequestClock {
         }
     }
 
-    /// A call on a thread is wanted, until what this gives is dropped.
+    /// A call on a thread of the plans' pool is wanted, until what this gives is dropped.
     pub(crate) fn wants_thread(&self, wanted: Instant) -> ThreadCall {
         self.note(Moment::of(wanted), &Written::ThreadWanted);
         ThreadCall::new(self.watch.clone())
+    }
+
+    /// A call on a thread of anyio's is wanted.
+    pub(super) fn wants_borrowed_thread(&self, wanted: Instant) -> BorrowedCall {
+        self.note(Moment::of(wanted), &Written::ThreadWanted);
+        BorrowedCall::new(self.watch.clone())
     }
 
     /// A call on a thread has come back.

@@ -27,6 +27,7 @@ mod found;
 mod machine;
 pub(crate) mod moment;
 pub(crate) mod number;
+mod pauses;
 pub(crate) mod places;
 mod pulse;
 pub(crate) mod python;
@@ -52,6 +53,7 @@ use events::{Events, Sampler};
 use found::FoundRoutes;
 use machine::Machine;
 use moment::Moment;
+use pauses::Pauses;
 use places::{Fault, Place, Places, merge};
 use pulse::Pulse;
 use route::{Pattern, Route, RouteIndex, RouteName, Routes};
@@ -85,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) collector: Collector,
     /// Nobody is to be blamed at the moment: the server itself has the loop.
     suspended: AtomicBool,
+    /// Of the thread that reports.
+    pauses: Pauses,
     /// The frames below those of whatever the loop runs: the loop's own, and of those who run it. [`UNKNOWN`] until then.
     loop_depth: AtomicUsize,
 }
@@ -108,6 +112,7 @@ impl Shared {
             late_stalls: Mutex::default(),
             collector: Collector::default(),
             suspended: AtomicBool::new(false),
+            pauses: Pauses::default(),
             loop_depth: AtomicUsize::new(UNKNOWN),
         }
     }

@@ -86,10 +86,7 @@ impl PyWatch {
 
     /// What anyio's limiter has: calls that may run on threads at a time, those that do, those that wait.
     fn note_threads(&self, limit: u64, taken: u64, wanted: u64) {
-        let totals = &self.shared.totals;
-        totals.threads_limit.set(limit);
-        totals.threads_taken.set(taken);
-        totals.threads_wanted.set(wanted);
+        self.shared.totals.note_limiter(limit, taken, wanted);
     }
 
     /// What the loop as a whole has come to.
@@ -138,14 +135,21 @@ impl PyWatch {
     }
 
     /// Waits for about so many seconds, without the GIL; and for as long as the detector waits for it, to see what keeps
-    /// the loop.
+    /// the loop. No longer than until `end_pauses`.
     fn pause(&self, py: Python<'_>, seconds: f64) {
         let ends = Instant::now() + Duration::from_secs_f64(seconds);
         py.detach(|| {
-            while Instant::now() < ends || self.shared.is_stall_unseen() {
-                std::thread::sleep(ends.saturating_duration_since(Instant::now()).clamp(MOMENT, PATIENCE));
+            let mut over = self.shared.pauses.over();
+            while !*over && (Instant::now() < ends || self.shared.is_stall_unseen()) {
+                let left = ends.saturating_duration_since(Instant::now()).clamp(MOMENT, PATIENCE);
+                over = self.shared.pauses.wait(over, left);
             }
         });
+    }
+
+    /// Ends the pause that is under way, and all that are to come.
+    fn end_pauses(&self, py: Python<'_>) {
+        py.detach(|| self.shared.pauses.end());
     }
 
     /// The stall that is under way.

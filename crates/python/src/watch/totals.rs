@@ -20,13 +20,17 @@ pub(crate) struct Totals {
     longest_lag: AtomicU64,
     pub(crate) stalls: Number,
     pub(crate) stalled: Number,
-    /// Calls that want a thread, those that run on one included.
+    /// Calls that want a thread of the plans' pool, those that run on one included.
     pub(crate) thread_calls: Number,
-    /// Calls that may run on threads at a time, those that do, and those that wait: whoever makes them, as anyio's limiter has
-    /// it. Written by the thread that looks at it now and then.
+    /// Calls on threads of anyio's that requests wait for: those that wait for one, and those that run.
+    pub(crate) borrowed_wanted: Number,
+    pub(crate) borrowed_running: Number,
+    /// Calls that may run on threads at a time. This and the next two are written by the thread that looks at anyio's limiter
+    /// now and then.
     pub(crate) threads_limit: Number,
-    pub(crate) threads_taken: Number,
-    pub(crate) threads_wanted: Number,
+    /// Calls of which only the limiter knows, as no request waits for them: those that run, and those that wait.
+    others_running: Number,
+    others_wanted: Number,
     /// The threads, once there are any.
     pub(crate) pool: OnceLock<Gauge>,
 }
@@ -44,16 +48,52 @@ impl Totals {
         self.longest_lag.swap(0, Ordering::Relaxed)
     }
 
-    /// Calls that run on threads, and those that wait for one: as the pool and the limiter have it, whichever is later.
+    /// Calls that run on threads, and those that wait for one, whoever makes them.
     pub(crate) fn threads(&self) -> (u64, u64) {
+        let (running, wanted) = self.requests_threads();
+        (running + self.others_running.get(), wanted + self.others_wanted.get())
+    }
+
+    /// What anyio's limiter has: the calls of requests are among them, those that wait for a thread of the pool with a token.
+    pub(super) fn note_limiter(&self, limit: u64, taken: u64, wanted: u64) {
+        let (requests_running, requests_wanted) = self.requests_threads();
+        let others = (taken + wanted).saturating_sub(requests_running + requests_wanted);
+        let others_wanted = others.min(wanted.saturating_sub(requests_wanted));
+        self.threads_limit.set(limit);
+        self.others_wanted.set(others_wanted);
+        self.others_running.set(others - others_wanted);
+    }
+
+    /// Calls that requests wait for: those that run, and those that wait for a thread.
+    fn requests_threads(&self) -> (u64, u64) {
         let awake = self.pool.get().map_or(0, |pool| pool.numbers().1) as u64;
         let calls = self.thread_calls.get();
-        let busy = calls.min(awake).max(self.threads_taken.get());
-        (busy, calls.saturating_sub(awake).max(self.threads_wanted.get()))
+        let running = calls.min(awake);
+        (running + self.borrowed_running.get(), calls - running + self.borrowed_wanted.get())
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
         let ended = self.ended.get();
         self.received.get().saturating_sub(ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_requests_wait_for_are_not_counted_again_as_the_limiters() {
+        let totals = Totals::default();
+        totals.borrowed_running.set(2);
+        totals.borrowed_wanted.set(1);
+        assert_eq!(totals.threads(), (2, 1));
+        totals.note_limiter(2, 2, 1);
+        assert_eq!(totals.threads(), (2, 1));
+        totals.note_limiter(5, 5, 2);
+        assert_eq!(totals.threads(), (5, 2), "others' calls run and wait besides");
+        totals.borrowed_running.set(0);
+        totals.borrowed_wanted.set(0);
+        assert_eq!(totals.threads(), (3, 1), "what requests wait for is known at once");
     }
 }
