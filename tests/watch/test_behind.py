@@ -122,7 +122,7 @@ def test_a_fault_within_the_telling_of_another_does_not_lock(monkeypatch: pytest
 
     def collects(key: Hashable) -> int | None:
         # As the garbage collector does, in whatever allocates: a coroutine of a cycle dies.
-        if key == "the outer one":
+        if "the outer one" in str(key):
             faults.add("the inner one", "")
         return due(key)
 
@@ -131,7 +131,7 @@ def test_a_fault_within_the_telling_of_another_does_not_lock(monkeypatch: pytest
     thread.start()
     thread.join(10)
     assert not thread.is_alive()
-    assert [text for text, _, _ in watch.faults()] == ["the outer one", "the inner one"]
+    assert {text for text, _, _ in watch.faults()} == {"the outer one", "the inner one"}
 
 
 @pytest.mark.parametrize("folder", ["/usr/lib/python3/dist-packages", "/home/u/.local/lib/python3/site-packages/"])
