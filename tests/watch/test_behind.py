@@ -122,7 +122,7 @@ def test_a_fault_within_the_telling_of_another_does_not_lock(monkeypatch: pytest
 
     def collects(key: Hashable) -> int | None:
         # As the garbage collector does, in whatever allocates: a coroutine of a cycle dies.
-        if key == "the outer one":
+        if key == ("the outer one", None):
             faults.add("the inner one", "")
         return due(key)
 
