@@ -54,7 +54,8 @@ def test_steps_count_wherever_they_are_made(within: Inspected) -> None:
     assert 0.09 <= found["loop_time"] < 1
     assert 0.03 <= found["longest_step"] < 1
     assert found["waits"] >= 4
-    assert 0.038 <= found["waited"] < 1, "four times 10 ms, as the loop's clock has it"
+    # uvloop counts a timer from when its turn began, so that one may be over before the wait for it begins.
+    assert 0.01 <= found["waited"] < 1
     kinds = [event["kind"] for event in within.events_of("GET /works")]
     assert kinds.count("step-began") == kinds.count("step-ended") >= 5
     steps = [kind for kind in kinds if kind.startswith("step-")]

@@ -71,8 +71,8 @@ class Faults:
                 text = f"{what}; {how} {request.text}" if request is not None else what
                 if len(self._texts) < MOST_THINGS:
                     self._texts[key] = text
+            self.note(text, remedy)
             untold = self._telling.due(key)
-        self.note(text, remedy)
         if untold is not None:
             logger.warning("%s%s", text, again(untold))
 
