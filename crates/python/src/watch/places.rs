@@ -15,6 +15,8 @@ pub(crate) struct Place {
     /// The endpoint's route, or the task.
     pub(crate) culprit: String,
     /// "main.py:12 time.sleep(3)"; empty where nobody could look, as C code kept the GIL.
+    /// The endpoint of that route; empty if it is none. Two routes may have the same method and path.
+    pub(crate) endpoint: String,
     pub(crate) line: String,
     pub(crate) remedy: String,
     pub(crate) count: u64,
@@ -26,6 +28,12 @@ pub(crate) struct Place {
 }
 
 /// Something that goes wrong in silence, beside the stalls.
+impl Place {
+    fn is_same(&self, other: &Place) -> bool {
+        self.culprit == other.culprit && self.endpoint == other.endpoint && self.line == other.line
+    }
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Fault {
     /// What, and where.
@@ -81,6 +89,7 @@ impl Places {
         let duration = seconds(stall.duration());
         Place {
             culprit: if is_collectors { clue.clone() } else { culprit(&stall.culprit, route) },
+            endpoint: route.filter(|_| !is_collectors).map(|route| route.name.endpoint.clone()).unwrap_or_default(),
             line,
             remedy: verdict::remedy(&clue).to_owned(),
             count: 1,
@@ -100,7 +109,7 @@ impl Places {
 /// Adds a place's numbers to those of the same place among others.
 pub(crate) fn merge(places: &mut Vec<Place>, new: &Place) {
     let has_room = places.len() < MOST_PLACES;
-    let known = places.iter_mut().find(|place| place.culprit == new.culprit && place.line == new.line);
+    let known = places.iter_mut().find(|place| place.is_same(new));
     match known {
         Some(place) => {
             place.count += new.count;

@@ -33,7 +33,16 @@ impl RouteName {
 
     /// "GET /items/{number} (main.read_item)"
     pub(crate) fn full_text(&self) -> String {
-        if self.endpoint.is_empty() { self.text() } else { format!("{} ({})", self.text(), self.endpoint) }
+        full_name(&self.text(), &self.endpoint)
+    }
+}
+
+/// A route's name with its endpoint, unless that is all there is to its name.
+pub(crate) fn full_name(name: &str, endpoint: &str) -> String {
+    if endpoint.is_empty() || name.ends_with(&format!("({endpoint})")) {
+        name.to_owned()
+    } else {
+        format!("{name} ({endpoint})")
     }
 }
 

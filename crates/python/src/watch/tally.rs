@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::moment::seconds;
 use super::number::Histogram;
-use super::route::{Pattern, Route};
+use super::route::{Pattern, Route, full_name};
 use super::source::Sources;
 
 /// A route. Times are in seconds.
@@ -88,6 +88,11 @@ impl Tally {
 
     /// Latencies whatever the status.
     pub(crate) fn latency(&self) -> Counts {
+    /// "GET /items/{number} (main.read_item)"
+    pub(crate) fn full_name(&self) -> String {
+        full_name(&self.name(), &self.endpoint)
+    }
+
         let mut all = Counts::default();
         self.latencies.iter().for_each(|one| all.add(one));
         all
