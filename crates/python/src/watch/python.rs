@@ -294,6 +294,7 @@ fn route<'py>(py: Python<'py>, route: &Route) -> PyResult<Bound<'py, PyDict>> {
         ("thread_queued", &route.thread_queued),
         ("longest_thread_queue", &route.longest_thread_queue),
         ("thread_ran", &route.thread_ran),
+        ("longest_thread_run", &route.longest_thread_run),
         ("afterwards", &route.afterwards),
         ("stalled", &route.stalled),
         ("delayed_others", &route.delayed_others),

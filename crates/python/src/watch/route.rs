@@ -71,6 +71,7 @@ pub(crate) struct Route {
     pub(crate) thread_queued: Number,
     pub(crate) longest_thread_queue: Number,
     pub(crate) thread_ran: Number,
+    pub(crate) longest_thread_run: Number,
     /// After the response: background tasks and what dependencies do on their way out.
     pub(crate) afterwards: Number,
     pub(crate) stalls: Number,
@@ -100,6 +101,7 @@ impl Route {
             thread_queued: Number::default(),
             longest_thread_queue: Number::default(),
             thread_ran: Number::default(),
+            longest_thread_run: Number::default(),
             afterwards: Number::default(),
             stalls: Number::default(),
             stalled: Number::default(),

@@ -130,7 +130,9 @@ fn thread_advice(route: &Tally, threshold: f64) -> Option<String> {
         let (queued, ran) = (queued * 1e3, ran * 1e3);
         return Some(format!("more threads: calls waited {queued:.1} ms for one and ran {ran:.1} ms"));
     }
-    (ran < HAND_OVER && route.pattern == "def").then(|| {
+    // One call that takes long would block the loop, however many do not.
+    let never_waits = ran < HAND_OVER && route.longest_thread_run < threshold * LONG_CALL;
+    (never_waits && route.pattern == "def").then(|| {
         let ran = ran * 1e6;
         format!("`async def`: it never waits, and its {ran:.0} us cost less than the hand-over to a thread")
     })
@@ -142,6 +144,8 @@ fn place_of(route: &Tally) -> String {
 
 /// A `def` whose calls are shorter than the hand-over to a thread and back takes (seconds) gains nothing by it.
 const HAND_OVER: f64 = 0.0001;
+/// As a part of the threshold. A call that waits is longer, and so may be one that a busy machine does not let run.
+const LONG_CALL: f64 = 0.25;
 /// From so many calls on the average says something.
 const ENOUGH_CALLS: u64 = 20;
 const OTHERWISE: &str = "`def`, or run_in_executor; a process pool if it computes";
@@ -239,6 +243,8 @@ mod tests {
         assert_eq!(found.remedy, "more threads: calls waited 200.0 ms for one and ran 10.0 ms");
         let short = Tally { thread_calls: 20, thread_ran: 0.0002, ..route("/") };
         assert!(of_route(&short, &[], 0.1).remedy.starts_with("`async def`: it never waits, and its 10 us"));
+        let seldom_waits = Tally { longest_thread_run: 0.06, ..short.clone() };
+        assert_eq!(of_route(&seldom_waits, &[], 0.1).word, Word::Ok, "it would block the loop now and then");
         assert_eq!(of_route(&Tally { thread_calls: 19, ..short }, &[], 0.1).word, Word::Ok, "too few to tell");
     }
 }
