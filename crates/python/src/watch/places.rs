@@ -6,6 +6,7 @@ use super::blame::Libraries;
 use super::moment::seconds;
 use super::route::Route;
 use super::source::Sources;
+use super::stack::Frame;
 use super::stall::{Culprit, Stall, Task};
 use super::verdict;
 
@@ -81,8 +82,7 @@ impl Places {
                 clue = format!("{clue} {} {} {}", called.file, called.line, called.function);
             }
         }
-        // Of a run that was asked for it is known who is to blame.
-        let is_collectors = stall.is_collectors() && !line.contains("gc.collect(");
+        let is_collectors = stall.is_collectors() && !self.is_users_run(stack, libraries);
         if is_collectors {
             (line, clue) = ("at any line".to_owned(), "the garbage collector".to_owned());
         }
@@ -98,6 +98,15 @@ impl Places {
             waited: stall.waited,
             delayed: seconds(stall.delayed),
         }
+    }
+
+    /// Whether it is known who is to blame for a run of the garbage collector: who has asked for it, or whose `__del__` it is
+    /// that takes long.
+    fn is_users_run(&mut self, stack: &[Frame], libraries: &Libraries) -> bool {
+        stack.iter().filter(|frame| libraries.is_users(&frame.file)).any(|frame| {
+            frame.function.rsplit('.').next() == Some("__del__")
+                || self.sources.line(&frame.file, frame.line).contains("gc.collect(")
+        })
     }
 
     /// Counts a fault.
