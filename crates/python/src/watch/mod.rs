@@ -21,6 +21,7 @@ pub(crate) mod blame;
 mod by_scope;
 mod clock;
 mod collector;
+pub(crate) mod declared;
 pub(crate) mod detector;
 pub(crate) mod events;
 mod found;
@@ -48,6 +49,7 @@ use by_scope::RoutesByScope;
 use clock::Ending;
 pub(crate) use clock::{RequestClock, Timed};
 use collector::Collector;
+use declared::MountPatterns;
 use events::{Events, Sampler};
 use found::FoundRoutes;
 use machine::Machine;
@@ -191,6 +193,7 @@ pub(crate) struct Watch {
     /// The place of what has no route.
     unrouted: Cell<Option<usize>>,
     by_scope: RoutesByScope,
+    mounts: MountPatterns,
 }
 
 /// Where a plan keeps the place of its route: in that watch which asked for it last.
@@ -239,6 +242,7 @@ impl Watch {
             schedule_settling: RefCell::default(),
             unrouted: Cell::new(None),
             by_scope: RoutesByScope::default(),
+            mounts: MountPatterns::default(),
         })
     }
 
@@ -300,12 +304,10 @@ impl Watch {
     }
 
     /// The place of a route. `endpoint`: the callable behind it, if there is one.
-    pub(crate) fn place(&self, py: Python<'_>, method: &str, path: &str, endpoint: Option<&Bound<'_, PyAny>>) -> usize {
+    pub(crate) fn place(&self, method: &str, path: &str, endpoint: Option<&Bound<'_, PyAny>>) -> usize {
         let (name, pattern, place) = endpoint
             .and_then(|endpoint| {
-                // Not worth more than a nameless entry in a report.
-                let described = self.describe.bind(py).call1((endpoint,)).ok()?;
-                let (name, file, line, pattern): (String, String, u32, String) = described.extract().ok()?;
+                let (name, file, line, pattern) = self.described(endpoint)?;
                 let pattern = match pattern.as_str() {
                     "async" => Pattern::Async,
                     "def" => Pattern::Def,
@@ -318,6 +320,11 @@ impl Watch {
         self.index.borrow_mut().find(&self.shared.routes, name, || (pattern, place))
     }
 
+    /// Name, file, line and pattern of an endpoint. That it has none is not worth more than a nameless entry in a report.
+    fn described(&self, endpoint: &Bound<'_, PyAny>) -> Option<(String, String, u32, String)> {
+        self.describe.bind(endpoint.py()).call1((endpoint,)).ok()?.extract().ok()
+    }
+
     /// As [`Watch::place`], for the price of a look at the cache once it is known.
     ///
     /// `below`: what the path begins with; `find` gives the rest of it, which is always the same, and the endpoint.
@@ -326,7 +333,6 @@ impl Watch {
         cache: &PlaceCache,
         method: &str,
         below: &str,
-        py: Python<'py>,
         find: impl FnOnce() -> (String, Option<Bound<'py, PyAny>>),
     ) -> usize {
         let cached = cache.place.load(Ordering::Relaxed);
@@ -341,7 +347,7 @@ impl Watch {
             }
         }
         let (own, endpoint) = find();
-        let place = self.place(py, method, &format!("{below}{own}"), endpoint.as_ref());
+        let place = self.place(method, &format!("{below}{own}"), endpoint.as_ref());
         cache.method.store(packed, Ordering::Relaxed);
         cache.below.store(below.len(), Ordering::Relaxed);
         cache.place.store(u64::from(self.id) << 32 | place as u64, Ordering::Relaxed);

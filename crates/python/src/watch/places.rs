@@ -15,9 +15,9 @@ use super::verdict;
 pub(crate) struct Place {
     /// The endpoint's route, or the task.
     pub(crate) culprit: String,
-    /// "main.py:12 time.sleep(3)"; empty where nobody could look, as C code kept the GIL.
     /// The endpoint of that route; empty if it is none. Two routes may have the same method and path.
     pub(crate) endpoint: String,
+    /// "main.py:12 time.sleep(3)"; empty where nobody could look, as C code kept the GIL.
     pub(crate) line: String,
     pub(crate) remedy: String,
     pub(crate) count: u64,
@@ -28,13 +28,13 @@ pub(crate) struct Place {
     pub(crate) delayed: f64,
 }
 
-/// Something that goes wrong in silence, beside the stalls.
 impl Place {
     fn is_same(&self, other: &Place) -> bool {
         self.culprit == other.culprit && self.endpoint == other.endpoint && self.line == other.line
     }
 }
 
+/// Something that goes wrong in silence, beside the stalls.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Fault {
     /// What, and where.

@@ -88,13 +88,13 @@ impl Tally {
         format!("{} {}", self.method, self.path).trim().to_owned()
     }
 
-    /// Latencies whatever the status.
-    pub(crate) fn latency(&self) -> Counts {
     /// "GET /items/{number} (main.read_item)"
     pub(crate) fn full_name(&self) -> String {
         full_name(&self.name(), &self.endpoint)
     }
 
+    /// Latencies whatever the status.
+    pub(crate) fn latency(&self) -> Counts {
         let mut all = Counts::default();
         self.latencies.iter().for_each(|one| all.add(one));
         all

@@ -226,10 +226,6 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_are_too_few_or_for_nothing_are_told() {
-        let busy =
-            Tally { thread_calls: 20, thread_ran: 0.2, thread_queued: 4.0, longest_thread_queue: 0.3, ..route("/") };
-    #[test]
     fn routes_of_the_same_path_are_told_apart_by_their_endpoints() {
         let route = |endpoint: &str| Tally { endpoint: endpoint.to_owned(), ..route("/x") };
         let place = Place { culprit: "GET /x".to_owned(), endpoint: "a.x".to_owned(), total: 1.0, ..Place::default() };
@@ -238,6 +234,10 @@ mod tests {
         assert_eq!(words, [("GET /x (a.x)", Word::Bad), ("GET /x (b.x)", Word::Ok)]);
     }
 
+    #[test]
+    fn threads_that_are_too_few_or_for_nothing_are_told() {
+        let busy =
+            Tally { thread_calls: 20, thread_ran: 0.2, thread_queued: 4.0, longest_thread_queue: 0.3, ..route("/") };
         let found = of_route(&busy, &[], 0.1);
         assert_eq!(found.word, Word::Better);
         assert_eq!(found.remedy, "more threads: calls waited 200.0 ms for one and ran 10.0 ms");
