@@ -41,7 +41,9 @@ def verdict(named: Inspected, row: str) -> tuple[str, str]:
     """The verdict on an endpoint, and the line below it."""
 
     def find() -> Any:
-        return re.search(rf"^{re.escape(row)} +\S.* (OK|Bad|Could be better)(?:\n(.*))?", report(named.served), re.MULTILINE)
+        return re.search(
+            rf"^{re.escape(row)} +\S.* (OK|Bad|Could be better)(?:\n(.*))?", report(named.served), re.MULTILINE
+        )
 
     found = until(find)
     return found[1], (found[2] or "").strip()
