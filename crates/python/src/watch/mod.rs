@@ -25,6 +25,7 @@ pub(crate) mod declared;
 pub(crate) mod detector;
 pub(crate) mod events;
 mod found;
+mod gil;
 mod machine;
 pub(crate) mod moment;
 pub(crate) mod number;
@@ -58,7 +59,7 @@ use places::{Fault, Place, Places, merge};
 use pulse::Pulse;
 use route::{Pattern, Route, RouteIndex, RouteName, Routes};
 use source::Sources;
-use stall::{Culprit, Stall, UnderWay};
+use stall::{Culprit, Sample, Stall, UnderWay};
 use tally::Tally;
 use totals::Totals;
 
@@ -154,6 +155,20 @@ impl Shared {
 
     fn account(&self) -> MutexGuard<'_, Account> {
         self.account.lock().expect("no code panics while holding it")
+    }
+
+    /// The stack of the thread that has just kept the GIL from the loop's, `ident`, and waits for it now.
+    fn keeper(&self, py: Python<'_>, ident: u64) -> Option<Sample> {
+        let stack = stack::of_the_other(py, ident, &self.libraries).ok().flatten()?;
+        Some(Sample { at: Moment::now(), stack })
+    }
+
+    /// The place of the only `def` endpoint whose requests are under way, if there is one.
+    fn threaded(&self) -> Option<usize> {
+        let routes = self.routes.snapshot();
+        let is_threaded = |route: &Route| route.pattern == Pattern::Def && route.in_flight.get() > 0;
+        let mut found = (0..routes.len()).filter(|place| is_threaded(&routes[*place]));
+        found.next().filter(|_| found.next().is_none())
     }
 
     /// There is a stall, and nobody has seen its stack yet.
@@ -500,12 +515,20 @@ impl Watch {
         }
         self.last.set(began);
         name(&mut stall.culprit);
+        if let Some(wait) = stall.lock_wait.take() {
+            // The watcher has waited for the GIL all the time.
+            stall.behind += wait.for_gil(&self.machine.reading(now));
+        }
+        if stall.behind > 0 && stall.keeper.is_none() {
+            stall.keeper = Python::attach(|py| self.shared.keeper(py, ffi::thread_ident()));
+        }
+        stall.put_down_to_its_thread(|| self.shared.threaded());
         let duration = stall.duration();
         self.shared.totals.stalls.add(1);
         self.shared.totals.stalled.add(duration);
         self.shared.totals.answered(began, now);
         self.stalls.set(self.stalls.get() + 1);
-        let is_collectors = stall.is_collectors();
+        let is_anothers = stall.is_collectors() || matches!(stall.culprit, Culprit::OtherThread(_));
         let own = if matches!(stall.culprit, Culprit::Elsewhere(_)) { stall.culprit.route() } else { None };
         let earlier = self.aftermath.borrow_mut().replace(Aftermath { stall, own, turns: SETTLING_TURNS });
         if let Some(earlier) = earlier {
@@ -513,7 +536,7 @@ impl Watch {
         } else {
             self.ask_to_settle();
         }
-        (!is_collectors).then_some(duration)
+        (!is_anothers).then_some(duration)
     }
 
     /// The loop has turned once more since a stall; from the last turn on nobody can have waited for it.

@@ -91,7 +91,13 @@ impl Places {
             culprit: if is_collectors { clue.clone() } else { culprit(&stall.culprit, route) },
             endpoint: route.filter(|_| !is_collectors).map(|route| route.name.endpoint.clone()).unwrap_or_default(),
             line,
-            remedy: verdict::remedy(&clue).to_owned(),
+            remedy: match stall.culprit {
+                Culprit::OtherThread(_) => {
+                    "a process pool: C code that keeps the GIL blocks the loop from a thread, too"
+                }
+                _ => verdict::remedy(&clue),
+            }
+            .to_owned(),
             count: 1,
             total: duration,
             longest: duration,
@@ -145,10 +151,19 @@ pub(crate) fn merge_fault(faults: &mut Vec<Fault>, new: &Fault) {
 /// Whom a stall is put down to.
 pub(super) fn culprit(culprit: &Culprit, route: Option<&Route>) -> String {
     match (culprit, route) {
-        (_, Some(route)) => route.name.text(),
+        (Culprit::Request { .. } | Culprit::Elsewhere(_), Some(route)) => route.name.text(),
         (Culprit::Request { .. }, None) => "a request without a route".to_owned(),
         (Culprit::Elsewhere(Some(task)), None) => of_task(task),
         (Culprit::Elsewhere(None), None) => "a callback outside of requests".to_owned(),
+        (Culprit::OtherThread(_), _) => OTHER_THREAD.to_owned(),
+    }
+}
+
+/// Whom a stall is put down to that is no request's.
+pub(crate) fn outside_of_requests(culprit: &Culprit) -> Option<String> {
+    match culprit {
+        Culprit::OtherThread(_) => Some(OTHER_THREAD.to_owned()),
+        _ => culprit.task().map(task_text),
     }
 }
 
@@ -164,7 +179,7 @@ fn of_task(task: &Task) -> String {
 }
 
 /// A single task.
-pub(crate) fn task_text(task: &Task) -> String {
+fn task_text(task: &Task) -> String {
     if task.function == LIFESPAN {
         "the application's start-up or shutdown".to_owned()
     } else {
@@ -172,6 +187,7 @@ pub(crate) fn task_text(task: &Task) -> String {
     }
 }
 
+const OTHER_THREAD: &str = "another thread that kept the GIL";
 /// The coroutine in which the lifespan runs.
 const LIFESPAN: &str = "Lifespan._run";
 
