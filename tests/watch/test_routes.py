@@ -86,6 +86,7 @@ def test_an_endpoint_of_several_paths_has_its_own_name(named: Inspected) -> None
 def test_the_same_path_of_several_hosts_is_several_routes(named: Inspected) -> None:
     get(named, "/x", "one.local")
     get(named, "/x", "other.local")
+    named.served.wait_for(r"GET /x \(named\.of_one\) blocked the event loop")
     word, line = verdict(named, "GET /x (named.of_one)")
     assert word == "Bad"
     assert f"named.py:{line_of('one')} time.sleep" in line
@@ -121,6 +122,7 @@ def test_the_longest_call_on_a_thread_is_known(named: Inspected) -> None:
 @pytest.mark.parametrize("name", ["asks", "cycle"])
 def test_what_an_object_does_as_it_goes_is_its_own_line(named: Inspected, name: str) -> None:
     get(named, f"/{name}")
+    named.served.wait_for(rf"GET /{name} \(named\.{name}\) blocked the event loop")
     word, line = verdict(named, f"GET /{name}")
     assert word == "Bad"
     assert f"named.py:{line_of('del')} time.sleep" in line
