@@ -40,7 +40,8 @@ def route_text(route: tuple[str, str, str]) -> str:
     """A route as people name it: "GET /items/{number} (main.read_item)"."""
     method, path, endpoint = route
     text = f"{method} {path}".strip()
-    return f"{text} ({endpoint})" if endpoint else text
+    # What was found without a route has no other name than its endpoint's.
+    return f"{text} ({endpoint})" if endpoint and path != f"({endpoint})" else text
 
 
 def _name(watch: Watch, value: int | tuple[str, int, object] | None) -> Request | None:

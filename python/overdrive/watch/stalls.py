@@ -68,6 +68,8 @@ def line(stall: dict[str, Any], untold: int) -> str:
     if is_collectors(stall):
         text += f"; {stall['collected'] * 1000:.0f} ms of it were the garbage collector's"
     text += f"; {found}" if found else f"; {unseen(stall)}"
+    if not found and stall["beside"]:
+        text += f"; {stall['beside']} was on a thread then"
     return text + again(untold)
 
 

@@ -266,7 +266,8 @@ impl Exchange {
     /// The plan is found that is to answer.
     pub(super) fn found(&self, py: Python<'_>, plan: &Plan, within: Option<&Within>) {
         if let Some(clock) = &self.clock {
-            clock.found(plan.place(py, clock.watch(), self.line.method.as_str(), within.map_or("", Within::mounted)));
+            let below = within.map(|within| within.mounted(py)).unwrap_or_default();
+            clock.found(plan.place(py, clock.watch(), self.line.method.as_str(), &below));
         }
     }
 

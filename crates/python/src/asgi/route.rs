@@ -12,7 +12,7 @@ pub(crate) fn find(clock: &RequestClock, py: Python<'_>, method: &str, scope: &B
         clock.found(place);
     } else if end && matches!(scope.get_item(pyo3::intern!(py, "router")), Ok(None)) {
         // What has a router and found nothing is a 404, most often; without one there are no routes.
-        clock.found(clock.watch().place(py, told(method, None), "(application)", None));
+        clock.found(clock.watch().place(told(method, None), "(application)", None));
     }
 }
 
@@ -21,8 +21,10 @@ fn routed(watch: &Watch, py: Python<'_>, method: &str, scope: &Bound<'_, PyDict>
     let Some(endpoint) = scope.get_item(pyo3::intern!(py, "endpoint"))? else { return Ok(None) };
     let route = scope.get_item(pyo3::intern!(py, "route"))?;
     let method = told(method, route.as_ref());
-    let below = if route.is_some() { mounted(py, scope)? } else { String::new() };
-    watch.found_place(py, method, &below, &endpoint, route.as_ref()).map(Some)
+    let router = scope.get_item(pyo3::intern!(py, "router"))?;
+    let below =
+        if route.is_some() { watch.mount_pattern(router.as_ref(), &mounted(py, scope)?) } else { String::new() };
+    watch.found_place(py, method, &below, &endpoint, route.as_ref(), router.as_ref()).map(Some)
 }
 
 /// A method as it is counted: clients can make up as many as they like, which then are one.
@@ -35,7 +37,7 @@ fn declares(route: &Bound<'_, PyAny>, method: &str) -> PyResult<bool> {
     route.getattr(pyo3::intern!(route.py(), "methods"))?.contains(method)
 }
 
-/// Where the application that has found the route is mounted.
+/// Where the application that has found the route is mounted, as the client has it.
 fn mounted(py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<String> {
     let text = |name| PyResult::Ok(scope.get_item(name)?.map(|value| value.to_string()).unwrap_or_default());
     let outer = match scope.get_item(pyo3::intern!(py, "app_root_path"))? {

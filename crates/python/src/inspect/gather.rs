@@ -8,7 +8,7 @@ use super::process::{Usage, wall_clock};
 use crate::watch::Shared;
 use crate::watch::events::{Event, What};
 use crate::watch::moment::{Moment, seconds};
-use crate::watch::places::task_text;
+use crate::watch::places::outside_of_requests;
 use crate::watch::source::Sources;
 use crate::watch::stall::{Culprit, Stall};
 use crate::watch::tally::Counts;
@@ -105,7 +105,7 @@ impl Gatherer {
     fn stall(&mut self, stall: &Stall) -> model::Stall {
         let request = match &stall.culprit {
             Culprit::Request { serial, .. } => Some(*serial),
-            Culprit::Elsewhere(_) => None,
+            Culprit::Elsewhere(_) | Culprit::OtherThread(_) => None,
         };
         let task = stall.culprit.task();
         let origin = task.and_then(|task| task.origin.as_ref());
@@ -121,7 +121,7 @@ impl Gatherer {
             request,
             line: stall.culprit.line().to_owned(),
             route: stall.culprit.route(),
-            task: task.map(task_text),
+            task: outside_of_requests(&stall.culprit),
             started_by,
             collected: seconds(stall.collected),
             waited: stall.waited,

@@ -3,7 +3,8 @@
 //! A mounted application has plans of its own, made when the first request arrives and asked anew whenever they hold no longer.
 //! A request that goes straight to them, without FastAPI's own code around, is [`Within`] the mounts that it has passed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -14,6 +15,7 @@ use super::request::{Converted, Parameters, convert};
 use super::runtime::Runtime;
 use super::spec::MountSpec;
 use super::table::Plans;
+use crate::watch::declared::mount_pattern;
 
 /// A FastAPI application below a path.
 pub(crate) struct Mount {
@@ -32,6 +34,8 @@ pub(crate) struct Mount {
     pub(crate) is_direct: bool,
     /// `(application) -> application`: what FastAPI itself has put around the mount
     around: Py<PyAny>,
+    /// Its path, with its parameters in braces.
+    pattern: OnceLock<String>,
     /// The plans that were given last.
     plans: Mutex<Option<Py<Plans>>>,
 }
@@ -47,6 +51,7 @@ impl Mount {
             body_limit: spec.body_limit,
             is_direct: spec.is_direct,
             around: spec.around,
+            pattern: OnceLock::new(),
             plans: Mutex::default(),
         }
     }
@@ -116,6 +121,10 @@ impl Mount {
         plans.ok_or_else(|| reason.unwrap_or_default())
     }
 
+    fn pattern(&self, py: Python<'_>) -> &str {
+        self.pattern.get_or_init(|| mount_pattern(self.route.bind(py)).ok().flatten().unwrap_or_default())
+    }
+
     /// Whether what is mounted is what was.
     fn given(&self, py: Python<'_>) -> Result<(), String> {
         match self.route.bind(py).getattr(pyo3::intern!(py, "app")) {
@@ -171,9 +180,12 @@ impl Within {
         self.levels[0].0.get()
     }
 
-    /// The path below which the innermost application is mounted, in the outermost one.
-    pub(crate) fn mounted(&self) -> &str {
-        self.root_path.strip_prefix(&self.app_root_path).unwrap_or_default()
+    /// The pattern of the path below which the innermost application is mounted, in the outermost one.
+    pub(crate) fn mounted(&self, py: Python<'_>) -> Cow<'_, str> {
+        match &self.levels[..] {
+            [(_, mount)] => Cow::Borrowed(mount.pattern(py)),
+            levels => Cow::Owned(levels.iter().map(|(_, mount)| mount.pattern(py)).collect()),
+        }
     }
 
     /// The parameters of all mounts' paths and `own` ones, which take the place of others of their name.

@@ -27,6 +27,7 @@ use super::spec::{EntrySpec, PlanSpec};
 use super::wire::Place;
 use crate::host::ffi;
 use crate::host::loop_bound::Graveyard;
+use crate::watch::declared::path_format;
 use crate::watch::{PlaceCache, Watch};
 
 /// What a plan reads the body as.
@@ -149,9 +150,8 @@ impl Plan {
 
     /// The place of its route in a watch. `below`: where the application is mounted.
     pub(crate) fn place(&self, py: Python<'_>, watch: &Watch, method: &str, below: &str) -> usize {
-        watch.cached_place(&self.watched, method, below, py, || {
-            let path =
-                self.route.bind(py).getattr("path").and_then(|path| path.extract::<String>()).unwrap_or_default();
+        watch.cached_place(&self.watched, method, below, || {
+            let path = path_format(self.route.bind(py)).unwrap_or_default();
             let endpoint = self.scope.bind(py).get_item("endpoint").ok().flatten();
             (path, endpoint)
         })

@@ -8,6 +8,8 @@ pub(super) struct Reading {
     pub(super) at: Moment,
     /// For how long the loop's thread has run.
     pub(super) ran: u64,
+    /// How often it was let run.
+    pub(super) slices: u64,
     /// For how long it was ready, and no processor was free.
     pub(super) delayed: u64,
     /// For how long anything on the machine was.
@@ -15,6 +17,8 @@ pub(super) struct Reading {
     /// For how long the other threads of the process were, all together; not always asked for.
     pub(super) others: Option<u64>,
     pub(super) doing: Doing,
+    /// It sleeps in a lock; not always asked for.
+    pub(super) in_lock: bool,
 }
 
 /// What the loop's thread does at that moment.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use pyo3::prelude::*;
 
-use super::{PlaceCache, Watch};
+use super::{PlaceCache, Watch, declared};
 
 /// See the [module](self).
 #[derive(Default)]
@@ -24,7 +24,8 @@ struct ScopedRoute {
 }
 
 impl Watch {
-    /// The place of a route by what a scope holds of it; `below`: where its application is mounted.
+    /// The place of a route by what a scope holds of it; `below`: where its application is mounted. Without the route the path
+    /// is looked for in the `router`.
     ///
     /// # Errors
     /// The route has no path.
@@ -35,28 +36,34 @@ impl Watch {
         below: &str,
         endpoint: &Bound<'_, PyAny>,
         route: Option<&Bound<'_, PyAny>>,
+        router: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
-        let found = self.by_scope.get(py, endpoint, route)?;
+        let path = || match route {
+            Some(route) => declared::path_format(route),
+            None => Ok(router.and_then(|router| declared::path_of(router, endpoint)).unwrap_or_else(|| {
+                // What the endpoint is called tells it apart from others that have no route.
+                let name = self.described(endpoint).map_or_else(|| "endpoint".to_owned(), |described| described.0);
+                format!("({name})")
+            })),
+        };
+        let found = self.by_scope.get(endpoint, route, path)?;
         let describe = || (found.path.clone(), Some(found.endpoint.bind(py).clone()));
-        Ok(self.cached_place(&found.place, method, below, py, describe))
+        Ok(self.cached_place(&found.place, method, below, describe))
     }
 }
 
 impl RoutesByScope {
     fn get(
         &self,
-        py: Python<'_>,
         endpoint: &Bound<'_, PyAny>,
         route: Option<&Bound<'_, PyAny>>,
+        path: impl FnOnce() -> PyResult<String>,
     ) -> PyResult<Rc<ScopedRoute>> {
         let key = (endpoint.as_ptr() as usize, route.map_or(0, |route| route.as_ptr() as usize));
         if let Some(found) = self.0.borrow().get(&key) {
             return Ok(found.clone());
         }
-        let path = match route {
-            Some(route) => route.getattr(pyo3::intern!(py, "path"))?.str()?.to_string_lossy().into_owned(),
-            None => "(endpoint)".to_owned(),
-        };
+        let path = path()?;
         let endpoint = endpoint.clone().unbind();
         let route = route.map(|route| route.clone().unbind());
         let found = Rc::new(ScopedRoute { endpoint, _route: route, path, place: PlaceCache::default() });

@@ -38,6 +38,7 @@ pub(crate) struct RequestClock {
     thread_queued: Cell<u64>,
     longest_thread_queue: Cell<u64>,
     thread_ran: Cell<u64>,
+    longest_thread_run: Cell<u64>,
     answered: Cell<Moment>,
     /// The response was completed in the step that is under way. As nothing is sent before that ends, it counts from then.
     answered_in_step: Cell<bool>,
@@ -73,6 +74,7 @@ impl RequestClock {
             thread_queued: Cell::new(0),
             longest_thread_queue: Cell::new(0),
             thread_ran: Cell::new(0),
+            longest_thread_run: Cell::new(0),
             answered: Cell::new(Moment::NONE),
             answered_in_step: Cell::new(false),
             is_running: Cell::new(false),
@@ -242,7 +244,9 @@ impl RequestClock {
         self.thread_calls.set(self.thread_calls.get() + 1);
         self.thread_queued.set(self.thread_queued.get() + queued);
         self.longest_thread_queue.set(self.longest_thread_queue.get().max(queued));
-        self.thread_ran.set(self.thread_ran.get() + nanoseconds(ended.saturating_duration_since(began)));
+        let ran = nanoseconds(ended.saturating_duration_since(began));
+        self.thread_ran.set(self.thread_ran.get() + ran);
+        self.longest_thread_run.set(self.longest_thread_run.get().max(ran));
     }
 
     /// The response has its status.
@@ -307,6 +311,7 @@ impl RequestClock {
             route.thread_queued.add(self.thread_queued.get());
             route.longest_thread_queue.raise_to(self.longest_thread_queue.get());
             route.thread_ran.add(self.thread_ran.get());
+            route.longest_thread_run.raise_to(self.longest_thread_run.get());
         }
         if self.stalls.get() > 0 {
             route.stalls.add(self.stalls.get());

@@ -13,6 +13,7 @@ use overdrive_reactor::Pinger;
 use pyo3::prelude::*;
 
 use super::account::kept_from_looking;
+use super::gil::LockWait;
 use super::machine::Machine;
 use super::moment::{Moment, nanoseconds};
 use super::pulse::Silence;
@@ -112,6 +113,8 @@ impl Watched {
         let mut pause = tick;
         let mut looks = 0;
         let mut silent_since = Moment::NONE;
+        // Since when the loop has been seen to wait for a lock.
+        let mut lock_wait = None;
         // For how long a look took, which is next to nothing unless everything was stopped meanwhile.
         let mut looking = 0;
         loop {
@@ -143,20 +146,21 @@ impl Watched {
                 }
                 Some(silence) => {
                     if silence.since != silent_since {
-                        (looks, silent_since) = (0, silence.since);
+                        (looks, silent_since, lock_wait) = (0, silence.since, None);
                     }
                     let mut reading = self.machine.reading(now);
                     // Most silences are short, and what follows is not for nothing.
                     if now.since(silence.since) >= threshold / 4 {
                         self.machine.look_closer(&mut reading);
                     }
+                    lock_wait = LockWait::seen(&reading).map(|seen| lock_wait.unwrap_or(seen));
                     looking = Moment::now().since(now);
                     // Nobody keeps this thread from running but the machine, and it may have kept the loop, too.
                     let quiet = self.shared.account().goes_on(silence.since, reading, late);
                     if quiet < threshold {
                         tick.min(Duration::from_nanos(threshold - quiet))
                     } else {
-                        self.look(silence);
+                        self.look(silence, lock_wait.take());
                         looks += 1;
                         // A deadlock lasts for hours.
                         if looks < FREQUENT_LOOKS { tick } else { tick.max(SELDOM) }
@@ -167,9 +171,10 @@ impl Watched {
     }
 
     /// The loop is stalled: reads its stack.
-    fn look(&self, silence: Silence) {
+    fn look(&self, silence: Silence, lock_wait: Option<LockWait>) {
+        let lock_wait = lock_wait.map(|wait| wait.asked(Moment::now()));
         // Before the GIL is asked for: code that keeps it stalls the loop, too, and can be seen to.
-        self.noted(silence, None, None);
+        self.noted(silence, None, |stall| stall.lock_wait = lock_wait);
         // Nothing is attached once the interpreter is on its way out.
         let _ = Python::try_attach(|py| {
             // The route of a request may have become known meanwhile.
@@ -179,7 +184,15 @@ impl Watched {
             let found = stack::of_thread(py, self.ident, if below == UNKNOWN { 0 } else { below });
             let Ok(stack) = found else { return };
             let task = if silence.request.is_none() { self.task(py) } else { None };
-            self.noted(silence, Some(Sample { at: Moment::now(), stack }), task);
+            let now = Moment::now();
+            let behind = lock_wait.map_or(0, |wait| wait.for_gil(&self.machine.reading(now)));
+            let keeper = if behind > 0 { self.shared.keeper(py, self.ident) } else { None };
+            self.noted(silence, task, |stall| {
+                stall.lock_wait = None;
+                stall.behind += behind;
+                stall.keeper = keeper.or(stall.keeper.take());
+                stall.add(Sample { at: now, stack });
+            });
         });
     }
 
@@ -214,7 +227,8 @@ impl Watched {
         Some(self.shared.found.of(request).map_or(Origin::Line(line), Origin::Route))
     }
 
-    fn noted(&self, silence: Silence, sample: Option<Sample>, task: Option<Task>) {
+    /// Keeps what is known of the stall in mind; `add` has more of it.
+    fn noted(&self, silence: Silence, task: Option<Task>, add: impl FnOnce(&mut Stall)) {
         let mut under_way = self.shared.under_way.lock();
         let is_new = under_way.as_ref().is_none_or(|stall| stall.began != silence.since);
         if is_new {
@@ -230,9 +244,7 @@ impl Watched {
                 (Culprit::Elsewhere(known), None) if task.is_some() => *known = task,
                 _ => {}
             }
-            if let Some(sample) = sample {
-                stall.add(sample);
-            }
+            add(stall);
         }
         self.shared.pulse.set_stalled(true);
     }

@@ -17,15 +17,17 @@ impl Machine {
     }
 
     pub(super) fn reading(&self, at: Moment) -> Reading {
-        let (ran, delayed) = self.schedule.times();
-        Reading { at, ran, delayed, pressed: self.pressure.waited(), others: None, doing: Doing::Settled }
+        let (ran, delayed, slices) = self.schedule.times();
+        Reading { at, ran, delayed, slices, pressed: self.pressure.waited(), ..Reading::default() }
     }
 
     /// Adds to a reading what costs a little more. To be called on the watcher's thread, which does not count.
     pub(super) fn look_closer(&self, reading: &mut Reading) {
         let others = self.schedule.others();
         reading.others = others.map(|others| others.delayed);
-        reading.doing = match self.schedule.call() {
+        let call = self.schedule.call();
+        reading.in_lock = call == Some(Call::Lock);
+        reading.doing = match call {
             Some(Call::Other) => Doing::Blocked,
             Some(Call::None) => Doing::Unsettled,
             _ if others.is_some_and(|others| others.is_one_ready) => Doing::Unsettled,
@@ -70,8 +72,8 @@ impl Schedule {
         Schedule { statistics: open("schedstat"), system_call: open("syscall"), thread: this_thread() }
     }
 
-    /// Nanoseconds for which the thread has run, and for which it was ready to and no processor free.
-    fn times(&self) -> (u64, u64) {
+    /// Nanoseconds for which the thread has run, and for which it was ready to and no processor free; and how often it ran.
+    fn times(&self) -> (u64, u64, u64) {
         self.statistics.as_ref().and_then(|file| times(&start_of(file)?)).unwrap_or_default()
     }
 
@@ -123,9 +125,9 @@ fn start_of(file: &std::fs::File) -> Option<String> {
 
 /// "time on the processor, time waiting for it, number of slices"
 #[cfg(target_os = "linux")]
-fn times(text: &str) -> Option<(u64, u64)> {
+fn times(text: &str) -> Option<(u64, u64, u64)> {
     let mut numbers = text.split_ascii_whitespace().map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -134,8 +136,8 @@ impl Schedule {
         Schedule::default()
     }
 
-    fn times(&self) -> (u64, u64) {
-        (0, 0)
+    fn times(&self) -> (u64, u64, u64) {
+        (0, 0, 0)
     }
 
     fn others(&self) -> Option<Others> {
@@ -242,8 +244,8 @@ mod tests {
         assert_eq!(call("running\n"), Some(Call::None));
         assert_eq!(call("35 0x7f 0x0\n"), Some(Call::Other));
         assert_eq!(call(&format!("{} 0x7f\n", libc::SYS_futex)), Some(Call::Lock));
-        assert_eq!(times("12 34 5\n"), Some((12, 34)));
-        assert_eq!(times("12"), None);
+        assert_eq!(times("12 34 5\n"), Some((12, 34, 5)));
+        assert_eq!(times("12 34"), None);
     }
 
     #[test]

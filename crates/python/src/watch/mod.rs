@@ -21,9 +21,11 @@ pub(crate) mod blame;
 mod by_scope;
 mod clock;
 mod collector;
+pub(crate) mod declared;
 pub(crate) mod detector;
 pub(crate) mod events;
 mod found;
+mod gil;
 mod machine;
 pub(crate) mod moment;
 pub(crate) mod number;
@@ -49,6 +51,7 @@ use by_scope::RoutesByScope;
 use clock::Ending;
 pub(crate) use clock::{RequestClock, Timed};
 use collector::Collector;
+use declared::MountPatterns;
 use events::{Events, Sampler};
 use found::FoundRoutes;
 use machine::Machine;
@@ -58,7 +61,7 @@ use places::{Fault, Place, Places, merge};
 use pulse::Pulse;
 use route::{Pattern, Route, RouteIndex, RouteName, Routes};
 use source::Sources;
-use stall::{Culprit, Stall, UnderWay};
+use stall::{Culprit, Sample, Stall, UnderWay};
 use tally::Tally;
 use totals::Totals;
 
@@ -159,6 +162,20 @@ impl Shared {
         self.account.lock().expect("no code panics while holding it")
     }
 
+    /// The stack of the thread that has just kept the GIL from the loop's, `ident`, and waits for it now.
+    fn keeper(&self, py: Python<'_>, ident: u64) -> Option<Sample> {
+        let stack = stack::of_the_other(py, ident, &self.libraries).ok().flatten()?;
+        Some(Sample { at: Moment::now(), stack })
+    }
+
+    /// The place of the only `def` endpoint whose requests are under way, if there is one.
+    fn threaded(&self) -> Option<usize> {
+        let routes = self.routes.snapshot();
+        let is_threaded = |route: &Route| route.pattern == Pattern::Def && route.in_flight.get() > 0;
+        let mut found = (0..routes.len()).filter(|place| is_threaded(&routes[*place]));
+        found.next().filter(|_| found.next().is_none())
+    }
+
     /// There is a stall, and nobody has seen its stack yet.
     fn is_stall_unseen(&self) -> bool {
         self.pulse.is_stalled() && self.under_way.lock().as_ref().is_some_and(|stall| stall.samples.is_empty())
@@ -196,6 +213,7 @@ pub(crate) struct Watch {
     /// The place of what has no route.
     unrouted: Cell<Option<usize>>,
     by_scope: RoutesByScope,
+    mounts: MountPatterns,
 }
 
 /// Where a plan keeps the place of its route: in that watch which asked for it last.
@@ -244,6 +262,7 @@ impl Watch {
             schedule_settling: RefCell::default(),
             unrouted: Cell::new(None),
             by_scope: RoutesByScope::default(),
+            mounts: MountPatterns::default(),
         })
     }
 
@@ -313,12 +332,10 @@ impl Watch {
     }
 
     /// The place of a route. `endpoint`: the callable behind it, if there is one.
-    pub(crate) fn place(&self, py: Python<'_>, method: &str, path: &str, endpoint: Option<&Bound<'_, PyAny>>) -> usize {
+    pub(crate) fn place(&self, method: &str, path: &str, endpoint: Option<&Bound<'_, PyAny>>) -> usize {
         let (name, pattern, place) = endpoint
             .and_then(|endpoint| {
-                // Not worth more than a nameless entry in a report.
-                let described = self.describe.bind(py).call1((endpoint,)).ok()?;
-                let (name, file, line, pattern): (String, String, u32, String) = described.extract().ok()?;
+                let (name, file, line, pattern) = self.described(endpoint)?;
                 let pattern = match pattern.as_str() {
                     "async" => Pattern::Async,
                     "def" => Pattern::Def,
@@ -331,6 +348,11 @@ impl Watch {
         self.index.borrow_mut().find(&self.shared.routes, name, || (pattern, place))
     }
 
+    /// Name, file, line and pattern of an endpoint. That it has none is not worth more than a nameless entry in a report.
+    fn described(&self, endpoint: &Bound<'_, PyAny>) -> Option<(String, String, u32, String)> {
+        self.describe.bind(endpoint.py()).call1((endpoint,)).ok()?.extract().ok()
+    }
+
     /// As [`Watch::place`], for the price of a look at the cache once it is known.
     ///
     /// `below`: what the path begins with; `find` gives the rest of it, which is always the same, and the endpoint.
@@ -339,7 +361,6 @@ impl Watch {
         cache: &PlaceCache,
         method: &str,
         below: &str,
-        py: Python<'py>,
         find: impl FnOnce() -> (String, Option<Bound<'py, PyAny>>),
     ) -> usize {
         let cached = cache.place.load(Ordering::Relaxed);
@@ -354,7 +375,7 @@ impl Watch {
             }
         }
         let (own, endpoint) = find();
-        let place = self.place(py, method, &format!("{below}{own}"), endpoint.as_ref());
+        let place = self.place(method, &format!("{below}{own}"), endpoint.as_ref());
         cache.method.store(packed, Ordering::Relaxed);
         cache.below.store(below.len(), Ordering::Relaxed);
         cache.place.store(u64::from(self.id) << 32 | place as u64, Ordering::Relaxed);
@@ -512,12 +533,20 @@ impl Watch {
         }
         self.last.set(began);
         name(&mut stall.culprit);
+        if let Some(wait) = stall.lock_wait.take() {
+            // The watcher has waited for the GIL all the time.
+            stall.behind += wait.for_gil(&self.machine.reading(now));
+        }
+        if stall.behind > 0 && stall.keeper.is_none() {
+            stall.keeper = Python::attach(|py| self.shared.keeper(py, ffi::thread_ident()));
+        }
+        stall.put_down_to_its_thread(|| self.shared.threaded());
         let duration = stall.duration();
         self.shared.totals.stalls.add(1);
         self.shared.totals.stalled.add(duration);
         self.shared.totals.answered(began, now);
         self.stalls.set(self.stalls.get() + 1);
-        let is_collectors = stall.is_collectors();
+        let is_anothers = stall.is_collectors() || matches!(stall.culprit, Culprit::OtherThread(_));
         let own = if matches!(stall.culprit, Culprit::Elsewhere(_)) { stall.culprit.route() } else { None };
         let earlier = self.aftermath.borrow_mut().replace(Aftermath { stall, own, turns: SETTLING_TURNS });
         if let Some(earlier) = earlier {
@@ -525,7 +554,7 @@ impl Watch {
         } else {
             self.ask_to_settle();
         }
-        (!is_collectors).then_some(duration)
+        (!is_anothers).then_some(duration)
     }
 
     /// The loop has turned once more since a stall; from the last turn on nobody can have waited for it.

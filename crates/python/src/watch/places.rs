@@ -6,6 +6,7 @@ use super::blame::Libraries;
 use super::moment::seconds;
 use super::route::Route;
 use super::source::Sources;
+use super::stack::Frame;
 use super::stall::{Culprit, Stall, Task};
 use super::verdict;
 
@@ -14,6 +15,8 @@ use super::verdict;
 pub(crate) struct Place {
     /// The endpoint's route, or the task.
     pub(crate) culprit: String,
+    /// The endpoint of that route; empty if it is none. Two routes may have the same method and path.
+    pub(crate) endpoint: String,
     /// "main.py:12 time.sleep(3)"; empty where nobody could look, as C code kept the GIL.
     pub(crate) line: String,
     pub(crate) remedy: String,
@@ -23,6 +26,12 @@ pub(crate) struct Place {
     /// Requests that had to wait, at the most so many, and for how long together.
     pub(crate) waited: u64,
     pub(crate) delayed: f64,
+}
+
+impl Place {
+    fn is_same(&self, other: &Place) -> bool {
+        self.culprit == other.culprit && self.endpoint == other.endpoint && self.line == other.line
+    }
 }
 
 /// Something that goes wrong in silence, beside the stalls.
@@ -73,22 +82,37 @@ impl Places {
                 clue = format!("{clue} {} {} {}", called.file, called.line, called.function);
             }
         }
-        // Of a run that was asked for it is known who is to blame.
-        let is_collectors = stall.is_collectors() && !line.contains("gc.collect(");
+        let is_collectors = stall.is_collectors() && !self.is_users_run(stack, libraries);
         if is_collectors {
             (line, clue) = ("at any line".to_owned(), "the garbage collector".to_owned());
         }
         let duration = seconds(stall.duration());
         Place {
             culprit: if is_collectors { clue.clone() } else { culprit(&stall.culprit, route) },
+            endpoint: route.filter(|_| !is_collectors).map(|route| route.name.endpoint.clone()).unwrap_or_default(),
             line,
-            remedy: verdict::remedy(&clue).to_owned(),
+            remedy: match stall.culprit {
+                Culprit::OtherThread(_) => {
+                    "a process pool: C code that keeps the GIL blocks the loop from a thread, too"
+                }
+                _ => verdict::remedy(&clue),
+            }
+            .to_owned(),
             count: 1,
             total: duration,
             longest: duration,
             waited: stall.waited,
             delayed: seconds(stall.delayed),
         }
+    }
+
+    /// Whether it is known who is to blame for a run of the garbage collector: who has asked for it, or whose `__del__` it is
+    /// that takes long.
+    fn is_users_run(&mut self, stack: &[Frame], libraries: &Libraries) -> bool {
+        stack.iter().filter(|frame| libraries.is_users(&frame.file)).any(|frame| {
+            frame.function.rsplit('.').next() == Some("__del__")
+                || self.sources.line(&frame.file, frame.line).contains("gc.collect(")
+        })
     }
 
     /// Counts a fault.
@@ -100,7 +124,7 @@ impl Places {
 /// Adds a place's numbers to those of the same place among others.
 pub(crate) fn merge(places: &mut Vec<Place>, new: &Place) {
     let has_room = places.len() < MOST_PLACES;
-    let known = places.iter_mut().find(|place| place.culprit == new.culprit && place.line == new.line);
+    let known = places.iter_mut().find(|place| place.is_same(new));
     match known {
         Some(place) => {
             place.count += new.count;
@@ -127,10 +151,19 @@ pub(crate) fn merge_fault(faults: &mut Vec<Fault>, new: &Fault) {
 /// Whom a stall is put down to.
 pub(super) fn culprit(culprit: &Culprit, route: Option<&Route>) -> String {
     match (culprit, route) {
-        (_, Some(route)) => route.name.text(),
+        (Culprit::Request { .. } | Culprit::Elsewhere(_), Some(route)) => route.name.text(),
         (Culprit::Request { .. }, None) => "a request without a route".to_owned(),
         (Culprit::Elsewhere(Some(task)), None) => of_task(task),
         (Culprit::Elsewhere(None), None) => "a callback outside of requests".to_owned(),
+        (Culprit::OtherThread(_), _) => OTHER_THREAD.to_owned(),
+    }
+}
+
+/// Whom a stall is put down to that is no request's.
+pub(crate) fn outside_of_requests(culprit: &Culprit) -> Option<String> {
+    match culprit {
+        Culprit::OtherThread(_) => Some(OTHER_THREAD.to_owned()),
+        _ => culprit.task().map(task_text),
     }
 }
 
@@ -146,7 +179,7 @@ fn of_task(task: &Task) -> String {
 }
 
 /// A single task.
-pub(crate) fn task_text(task: &Task) -> String {
+fn task_text(task: &Task) -> String {
     if task.function == LIFESPAN {
         "the application's start-up or shutdown".to_owned()
     } else {
@@ -154,6 +187,7 @@ pub(crate) fn task_text(task: &Task) -> String {
     }
 }
 
+const OTHER_THREAD: &str = "another thread that kept the GIL";
 /// The coroutine in which the lifespan runs.
 const LIFESPAN: &str = "Lifespan._run";
 

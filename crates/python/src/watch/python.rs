@@ -13,7 +13,7 @@ use super::blame::Libraries;
 use super::collector::CollectorCallback;
 use super::moment::{Moment, seconds};
 use super::number::BOUNDS;
-use super::places::{Fault, culprit, task_text};
+use super::places::{Fault, culprit, outside_of_requests};
 use super::report::table;
 use super::route::{Pattern, Route};
 use super::source::Sources;
@@ -234,16 +234,18 @@ pub(super) fn describe_stall<'py>(
     let dict = PyDict::new(py);
     let serial = match &stall.culprit {
         Culprit::Request { serial, .. } => Some(*serial),
-        Culprit::Elsewhere(_) => None,
+        Culprit::Elsewhere(_) | Culprit::OtherThread(_) => None,
     };
     let route = stall.culprit.route().and_then(|place| routes.get(place));
     let task = stall.culprit.task();
     dict.set_item("request", serial)?;
     dict.set_item("line", stall.culprit.line())?;
-    dict.set_item("task", task.map(task_text))?;
+    dict.set_item("task", outside_of_requests(&stall.culprit))?;
     dict.set_item("culprit", culprit(&stall.culprit, route.map(|route| &**route)))?;
     dict.set_item("route", route.map(|route| name(py, route)).transpose()?)?;
     dict.set_item("started_by", task.and_then(|task| task.origin.as_ref()).and_then(|origin| origin.text(routes)))?;
+    let beside = if let Culprit::OtherThread(place) = &stall.culprit { *place } else { None };
+    dict.set_item("beside", beside.and_then(|place| routes.get(place)).map(|route| route.name.full_text()))?;
     let ended = if stall.ended.is_none() { Moment::now() } else { stall.ended };
     dict.set_item("seconds", seconds(ended.since(stall.began)))?;
     dict.set_item("is_over", !stall.ended.is_none())?;
@@ -298,6 +300,7 @@ fn route<'py>(py: Python<'py>, route: &Route) -> PyResult<Bound<'py, PyDict>> {
         ("thread_queued", &route.thread_queued),
         ("longest_thread_queue", &route.longest_thread_queue),
         ("thread_ran", &route.thread_ran),
+        ("longest_thread_run", &route.longest_thread_run),
         ("afterwards", &route.afterwards),
         ("stalled", &route.stalled),
         ("delayed_others", &route.delayed_others),

@@ -33,7 +33,16 @@ impl RouteName {
 
     /// "GET /items/{number} (main.read_item)"
     pub(crate) fn full_text(&self) -> String {
-        if self.endpoint.is_empty() { self.text() } else { format!("{} ({})", self.text(), self.endpoint) }
+        full_name(&self.text(), &self.endpoint)
+    }
+}
+
+/// A route's name with its endpoint, unless that is all there is to its name.
+pub(crate) fn full_name(name: &str, endpoint: &str) -> String {
+    if endpoint.is_empty() || name.ends_with(&format!("({endpoint})")) {
+        name.to_owned()
+    } else {
+        format!("{name} ({endpoint})")
     }
 }
 
@@ -62,6 +71,7 @@ pub(crate) struct Route {
     pub(crate) thread_queued: Number,
     pub(crate) longest_thread_queue: Number,
     pub(crate) thread_ran: Number,
+    pub(crate) longest_thread_run: Number,
     /// After the response: background tasks and what dependencies do on their way out.
     pub(crate) afterwards: Number,
     pub(crate) stalls: Number,
@@ -93,6 +103,7 @@ impl Route {
             thread_queued: Number::default(),
             longest_thread_queue: Number::default(),
             thread_ran: Number::default(),
+            longest_thread_run: Number::default(),
             afterwards: Number::default(),
             stalls: Number::default(),
             stalled: Number::default(),

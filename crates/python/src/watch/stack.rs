@@ -6,6 +6,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use super::blame::Libraries;
 use crate::host::ffi;
 
 /// A line of a stack.
@@ -23,6 +24,30 @@ pub(crate) fn of_thread(py: Python<'_>, ident: u64, below: usize) -> PyResult<Ve
     let frames = py.import(pyo3::intern!(py, "sys"))?.call_method0(pyo3::intern!(py, "_current_frames"))?;
     let Some(innermost) = frames.cast::<PyDict>()?.get_item(ident)? else { return Ok(Vec::new()) };
     let above = depth(&innermost)?.saturating_sub(below);
+    frames_of(innermost, above)
+}
+
+/// The stack of the thread beside `ident` that runs the user's code; `None` unless there is one such thread.
+pub(crate) fn of_the_other(py: Python<'_>, ident: u64, libraries: &Libraries) -> PyResult<Option<Vec<Frame>>> {
+    let _pause = ffi::CollectorPause::new(py);
+    let frames = py.import(pyo3::intern!(py, "sys"))?.call_method0(pyo3::intern!(py, "_current_frames"))?;
+    let mut found = None;
+    for (other, innermost) in frames.cast::<PyDict>()?.iter() {
+        if other.extract::<u64>()? == ident {
+            continue;
+        }
+        let stack = frames_of(innermost, DEPTH)?;
+        let waits = stack.first().is_some_and(|frame| WAITING.iter().any(|file| frame.file.ends_with(file)));
+        if !waits && stack.iter().any(|frame| libraries.is_users(&frame.file)) && found.replace(stack).is_some() {
+            return Ok(None);
+        }
+    }
+    Ok(found)
+}
+
+/// The stack that ends in `innermost`, as far as its frame `above` of all.
+fn frames_of(innermost: Bound<'_, PyAny>, above: usize) -> PyResult<Vec<Frame>> {
+    let py = innermost.py();
     let mut stack = Vec::new();
     let mut next = Some(innermost);
     while let Some(frame) = next.take().filter(|_| stack.len() < above.min(DEPTH)) {
@@ -54,4 +79,6 @@ fn depth(innermost: &Bound<'_, PyAny>) -> PyResult<usize> {
     Ok(depth)
 }
 
+/// Files of Python's library in which a thread waits, without the GIL.
+const WAITING: [&str; 4] = ["/threading.py", "/queue.py", "/selectors.py", "/concurrent/futures/_base.py"];
 const DEPTH: usize = 200;

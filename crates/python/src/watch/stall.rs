@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::gil::LockWait;
 use super::moment::Moment;
 use super::route::Route;
 use super::stack::Frame;
@@ -19,6 +20,9 @@ pub(crate) enum Culprit {
     },
     /// Anything else: a callback, a start-up hook, or a task of the application's.
     Elsewhere(Option<Task>),
+    /// Nobody: the loop waited for the GIL, which another thread kept. With the place of the only route that had a call on a
+    /// thread then, if there was one.
+    OtherThread(Option<usize>),
 }
 
 /// A task that is no request's own.
@@ -68,6 +72,7 @@ impl Culprit {
                 Origin::Route(place) => Some(*place),
                 Origin::Line(_) => None,
             },
+            Culprit::OtherThread(_) => None,
         }
     }
 
@@ -79,13 +84,14 @@ impl Culprit {
                 Some(Origin::Line(line)) => line,
                 _ => "",
             },
+            Culprit::OtherThread(_) => "",
         }
     }
 
     /// The task that is to blame, where that is no request.
     pub(crate) fn task(&self) -> Option<&Task> {
         match self {
-            Culprit::Request { .. } => None,
+            Culprit::Request { .. } | Culprit::OtherThread(_) => None,
             Culprit::Elsewhere(task) => task.as_ref().filter(|task| task.serves().is_none()),
         }
     }
@@ -113,11 +119,27 @@ pub(crate) struct Stall {
     pub(crate) delayed: u64,
     /// For how long the garbage collector ran meanwhile, in nanoseconds.
     pub(crate) collected: u64,
+    /// For how long the loop waited for the GIL, which another thread kept, in nanoseconds; and the wait that is under way.
+    pub(super) behind: u64,
+    pub(super) lock_wait: Option<LockWait>,
+    /// The stack of that thread, as far as it is known which one it was.
+    pub(super) keeper: Option<Sample>,
 }
 
 impl Stall {
     pub(crate) fn new(culprit: Culprit, began: Moment) -> Stall {
-        Stall { culprit, began, ended: Moment::NONE, samples: Vec::new(), waited: 0, delayed: 0, collected: 0 }
+        Stall {
+            culprit,
+            began,
+            ended: Moment::NONE,
+            samples: Vec::new(),
+            waited: 0,
+            delayed: 0,
+            collected: 0,
+            behind: 0,
+            lock_wait: None,
+            keeper: None,
+        }
     }
 
     pub(crate) fn duration(&self) -> u64 {
@@ -127,6 +149,14 @@ impl Stall {
     /// The garbage collector was most of it: whoever ran then is not to blame.
     pub(crate) fn is_collectors(&self) -> bool {
         self.collected * 2 > self.duration()
+    }
+
+    /// Another thread's GIL was most of it: who had the loop is not to blame.
+    pub(super) fn put_down_to_its_thread(&mut self, threaded: impl FnOnce() -> Option<usize>) {
+        if self.behind * 2 > self.duration() {
+            self.culprit = Culprit::OtherThread(threaded());
+            self.samples = self.keeper.take().into_iter().collect();
+        }
     }
 
     /// Nothing that the loop ran was seen: it was kept from running, or ran a function in C.
@@ -170,6 +200,18 @@ mod tests {
 
     fn seen(stack: Vec<Frame>) -> Sample {
         Sample { at: Moment::from_number(1), stack }
+    }
+
+    #[test]
+    fn the_thread_that_has_kept_the_gil_for_most_of_it_is_to_blame() {
+        let mut stall = Stall::new(Culprit::Request { serial: 1, line: String::new(), route: Some(2) }, Moment::NONE);
+        stall.add(seen(vec![frame("main.py", 1)]));
+        (stall.ended, stall.behind) = (Moment::from_number(100), 50);
+        stall.put_down_to_its_thread(|| Some(3));
+        assert_eq!((stall.culprit.route(), stall.samples.len()), (Some(2), 1));
+        stall.behind = 51;
+        stall.put_down_to_its_thread(|| Some(3));
+        assert_eq!((stall.culprit.route(), stall.samples.len()), (None, 0));
     }
 
     fn elsewhere() -> Stall {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::moment::seconds;
 use super::number::Histogram;
-use super::route::{Pattern, Route};
+use super::route::{Pattern, Route, full_name};
 use super::source::Sources;
 
 /// A route. Times are in seconds.
@@ -33,6 +33,7 @@ pub(crate) struct Tally {
     pub(crate) thread_queued: f64,
     pub(crate) longest_thread_queue: f64,
     pub(crate) thread_ran: f64,
+    pub(crate) longest_thread_run: f64,
     pub(crate) stalls: u64,
     pub(crate) stalled: f64,
     pub(crate) delayed_others: f64,
@@ -74,6 +75,7 @@ impl Tally {
             thread_queued: seconds(route.thread_queued.get()),
             longest_thread_queue: seconds(route.longest_thread_queue.get()),
             thread_ran: seconds(route.thread_ran.get()),
+            longest_thread_run: seconds(route.longest_thread_run.get()),
             stalls: route.stalls.get(),
             stalled: seconds(route.stalled.get()),
             delayed_others: seconds(route.delayed_others.get()),
@@ -84,6 +86,11 @@ impl Tally {
     /// "GET /items/{number}"
     pub(crate) fn name(&self) -> String {
         format!("{} {}", self.method, self.path).trim().to_owned()
+    }
+
+    /// "GET /items/{number} (main.read_item)"
+    pub(crate) fn full_name(&self) -> String {
+        full_name(&self.name(), &self.endpoint)
     }
 
     /// Latencies whatever the status.
@@ -116,6 +123,7 @@ impl Tally {
         self.thread_queued += other.thread_queued;
         self.longest_thread_queue = self.longest_thread_queue.max(other.longest_thread_queue);
         self.thread_ran += other.thread_ran;
+        self.longest_thread_run = self.longest_thread_run.max(other.longest_thread_run);
         self.stalls += other.stalls;
         self.stalled += other.stalled;
         self.delayed_others += other.delayed_others;

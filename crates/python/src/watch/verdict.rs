@@ -53,7 +53,14 @@ impl Word {
 /// from there on a silence of the loop is a stall, and a wait for a thread a long one.
 pub(crate) fn verdicts(routes: &[Tally], places: &[Place], threshold: f64) -> Vec<Verdict> {
     let mut found: Vec<Verdict> = routes.iter().map(|route| of_route(route, places, threshold)).collect();
-    let is_routes = |place: &Place| routes.iter().any(|route| route.name() == place.culprit);
+    // Applications behind different hosts may have the same paths.
+    let names: Vec<String> = found.iter().map(|verdict| verdict.endpoint.clone()).collect();
+    for (verdict, route) in found.iter_mut().zip(routes) {
+        if names.iter().filter(|name| **name == verdict.endpoint).count() > 1 {
+            verdict.endpoint = route.full_name();
+        }
+    }
+    let is_routes = |place: &Place| routes.iter().any(|route| is_of(place, route));
     found.extend(places.iter().filter(|place| !is_routes(place)).map(of_place));
     found
         .sort_by(|one, other| (one.word, -one.total).partial_cmp(&(other.word, -other.total)).expect("no time is NaN"));
@@ -62,8 +69,7 @@ pub(crate) fn verdicts(routes: &[Tally], places: &[Place], threshold: f64) -> Ve
 
 /// The verdict on one route.
 pub(crate) fn of_route(route: &Tally, places: &[Place], threshold: f64) -> Verdict {
-    let name = route.name();
-    let mine = || places.iter().filter(|place| place.culprit == name);
+    let mine = || places.iter().filter(|place| is_of(place, route));
     let (word, line, remedy) = match mine().max_by(|one, other| one.total.total_cmp(&other.total)) {
         Some(worst) => (Word::Bad, worst.line.clone(), worst.remedy.clone()),
         None if route.stalls > 0 => (Word::Bad, place_of(route), OTHERWISE.to_owned()),
@@ -76,7 +82,7 @@ pub(crate) fn of_route(route: &Tally, places: &[Place], threshold: f64) -> Verdi
     // A stall that is under way is no part of what the route has come to.
     let total = mine().map(|place| place.total).sum::<f64>().max(route.stalled);
     Verdict {
-        endpoint: name.clone(),
+        endpoint: route.name(),
         pattern: route.pattern.clone(),
         requests: route.requests,
         concurrency: route.most_in_flight,
@@ -92,6 +98,10 @@ pub(crate) fn of_route(route: &Tally, places: &[Place], threshold: f64) -> Verdi
 /// What to do about a line that blocks. `clue`: what the line says, and the function that it was in.
 pub(super) fn remedy(clue: &str) -> &'static str {
     REMEDIES.iter().find(|(pattern, _)| pattern.is_match(clue)).map_or(OTHERWISE, |(_, advice)| advice)
+}
+
+fn is_of(place: &Place, route: &Tally) -> bool {
+    place.endpoint == route.endpoint && place.culprit == route.name()
 }
 
 fn of_place(place: &Place) -> Verdict {
@@ -120,7 +130,9 @@ fn thread_advice(route: &Tally, threshold: f64) -> Option<String> {
         let (queued, ran) = (queued * 1e3, ran * 1e3);
         return Some(format!("more threads: calls waited {queued:.1} ms for one and ran {ran:.1} ms"));
     }
-    (ran < HAND_OVER && route.pattern == "def").then(|| {
+    // One call that takes long would block the loop, however many do not.
+    let never_waits = ran < HAND_OVER && route.longest_thread_run < threshold * LONG_CALL;
+    (never_waits && route.pattern == "def").then(|| {
         let ran = ran * 1e6;
         format!("`async def`: it never waits, and its {ran:.0} us cost less than the hand-over to a thread")
     })
@@ -132,6 +144,8 @@ fn place_of(route: &Tally) -> String {
 
 /// A `def` whose calls are shorter than the hand-over to a thread and back takes (seconds) gains nothing by it.
 const HAND_OVER: f64 = 0.0001;
+/// As a part of the threshold. A call that waits is longer, and so may be one that a busy machine does not let run.
+const LONG_CALL: f64 = 0.25;
 /// From so many calls on the average says something.
 const ENOUGH_CALLS: u64 = 20;
 const OTHERWISE: &str = "`def`, or run_in_executor; a process pool if it computes";
@@ -212,6 +226,15 @@ mod tests {
     }
 
     #[test]
+    fn routes_of_the_same_path_are_told_apart_by_their_endpoints() {
+        let route = |endpoint: &str| Tally { endpoint: endpoint.to_owned(), ..route("/x") };
+        let place = Place { culprit: "GET /x".to_owned(), endpoint: "a.x".to_owned(), total: 1.0, ..Place::default() };
+        let found = verdicts(&[route("a.x"), route("b.x")], &[place], 0.1);
+        let words: Vec<_> = found.iter().map(|v| (v.endpoint.as_str(), v.word)).collect();
+        assert_eq!(words, [("GET /x (a.x)", Word::Bad), ("GET /x (b.x)", Word::Ok)]);
+    }
+
+    #[test]
     fn threads_that_are_too_few_or_for_nothing_are_told() {
         let busy =
             Tally { thread_calls: 20, thread_ran: 0.2, thread_queued: 4.0, longest_thread_queue: 0.3, ..route("/") };
@@ -220,6 +243,8 @@ mod tests {
         assert_eq!(found.remedy, "more threads: calls waited 200.0 ms for one and ran 10.0 ms");
         let short = Tally { thread_calls: 20, thread_ran: 0.0002, ..route("/") };
         assert!(of_route(&short, &[], 0.1).remedy.starts_with("`async def`: it never waits, and its 10 us"));
+        let seldom_waits = Tally { longest_thread_run: 0.06, ..short.clone() };
+        assert_eq!(of_route(&seldom_waits, &[], 0.1).word, Word::Ok, "it would block the loop now and then");
         assert_eq!(of_route(&Tally { thread_calls: 19, ..short }, &[], 0.1).word, Word::Ok, "too few to tell");
     }
 }
