@@ -101,5 +101,5 @@ async def nearly() -> str:
 
 @app.get("/blocks")
 async def blocks() -> str:
-    time.sleep(0.2)  # blocks
+    time.sleep(1.0)  # blocks: for long enough to be seen on a busy machine, too
     return "blocked"
