@@ -85,7 +85,7 @@ def test_runs_of_the_collector_are_added_up(behind: Served) -> None:
     told = behind.wait_for(
         r"blocked the event loop for (\d+) ms;.* (\d+) ms of it were the garbage collector's; \S*:(\d+)"
     )
-    # Making and freeing the garbage is no collection; one of the four runs alone would be less than a quarter.
+    # Making and freeing the garbage is no collection; one of the eight runs alone would be less than an eighth.
     assert int(told[1]) >= int(told[2]) > int(told[1]) * 0.4
     assert int(told[3]) == line_of("collects")
 

@@ -68,7 +68,7 @@ async def spawns() -> None:
 async def collects() -> None:
     await asyncio.sleep(0.01)
     garbage = [[number] for number in range(400_000)]
-    for _ in range(4):
+    for _ in range(8):
         gc.collect()  # collects
     del garbage
 
