@@ -78,3 +78,9 @@ def test_documentation_does_not_count() -> None:
     prints = {known.hash_of(function.__code__.replace(co_name="f", co_qualname="f")) for function in (one, two)}
     assert len(prints) == 1
     assert known.hash_of(three.__code__) not in prints
+
+
+def test_what_is_not_installed_is_not_named_as_other_code() -> None:
+    assert known.is_installed("starlette.requests:Request.form")
+    assert known.is_installed("starlette.moved:function"), "a module of a library that is there"
+    assert not known.is_installed("no_such_library.multipart:parse")

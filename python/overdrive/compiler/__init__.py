@@ -139,7 +139,7 @@ class Compilation:
             line += f" ({told})"
         if self.observers and self.compiled:
             line += f", observed by {_listed(self.observers)}"
-        others = [name for name in self.unknown if name not in told]
+        others = [name for name in self.unknown if name not in told and known.is_installed(name)]
         if others:
             line += f"; not the code we know: {_listed(others)}"
         return line

@@ -117,6 +117,18 @@ def find(name: str) -> Any:
     return found.__wrapped__ if isinstance(found, type(recorded)) else found
 
 
+def is_installed(name: str) -> bool:
+    """Whether the libraries are there that the function under `name` needs; what is not there is nobody's other code."""
+    try:
+        importlib.import_module(name.partition(":")[0])
+    except ModuleNotFoundError as error:
+        # A module of a library that is there has moved: its name has a dot.
+        return error.name is None or "." in error.name
+    except ImportError:
+        pass
+    return True
+
+
 def pristine(name: str) -> Any:
     """The same without the known instruments around it."""
     found = find(name)
