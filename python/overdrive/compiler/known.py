@@ -118,7 +118,7 @@ def find(name: str) -> Any:
 
 
 def is_installed(name: str) -> bool:
-    """Whether the libraries are there that the function under `name` needs; what is not there is nobody's other code."""
+    """Whether the libraries are there that the function under `name` needs. Without them it is nobody's other code."""
     try:
         importlib.import_module(name.partition(":")[0])
     except ModuleNotFoundError as error:
