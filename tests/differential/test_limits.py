@@ -11,7 +11,7 @@ from tests.differential.application.release import HAS_LIMITS
 from tests.differential.pair import Case, Pair, Story, case, table
 from tests.differential.wire import Request, get, json_post, method, post
 
-pytestmark = pytest.mark.skipif(not HAS_LIMITS, reason="FastAPI before 0.165 has no limits")
+pytestmark = pytest.mark.skipif(not HAS_LIMITS, reason="the limits are told here as FastAPI has them from 0.165 on")
 
 JSON = ("content-type", "application/json")
 BARE = b'{"name": "n"}'

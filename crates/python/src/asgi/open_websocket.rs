@@ -328,16 +328,10 @@ impl Wanted {
 
 impl Awaited for Reception {
     fn go_on<'py>(this: &Bound<'py, Self>, resume: Resume) -> PyResult<PySendResult<'py>> {
-        match resume {
-            Resume::Send(_) => Self::step(this),
-            // A cancellation most often; nothing was received.
-            Resume::Throw(error) => {
-                Self::close(this)?;
-                Err(error)
-            }
-        }
+        awaited::step_or_close(this, resume, Self::step)
     }
 
+    /// Nothing was received.
     fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         let held = {
             let mut reception = this.borrow_mut();

@@ -70,10 +70,7 @@ struct Nothing;
 
 impl Awaited for Nothing {
     fn go_on<'py>(this: &Bound<'py, Self>, resume: Resume) -> PyResult<PySendResult<'py>> {
-        match resume {
-            Resume::Send(_) => Ok(PySendResult::Return(this.py().None().into_bound(this.py()))),
-            Resume::Throw(error) => Err(error),
-        }
+        awaited::step_or_close(this, resume, |this| Ok(PySendResult::Return(this.py().None().into_bound(this.py()))))
     }
 
     fn close(_: &Bound<'_, Self>) -> PyResult<()> {
@@ -91,10 +88,7 @@ struct Ready {
 
 impl Awaited for Ready {
     fn go_on<'py>(this: &Bound<'py, Self>, resume: Resume) -> PyResult<PySendResult<'py>> {
-        match resume {
-            Resume::Send(_) => Ok(PySendResult::Return(this.get().value.bind(this.py()).clone())),
-            Resume::Throw(error) => Err(error),
-        }
+        awaited::step_or_close(this, resume, |this| Ok(PySendResult::Return(this.get().value.bind(this.py()).clone())))
     }
 
     fn close(_: &Bound<'_, Self>) -> PyResult<()> {
@@ -145,16 +139,10 @@ impl Waiting {
 
 impl Awaited for Waiting {
     fn go_on<'py>(this: &Bound<'py, Self>, resume: Resume) -> PyResult<PySendResult<'py>> {
-        match resume {
-            Resume::Send(_) => Self::step(this),
-            // A cancellation most often; the operation is as if it had not been tried.
-            Resume::Throw(error) => {
-                Self::close(this)?;
-                Err(error)
-            }
-        }
+        awaited::step_or_close(this, resume, Self::step)
     }
 
+    /// The operation is as if it had not been tried.
     fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         let future = this.borrow_mut().future.take();
         drop(future);
@@ -182,6 +170,16 @@ struct Later {
 }
 
 impl Later {
+    fn step<'py>(this: &Bound<'py, Self>) -> PyResult<PySendResult<'py>> {
+        let py = this.py();
+        let inner = Self::inner(this)?;
+        let result = ffi::send(inner.bind(py), &py.None().into_bound(py))?;
+        if let PySendResult::Next(_) = result {
+            this.borrow_mut().inner = Some(inner);
+        }
+        Ok(result)
+    }
+
     /// The iterator that was begun, or begins now.
     fn inner(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = this.py();
@@ -202,17 +200,7 @@ impl Later {
 
 impl Awaited for Later {
     fn go_on<'py>(this: &Bound<'py, Self>, resume: Resume) -> PyResult<PySendResult<'py>> {
-        if let Resume::Throw(error) = resume {
-            Self::close(this)?;
-            return Err(error);
-        }
-        let py = this.py();
-        let inner = Self::inner(this)?;
-        let result = ffi::send(inner.bind(py), &py.None().into_bound(py))?;
-        if let PySendResult::Next(_) = result {
-            this.borrow_mut().inner = Some(inner);
-        }
-        Ok(result)
+        awaited::step_or_close(this, resume, Self::step)
     }
 
     fn close(this: &Bound<'_, Self>) -> PyResult<()> {

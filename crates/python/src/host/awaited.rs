@@ -59,6 +59,21 @@ macro_rules! awaited_methods {
 }
 pub(crate) use awaited_methods;
 
+/// How those go on that only wait: whatever is thrown, a cancellation most often, ends the wait.
+pub(crate) fn step_or_close<'py, T: Awaited>(
+    this: &Bound<'py, T>,
+    resume: Resume,
+    step: impl FnOnce(&Bound<'py, T>) -> PyResult<PySendResult<'py>>,
+) -> PyResult<PySendResult<'py>> {
+    match resume {
+        Resume::Send(_) => step(this),
+        Resume::Throw(error) => {
+            T::close(this)?;
+            Err(error)
+        }
+    }
+}
+
 /// `__next__`.
 pub(crate) fn next<T: Awaited>(this: &Bound<'_, T>) -> PyResult<Option<Py<PyAny>>> {
     Ok(match T::go_on(this, Resume::Send(None))? {

@@ -66,32 +66,27 @@ impl Exchange {
         if self.malformed.take() {
             self.refuse_body();
         }
+        if !self.body_received.get()
+            && !self.left_without_a_body()
+            && let Some(data) = self.peeked.take()
+        {
+            let more = data.is_some() && self.body.borrow().as_ref().is_some_and(|body| !body.is_ended());
+            self.body_received.set(!more);
+            return Poll::Ready(self.request_message(py, data.as_deref().unwrap_or_default(), more).map(Some));
+        }
+        self.told_of_disconnect.set(true);
         let names = &self.bridge.host.names;
         let message = PyDict::new(py);
-        let filled = (|| {
-            if !self.body_received.get()
-                && !self.left_without_a_body()
-                && let Some(data) = self.peeked.take()
-            {
-                let more = data.is_some() && self.body.borrow().as_ref().is_some_and(|body| !body.is_ended());
-                self.body_received.set(!more);
-                message.set_item(&names.type_, &names.http_request)?;
-                message.set_item(&names.body, PyBytes::new(py, data.as_deref().unwrap_or_default()))?;
-                return message.set_item(&names.more_body, more);
-            }
-            self.told_of_disconnect.set(true);
-            message.set_item(&names.type_, &names.http_disconnect)
-        })();
+        let filled = message.set_item(&names.type_, &names.http_disconnect);
         Poll::Ready(filled.map(|()| Some(message.into_any().unbind())))
     }
 
-    /// The message that a body ends with, without a part of it.
-    fn end_of_body(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    fn request_message(&self, py: Python<'_>, data: &[u8], more: bool) -> PyResult<Py<PyAny>> {
         let names = &self.bridge.host.names;
         let message = PyDict::new(py);
         message.set_item(&names.type_, &names.http_request)?;
-        message.set_item(&names.body, PyBytes::new(py, b""))?;
-        message.set_item(&names.more_body, false)?;
+        message.set_item(&names.body, PyBytes::new(py, data))?;
+        message.set_item(&names.more_body, more)?;
         Ok(message.into_any().unbind())
     }
 
@@ -157,7 +152,7 @@ impl Operation for Receive {
         match exchange.poll_receive(py) {
             // Somebody else, who waited as well, has got the rest of it. With uvicorn one event wakes both.
             Poll::Pending if self.wants_body.load(Ordering::Relaxed) && exchange.body_received.get() => {
-                Poll::Ready(exchange.end_of_body(py).map(Some))
+                Poll::Ready(exchange.request_message(py, b"", false).map(Some))
             }
             polled => polled,
         }
